@@ -1,0 +1,1 @@
+"""The contract: events, topics and reason codes. No Kafka, no torch."""

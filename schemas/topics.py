@@ -1,0 +1,43 @@
+"""topics.toml → typed topics: name, key and schema together."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """A Kafka topic as topics.toml declares it."""
+
+    name: str
+    key: str
+    partitions: int
+    writer: str
+    readers: tuple[str, ...]
+    why: str
+    schema: str | None = None
+    """Stem of the Avro file of the value; None where the value is kept as received."""
+    retention_days: int = 0
+    compacted: bool = False
+    max_message_mb: int = 1
+
+    @property
+    def subject(self) -> str:
+        """The registry's subject of the value (topic name strategy)."""
+        return f"{self.name}-value"
+
+
+def _load() -> dict[str, Topic]:
+    declared = tomllib.loads((Path(__file__).parent / "topics.toml").read_text())
+    return {
+        name: Topic(name=name, **fields | {"readers": tuple(fields["readers"])})
+        for name, fields in declared.items()
+    }
+
+
+TOPICS: Final = _load()
+DECLARATIONS: Final = TOPICS["declarations"]
+ASSESSMENTS: Final = TOPICS["assessments"]
+ALERTS: Final = TOPICS["alerts"]
+DEAD_LETTERS: Final = TOPICS["dead-letters"]
