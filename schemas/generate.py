@@ -109,8 +109,15 @@ def record_class(record: dict[str, Any], event: str | None) -> str:
     lines += ["", "    def to_avro(self) -> dict[str, Any]:"]
     lines += ['        """Return the record as fastavro writes it."""', "        return {"]
     for field in record["fields"]:
-        lines.append(f'            "{field["name"]}": {to_avro(field["type"], "self." + field["name"])},')
-    lines += ["        }", "", "    @classmethod", "    def from_avro(cls, datum: dict[str, Any]) -> Self:"]
+        lines.append(
+            f'            "{field["name"]}": {to_avro(field["type"], "self." + field["name"])},'
+        )
+    lines += [
+        "        }",
+        "",
+        "    @classmethod",
+        "    def from_avro(cls, datum: dict[str, Any]) -> Self:",
+    ]
     lines += ['        """Build the record from what fastavro read."""', "        return cls("]
     for field in record["fields"]:
         value = f'datum["{field["name"]}"]'
@@ -167,8 +174,8 @@ def events_document() -> str:
         "",
         "Values are Avro in the Confluent wire format (a zero byte, the schema id in four bytes,",
         "the record). Headers follow CloudEvents' binary mode: `ce_id`, `ce_source`, `ce_type`,",
-        "`ce_time`, `content-type`; `traceparent` is carried through. Deliveries are at least once:",
-        "keep the `ce_id` of what you have handled.",
+        "`ce_time`, `content-type`; `traceparent` is carried through. Deliveries are at least",
+        "once: keep the `ce_id` of what you have handled.",
         "",
         "## Topics",
         "",
@@ -188,7 +195,9 @@ def events_document() -> str:
             lines += ["", f"### {stem}: {record['name']}", "", record["doc"], ""]
             lines += ["| field | type | meaning |", "|---|---|---|"]
             for field in record["fields"]:
-                lines.append(f"| `{field['name']}` | {markdown_type(field['type'])} | {field['doc']} |")
+                lines.append(
+                    f"| `{field['name']}` | {markdown_type(field['type'])} | {field['doc']} |"
+                )
     lines += ["", "## Reason codes", "", "| code | text |", "|---|---|"]
     lines += [f"| `{code}` | {text} |" for code, text in TEXTS.items()]
     return "\n".join(lines) + "\n"

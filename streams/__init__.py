@@ -1,0 +1,1 @@
+"""Input and output: one stage a file, wired in app.py."""

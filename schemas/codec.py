@@ -1,0 +1,160 @@
+"""Records ⇄ Avro in the Confluent wire format: a zero byte, four bytes of schema id, the record.
+
+fastavro is not bounded on hostile input, so what it is given is bounded here: the size of a value,
+the writers' schemas (allow-listed by the caller, none recursive, none with items of no size) and
+the length of a decimal. Then time and memory grow no faster than the value.
+"""
+
+import io
+import json
+import struct
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
+
+import fastavro
+from fastavro.read import LOGICAL_READERS
+from fastavro.schema import parse_schema
+
+from schemas.reasons import Reason
+
+MAX_VALUE_BYTES: Final = 1 << 20
+"""Largest value that is decoded: a declaration of 999 goods items, and room to spare."""
+MAX_DECIMAL_BYTES: Final = 16
+PREFIX: Final = struct.Struct(">bI")
+
+Schema = dict[str, Any]
+"""A parsed Avro schema."""
+
+
+class Undecodable(Exception):  # noqa: N818 - says what it is
+    """A value that is no event: a bad datum, with its reason code."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Record(Protocol):
+    """What schemas.records generates."""
+
+    SCHEMA: ClassVar[str]
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+
+
+R = TypeVar("R", bound=Record)
+
+
+def _read_decimal(
+    data: bytes, writer: Schema | None = None, _reader: Schema | None = None
+) -> Decimal:
+    """Read a decimal: a long one would keep the processor busy for minutes (quadratic)."""
+    if len(data) > MAX_DECIMAL_BYTES:
+        raise Undecodable(Reason.VALUE_NOT_AVRO, f"a decimal of {len(data)} bytes")
+    assert writer is not None  # noqa: S101 - fastavro always passes it
+    return Decimal(int.from_bytes(data, signed=True)).scaleb(-writer.get("scale", 0))
+
+
+LOGICAL_READERS["bytes-decimal"] = _read_decimal
+
+
+def schema_text(stem: str) -> str:
+    """Return the Avro schema of an event as it is registered; `stem` names its file."""
+    return (Path(__file__).parent / "avro" / f"{stem}.avsc").read_text()
+
+
+@cache
+def schema(stem: str) -> Schema:
+    """Return the parsed schema of an event; `stem` names its file."""
+    return vetted(json.loads(schema_text(stem)))
+
+
+def vetted(text: Schema) -> Schema:
+    """Parse a writer's schema, refusing what makes decoding unbounded.
+
+    Raises:
+        ValueError: the schema is recursive, or has items of no size.
+    """
+    _refuse_unbounded(text, ())
+    parsed: Schema = parse_schema(text)  # type: ignore[assignment] # a record's is a dict
+    return parsed
+
+
+def _refuse_unbounded(node: Any, inside: tuple[str, ...]) -> int:
+    """Return the least number of bytes that a value of this type takes."""
+    if isinstance(node, list):
+        return 1 + min((_refuse_unbounded(branch, inside) for branch in node), default=0)
+    if isinstance(node, str):
+        if node.rpartition(".")[2] in inside:
+            raise ValueError(f"{node} contains itself: recursive schemas are not decoded.")
+        return 0 if node == "null" else 1
+    kind = node["type"]
+    if kind == "record":
+        within = (*inside, str(node["name"]).rpartition(".")[2])
+        return sum(_refuse_unbounded(field["type"], within) for field in node["fields"])
+    if kind in {"array", "map"}:
+        items = node["items" if kind == "array" else "values"]
+        if kind == "array" and _refuse_unbounded(items, inside) == 0:
+            raise ValueError("An array's items take no bytes: such schemas are not decoded.")
+        _refuse_unbounded(items, inside)
+        return 1
+    if kind == "fixed":
+        return int(node["size"])
+    return 1 if kind == "enum" else _refuse_unbounded(kind, inside)
+
+
+def decode(value: bytes | None, record_type: type[R], writers: Mapping[int, Schema]) -> R:
+    """Decode one value, written under one of the allow-listed schemas, in bounded time and memory.
+
+    Args:
+        value: a Kafka record's value.
+        record_type: the record it should be.
+        writers: schema id → schema that `vetted` accepted.
+
+    Raises:
+        Undecodable: with the reason code of the dead letter.
+    """
+    if not value:
+        raise Undecodable(Reason.VALUE_EMPTY, "no bytes")
+    if len(value) > MAX_VALUE_BYTES:
+        raise Undecodable(
+            Reason.VALUE_TOO_LARGE, f"{len(value)} bytes; at most {MAX_VALUE_BYTES} are read"
+        )
+    if len(value) < PREFIX.size or value[0] != 0:
+        raise Undecodable(Reason.VALUE_NOT_AVRO, "it does not begin with a zero byte and schema id")
+    _, schema_id = PREFIX.unpack_from(value)
+    if schema_id not in writers:
+        known = ", ".join(map(str, sorted(writers))) or "none"
+        raise Undecodable(Reason.SCHEMA_UNKNOWN, f"schema id {schema_id}; this topic has {known}")
+    body = io.BytesIO(value)
+    body.seek(PREFIX.size)
+    try:
+        datum = fastavro.schemaless_reader(body, writers[schema_id], schema(record_type.SCHEMA))
+    except Undecodable:
+        raise
+    except Exception as error:  # fastavro raises whatever its parts raise: EOFError, IndexError, …
+        raise Undecodable(Reason.VALUE_NOT_AVRO, type(error).__name__) from error
+    if trailing := len(value) - body.tell():
+        raise Undecodable(Reason.VALUE_NOT_AVRO, f"{trailing} bytes follow the record")
+    return record_type.from_avro(datum)  # type: ignore[arg-type] # a record's datum is a dict
+
+
+def encode(record: Record, schema_id: int) -> bytes:
+    """Encode a record under its own schema, registered as `schema_id`.
+
+    Raises:
+        ValueError: a field does not fit its type (a bug, or a declaration beyond its format).
+    """
+    out = io.BytesIO()
+    out.write(PREFIX.pack(0, schema_id))
+    fastavro.schemaless_writer(out, schema(record.SCHEMA), record.to_avro())
+    return out.getvalue()

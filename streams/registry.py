@@ -1,0 +1,82 @@
+"""Schema registry: which schema ids a topic's values may carry, and the id to write with."""
+
+import json
+
+from confluent_kafka.schema_registry import Schema as RegisteredSchema
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from schemas import codec
+from schemas.topics import Topic
+
+
+class NotDeployed(Exception):  # noqa: N818 - says what it is
+    """The registry lacks a schema that this program needs."""
+
+
+class Registry:
+    """What this program needs of a Confluent-compatible schema registry.
+
+    A worker only reads: schemas are registered by deployment (`redlane deploy`).
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = SchemaRegistryClient({"url": url})
+
+    def writers(self, topic: Topic) -> dict[int, codec.Schema]:
+        """Return the allow-list of a topic: schema id → vetted schema, of every version.
+
+        Raises:
+            NotDeployed: the topic's subject has no version.
+            ValueError: a registered schema cannot be decoded in bounded time.
+        """
+        try:
+            versions = self._client.get_versions(topic.subject)
+        except SchemaRegistryError as error:
+            raise self._not_deployed(topic) from error
+        return {
+            schema_id: codec.vetted(json.loads(schema.schema_str or ""))
+            for schema_id, schema in (self._version(topic, version) for version in versions)
+        }
+
+    def schema_id(self, topic: Topic) -> int:
+        """Return the id of the schema that this program writes to a topic.
+
+        Raises:
+            NotDeployed: it is not registered.
+        """
+        try:
+            found = self._client.lookup_schema(topic.subject, self._schema(topic))
+        except SchemaRegistryError as error:
+            raise self._not_deployed(topic) from error
+        if found.schema_id is None:
+            raise self._not_deployed(topic)
+        return found.schema_id
+
+    def register(self, topic: Topic) -> int:
+        """Register a topic's schema, so that every version reads and is read by every other.
+
+        Raises:
+            SchemaRegistryError: 409 where the schema breaks compatibility.
+        """
+        self._client.set_compatibility(subject_name=topic.subject, level="FULL_TRANSITIVE")
+        return int(self._client.register_schema(topic.subject, self._schema(topic)))
+
+    def _version(self, topic: Topic, version: int) -> tuple[int, RegisteredSchema]:
+        found = self._client.get_version(topic.subject, version)
+        if found.schema_id is None or found.schema is None:
+            raise ValueError(f"The registry gave {topic.subject} version {version} incompletely.")
+        return found.schema_id, found.schema
+
+    @staticmethod
+    def _schema(topic: Topic) -> RegisteredSchema:
+        if topic.schema is None:
+            raise ValueError(f"{topic.name} has no schema: its values are kept as received.")
+        return RegisteredSchema(codec.schema_text(topic.schema), "AVRO")
+
+    @staticmethod
+    def _not_deployed(topic: Topic) -> NotDeployed:
+        return NotDeployed(
+            f"The registry has no schema of this version for {topic.subject}: "
+            "run `redlane deploy` with the same settings."
+        )

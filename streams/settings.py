@@ -1,0 +1,82 @@
+"""Every setting of every command, read once from the environment (REDLANE_…).
+
+Names of services' addresses are what `redlane up` prints.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings, each from the environment variable REDLANE_<NAME IN CAPITALS>."""
+
+    model_config = SettingsConfigDict(env_prefix="REDLANE_", frozen=True)
+
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="host:port, by commas")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
+    kafka_username: str = Field("", description="of SCRAM-SHA-512, with SASL_SSL")
+    kafka_password: SecretStr = SecretStr("")
+    kafka_ca_file: Path | None = Field(None, description="PEM; the system's where not given")
+    kafka_certificate_file: Path | None = Field(None, description="PEM, for mutual TLS")
+    kafka_key_file: Path | None = Field(None, description="PEM, for mutual TLS")
+    kafka_replication: int = Field(1, description="of the topics that `redlane deploy` creates")
+
+    registry_url: str = Field(
+        "http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible"
+    )
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+
+    s3_endpoint: str = "http://127.0.0.1:8333"
+    s3_access_key_id: str = ""
+    s3_secret_access_key: SecretStr = SecretStr("")
+    s3_region: str = "us-east-1"
+    s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("goods-photos",), description="that photos may be read from, by commas"
+    )
+
+    bundle: Path | None = Field(None, description="model bundle; the packaged default if not given")
+    threads: int | None = Field(None, description="of inference; all cores if not given")
+    consumer_group: str = "redlane-screen"
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(6066, description="of /livez, /readyz and /metrics; 0 for a free one")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    pumps: int = Field(2, ge=1, description="micro-batches in flight; events of one key share one")
+    batch_size: int = Field(16, ge=1, description="most declarations of a micro-batch")
+    batch_wait_ms: int = Field(20, ge=0, description="longest wait for a micro-batch to fill")
+    photo_concurrency: int = Field(32, ge=1, description="photos fetched at a time")
+    photo_deadline_s: float = Field(5.0, gt=0, description="for one photo, with its retries")
+    photo_max_bytes: int = 10_000_000
+    photos_per_item: int = Field(4, ge=1, description="photos looked at; more are not")
+    cache_timeout_s: float = Field(0.5, gt=0, description="for one round trip to Redis")
+    cache_pause_s: float = Field(5.0, ge=0, description="without Redis after it failed")
+    cache_ttl_days: int = 30
+    delivery_timeout_s: float = Field(60.0, gt=0, description="for the broker to take an event")
+    dead_letters_in_a_row: int = Field(50, description="stop the worker")
+    dead_letter_share: float = Field(0.5, description="of the last 200 events, stops the worker")
+    stall_limit_s: float = Field(300.0, description="without progress, stops the worker")
+
+    @field_validator("s3_buckets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    def confluent(self) -> dict[str, str | int | float | bool]:
+        """Return the connection settings as confluent-kafka takes them."""
+        given = {
+            "bootstrap.servers": self.kafka_bootstrap_servers,
+            "security.protocol": self.kafka_security_protocol,
+            "ssl.ca.location": self.kafka_ca_file,
+            "ssl.certificate.location": self.kafka_certificate_file,
+            "ssl.key.location": self.kafka_key_file,
+        }
+        if self.kafka_security_protocol == "SASL_SSL":
+            given |= {
+                "sasl.mechanism": "SCRAM-SHA-512",
+                "sasl.username": self.kafka_username,
+                "sasl.password": self.kafka_password.get_secret_value(),
+            }
+        return {name: str(value) for name, value in given.items() if value is not None}
