@@ -15,17 +15,23 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REDLANE_", frozen=True)
 
-    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="host:port, by commas")
+    kafka_bootstrap_servers: str = Field(
+        default="127.0.0.1:9092", description="host:port, by commas"
+    )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
-    kafka_username: str = Field("", description="of SCRAM-SHA-512, with SASL_SSL")
+    kafka_username: str = Field(default="", description="of SCRAM-SHA-512, with SASL_SSL")
     kafka_password: SecretStr = SecretStr("")
-    kafka_ca_file: Path | None = Field(None, description="PEM; the system's where not given")
-    kafka_certificate_file: Path | None = Field(None, description="PEM, for mutual TLS")
-    kafka_key_file: Path | None = Field(None, description="PEM, for mutual TLS")
-    kafka_replication: int = Field(1, description="of the topics that `redlane deploy` creates")
+    kafka_ca_file: Path | None = Field(
+        default=None, description="PEM; the system's where not given"
+    )
+    kafka_certificate_file: Path | None = Field(default=None, description="PEM, for mutual TLS")
+    kafka_key_file: Path | None = Field(default=None, description="PEM, for mutual TLS")
+    kafka_replication: int = Field(
+        default=1, description="of the topics that `redlane deploy` creates"
+    )
 
     registry_url: str = Field(
-        "http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible"
+        default="http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible"
     )
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
 
@@ -34,30 +40,44 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr = SecretStr("")
     s3_region: str = "us-east-1"
     s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("goods-photos",), description="that photos may be read from, by commas"
+        default=("goods-photos",), description="that photos may be read from, by commas"
     )
 
-    bundle: Path | None = Field(None, description="model bundle; the packaged default if not given")
-    threads: int | None = Field(None, description="of inference; all cores if not given")
+    bundle: Path | None = Field(
+        default=None, description="model bundle; the packaged default if not given"
+    )
+    threads: int | None = Field(default=None, description="of inference; all cores if not given")
     consumer_group: str = "redlane-screen"
     health_host: str = "127.0.0.1"
-    health_port: int = Field(6066, description="of /livez, /readyz and /metrics; 0 for a free one")
+    health_port: int = Field(
+        default=6066, description="of /livez, /readyz and /metrics; 0 for a free one"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    pumps: int = Field(2, ge=1, description="micro-batches in flight; events of one key share one")
-    batch_size: int = Field(16, ge=1, description="most declarations of a micro-batch")
-    batch_wait_ms: int = Field(20, ge=0, description="longest wait for a micro-batch to fill")
-    photo_concurrency: int = Field(32, ge=1, description="photos fetched at a time")
-    photo_deadline_s: float = Field(5.0, gt=0, description="for one photo, with its retries")
+    pumps: int = Field(
+        default=2, ge=1, description="micro-batches in flight; events of one key share one"
+    )
+    batch_size: int = Field(default=16, ge=1, description="most declarations of a micro-batch")
+    batch_wait_ms: int = Field(
+        default=20, ge=0, description="longest wait for a micro-batch to fill"
+    )
+    photo_concurrency: int = Field(default=32, ge=1, description="photos fetched at a time")
+    photo_deadline_s: float = Field(
+        default=5.0, gt=0, description="for one photo, with its retries"
+    )
     photo_max_bytes: int = 10_000_000
-    photos_per_item: int = Field(4, ge=1, description="photos looked at; more are not")
-    cache_timeout_s: float = Field(0.5, gt=0, description="for one round trip to Redis")
-    cache_pause_s: float = Field(5.0, ge=0, description="without Redis after it failed")
+    photos_per_item: int = Field(default=4, ge=1, description="photos looked at; more are not")
+    cache_timeout_s: float = Field(default=0.5, gt=0, description="for one round trip to Redis")
+    cache_pause_s: float = Field(default=5.0, ge=0, description="without Redis after it failed")
     cache_ttl_days: int = 30
-    delivery_timeout_s: float = Field(60.0, gt=0, description="for the broker to take an event")
-    dead_letters_in_a_row: int = Field(50, description="stop the worker")
-    dead_letter_share: float = Field(0.5, description="of the last 200 events, stops the worker")
-    stall_limit_s: float = Field(300.0, description="without progress, stops the worker")
+    delivery_timeout_s: float = Field(
+        default=60.0, gt=0, description="for the broker to take an event"
+    )
+    dead_letters_in_a_row: int = Field(default=50, description="stop the worker")
+    dead_letter_share: float = Field(
+        default=0.5, description="of the last 200 events, stops the worker"
+    )
+    stall_limit_s: float = Field(default=300.0, description="without progress, stops the worker")
 
     @field_validator("s3_buckets", mode="before")
     @classmethod

@@ -1,0 +1,57 @@
+"""Releases events in the order of their offsets, however they finish.
+
+Faust commits past an unfinished event when acknowledgements come out of order, so this is what
+"nothing lost" rests on: an event is acknowledged when it and all before it in its partition are
+done.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One event under way."""
+
+    partition: Hashable
+    acknowledge: Callable[[], object]
+    since: float
+    """When it came, by the acker's clock. Unit: s."""
+    done: bool = False
+
+
+class Acker:
+    """In-order acknowledgement for each partition.
+
+    `track` must be called in the order of the offsets, `done` may be called in any.
+    Neither blocks nor awaits; both belong to the event loop's thread.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._under_way: defaultdict[Hashable, deque[Ticket]] = defaultdict(deque)
+
+    def track(self, partition: Hashable, acknowledge: Callable[[], object]) -> Ticket:
+        """Note that an event has come; `acknowledge` releases its offset."""
+        ticket = Ticket(partition, acknowledge, self._clock())
+        self._under_way[partition].append(ticket)
+        return ticket
+
+    def done(self, ticket: Ticket) -> None:
+        """Note that all an event leads to has been delivered; release what is free to go."""
+        ticket.done = True
+        queue = self._under_way[ticket.partition]
+        while queue and queue[0].done:
+            queue.popleft().acknowledge()
+
+    @property
+    def under_way(self) -> int:
+        """Number of events that are not acknowledged."""
+        return sum(map(len, self._under_way.values()))
+
+    @property
+    def oldest_age(self) -> float:
+        """How long the oldest event has been under way; 0 when there is none. Unit: s."""
+        heads = [queue[0].since for queue in self._under_way.values() if queue]
+        return self._clock() - min(heads) if heads else 0.0

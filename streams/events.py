@@ -1,0 +1,93 @@
+"""Kafka records between stages: what came in, what goes out, and their deterministic ids."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID, uuid5
+
+from schemas.topics import Topic
+
+Headers = tuple[tuple[str, bytes], ...]
+
+NAMESPACE: Final = UUID("6f2f36c3-1c1e-5a39-9d1b-6b1b7c6d7a10")
+"""Of every event id that Redlane gives; changing it makes every id new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """A Kafka record as it was received, not decoded."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: float
+    """Seconds since 1970-01-01T00:00Z, as the sender or broker set it."""
+    headers: Headers = ()
+
+    def header(self, name: str) -> str | None:
+        """Return the first header of that name as text; bytes that are no UTF-8 are replaced."""
+        return next(
+            (value.decode(errors="replace") for key, value in self.headers if key == name), None
+        )
+
+    @property
+    def source_id(self) -> str:
+        """Identification of the event: its ce_id, or where it lies if it has none."""
+        return self.header("ce_id") or f"{self.topic}/{self.partition}/{self.offset}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """A Kafka record to be published."""
+
+    topic: Topic
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: float | None = None
+    """Seconds since 1970-01-01T00:00Z; None for now."""
+
+
+def event_id(cause: Inbound, bundle_id: str, event: str) -> str:
+    """Return the id of the event that `cause` leads to: equal whenever it is delivered again.
+
+    Key and value take part, so that two declarations that wrongly share a ce_id both survive a
+    reader who keeps ids.
+
+    Args:
+        cause: the event that leads to it.
+        bundle_id: of the model bundle that judged.
+        event: name of the schema, or of the topic where there is none.
+    """
+    value = hashlib.sha256(cause.value or b"").hexdigest()
+    key = (cause.key or b"").hex()
+    return str(uuid5(NAMESPACE, f"{cause.source_id}|{key}|{value}|{bundle_id}|{event}"))
+
+
+def cloud_event(
+    cause: Inbound, id_: str, event: str, now: datetime, more: Iterable[tuple[str, str]] = ()
+) -> Headers:
+    """Return the headers of an Avro event in CloudEvents' binary mode (Kafka protocol binding).
+
+    Args:
+        cause: the event that leads to it; its traceparent is carried on.
+        id_: the event's id.
+        event: name of its schema.
+        now: when it is made.
+        more: further headers.
+    """
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": id_,
+        "ce_source": "redlane/screen",
+        "ce_type": f"redlane.{event}",
+        "ce_time": now.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "content-type": "application/avro",
+    }
+    if traceparent := cause.header("traceparent"):
+        headers["traceparent"] = traceparent
+    return tuple((name, value.encode()) for name, value in (headers | dict(more)).items())

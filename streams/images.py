@@ -1,0 +1,127 @@
+"""Image reference → the bytes of the photo, checked, or why they cannot be had.
+
+A reference comes from outside, so: s3:// only, allow-listed buckets, one fixed endpoint, a cap on
+the bytes while they stream, and the declared hash. What is wrong with one photo never stops a
+declaration: its verdict is then made from what is there, and marked degraded.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import obstore
+from obstore.exceptions import NotFoundError
+from obstore.store import S3Store
+
+from schemas.reasons import Reason
+from schemas.records import ImageReference
+from streams import metrics
+
+REFERENCE: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)")
+MAX_KEY: Final = 1024
+"""Characters of an object's key, as S3 allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo's file."""
+
+    sha256: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NoPhoto:
+    """Why a photo cannot be had."""
+
+    reason: Reason
+    detail: str = ""
+
+
+class _Refused(Exception):  # noqa: N818 - says what it is
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(reason)
+        self.why = NoPhoto(reason, detail)
+
+
+class Photos:
+    """Fetches photos from the allow-listed buckets of one object storage."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        region: str,
+        access_key_id: str,
+        secret_access_key: str,
+        buckets: Iterable[str],
+        concurrency: int,
+        deadline_s: float,
+        max_bytes: int,
+    ) -> None:
+        self._stores = {
+            bucket: S3Store(
+                bucket,
+                endpoint=endpoint,
+                region=region,
+                access_key_id=access_key_id,
+                secret_access_key=secret_access_key,
+                virtual_hosted_style_request=False,
+                client_options={
+                    "allow_http": endpoint.startswith("http://"),
+                    "timeout": timedelta(seconds=deadline_s),
+                    "connect_timeout": timedelta(seconds=deadline_s / 2),
+                },
+                retry_config={"retry_timeout": timedelta(seconds=deadline_s), "max_retries": 3},
+            )
+            for bucket in buckets
+        }
+        self._gate = asyncio.Semaphore(concurrency)
+        self._deadline_s = deadline_s
+        self._max_bytes = max_bytes
+
+    async def fetch(self, reference: ImageReference) -> Photo | NoPhoto:
+        """Fetch one photo, within the deadline; never raises for what is wrong with one photo."""
+        try:
+            store, key = self._locate(reference.uri)
+            async with self._gate, asyncio.timeout(self._deadline_s):
+                data = await self._read(store, key)
+            return _checked(data, reference)
+        except _Refused as refused:
+            return refused.why
+        except (FileNotFoundError, NotFoundError):
+            return NoPhoto(Reason.PHOTO_NOT_FOUND)
+        except (TimeoutError, OSError, obstore.exceptions.BaseError) as error:
+            return NoPhoto(Reason.PHOTO_UNAVAILABLE, type(error).__name__)
+
+    def _locate(self, uri: str) -> tuple[S3Store, str]:
+        where = REFERENCE.fullmatch(uri)
+        if where is None or len(where["key"]) > MAX_KEY or ".." in where["key"].split("/"):
+            raise _Refused(Reason.PHOTO_LOCATION_REFUSED, "not s3://bucket/key")
+        if where["bucket"] not in self._stores:
+            raise _Refused(Reason.PHOTO_LOCATION_REFUSED, "bucket not on the allow-list")
+        return self._stores[where["bucket"]], where["key"]
+
+    async def _read(self, store: S3Store, key: str) -> bytes:
+        found = await obstore.get_async(store, key)
+        data = bytearray()
+        if found.meta["size"] <= self._max_bytes:
+            async for chunk in found.stream():
+                data += chunk
+                if len(data) > self._max_bytes:
+                    break
+            else:
+                return bytes(data)
+        raise _Refused(Reason.PHOTO_TOO_LARGE, f"more than {self._max_bytes} bytes")
+
+
+def _checked(data: bytes, reference: ImageReference) -> Photo:
+    metrics.PHOTO_BYTES.inc(len(data))
+    sha256 = hashlib.sha256(data).hexdigest()
+    if reference.sha256 and reference.sha256.lower() != sha256:
+        raise _Refused(Reason.PHOTO_CHANGED)
+    return Photo(sha256, data)

@@ -1,0 +1,25 @@
+"""Every metric of Redlane, in one list. Names: redlane_<thing>_<unit>, _total for counters."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+DECLARATIONS = Counter("redlane_declarations_total", "Declarations that got their fate.", ["fate"])
+"""fate: green, yellow, red or dead_letter."""
+DEGRADATIONS = Counter("redlane_degradations_total", "Evidence that could not be used.", ["code"])
+CACHE = Counter("redlane_cache_lookups_total", "Embeddings looked up in Redis.", ["result"])
+"""result: hit, miss or unavailable."""
+PHOTO_BYTES = Counter("redlane_photo_bytes_total", "Bytes of photos fetched.")
+STAGE_SECONDS = Histogram(
+    "redlane_stage_seconds",
+    "Time of one micro-batch in a step of a stage.",
+    ["step"],
+    buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+"""step: decode, fetch, embed or score."""
+LATENCY_SECONDS = Histogram(
+    "redlane_declaration_latency_seconds",
+    "From the declaration's Kafka timestamp to its verdict.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+UNDER_WAY = Gauge("redlane_declarations_under_way", "Declarations taken and not yet done.")
+OLDEST_SECONDS = Gauge("redlane_oldest_under_way_seconds", "Age of the oldest of them.")
+ASSIGNED = Gauge("redlane_assigned_partitions", "Partitions of this worker.")
