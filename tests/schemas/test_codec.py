@@ -1,0 +1,171 @@
+"""The codec refuses hostile input in bounded time and memory."""
+
+import io
+import json
+import struct
+import tracemalloc
+
+import fastavro
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import codec, rules
+from schemas.codec import Undecodable, vetted
+from schemas.examples import examples
+from schemas.reasons import Reason
+from schemas.records import Declaration
+
+WRITERS = {7: codec.schema("declaration")}
+GOOD = dict(examples("declaration"))["declaration/low-value"]
+VALUE = codec.encode(GOOD, 7)
+
+
+def reason_of(value):
+    with pytest.raises(Undecodable) as caught:
+        codec.decode(value, Declaration, WRITERS)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, Reason.VALUE_EMPTY),
+        (b"", Reason.VALUE_EMPTY),
+        (b"\0\0", Reason.VALUE_NOT_AVRO),
+        (b'{"declaration_id": "x"}', Reason.VALUE_NOT_AVRO),
+        (b"\0\0\0\0\x63" + VALUE[5:], Reason.SCHEMA_UNKNOWN),
+        (VALUE[:-4], Reason.VALUE_NOT_AVRO),
+        (VALUE + b"\0", Reason.VALUE_NOT_AVRO),
+        (VALUE[:5] + b"\xff" * 400, Reason.VALUE_NOT_AVRO),
+        (b"\0" * (codec.MAX_VALUE_BYTES + 1), Reason.VALUE_TOO_LARGE),
+    ],
+)
+def test_what_is_no_declaration_is_refused_with_its_reason(value, reason):
+    """Every kind of damage has its own code, so that a sender knows what to mend."""
+    assert reason_of(value) == reason
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=500)
+def test_any_bytes_are_decoded_or_refused(body):
+    """No byte string makes the codec raise anything else."""
+    try:
+        codec.decode(VALUE[:5] + body, Declaration, WRITERS)
+    except Undecodable as error:
+        assert error.reason == Reason.VALUE_NOT_AVRO
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_damaged_event_is_decoded_or_refused(data):
+    """Flipping bytes of a good event does no harm."""
+    damaged = bytearray(VALUE)
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(5, len(VALUE) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        codec.decode(bytes(damaged), Declaration, WRITERS)
+    except Undecodable as error:
+        assert error.reason == Reason.VALUE_NOT_AVRO
+
+
+def test_a_length_that_lies_takes_no_memory():
+    """A string of 2^40 bytes is promised; nothing is allocated for it."""
+    length = bytes([0x80 | 0, 0x80, 0x80, 0x80, 0x80, 0x40])
+    tracemalloc.start()
+    assert reason_of(VALUE[:5] + length) == Reason.VALUE_NOT_AVRO
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_a_decimal_of_a_megabyte_is_refused_at_once():
+    """Its conversion would be quadratic: minutes of one core for one event."""
+    wide = json.loads(codec.schema_text("tariff-measure"))
+    wide["fields"] = [
+        {
+            "name": "duty_rate",
+            "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+        }
+    ]
+    schema = vetted(wide)
+    body = io.BytesIO(struct.pack(">bI", 0, 9))
+    body.seek(0, io.SEEK_END)
+    fastavro.schemaless_writer(body, {"type": "bytes"}, b"\x7f" * 1_000_000)
+    with pytest.raises(Undecodable, match="a decimal of 1000000 bytes"):
+        codec.decode(body.getvalue(), Wide, {9: schema})
+
+
+class Wide:
+    """Reads the one decimal."""
+
+    SCHEMA = "tariff-measure"
+
+    @classmethod
+    def from_avro(cls, datum):
+        return datum
+
+
+RECURSIVE = {
+    "type": "record",
+    "name": "Tree",
+    "fields": [{"name": "left", "type": ["null", "Tree"]}],
+}
+NO_SIZE = {
+    "type": "record",
+    "name": "None_",
+    "fields": [{"name": "x", "type": {"type": "array", "items": "null"}}],
+}
+EMPTY = {
+    "type": "record",
+    "name": "Outer",
+    "fields": [
+        {
+            "name": "x",
+            "type": {"type": "array", "items": {"type": "record", "name": "Empty", "fields": []}},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("schema", [RECURSIVE, NO_SIZE, EMPTY])
+def test_a_schema_that_cannot_be_bounded_is_refused(schema):
+    """Recursion crashes the interpreter, and items of no size fill memory from five bytes."""
+    fastavro.parse_schema(schema)
+    with pytest.raises(ValueError, match="not decoded"):
+        vetted(schema)
+
+
+def changed(**fields):
+    return Declaration.from_avro(GOOD.to_avro() | fields)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "broken"),
+    [
+        (changed(declaration_id=""), "declaration_id is empty"),
+        (changed(declaration_id="other"), "the event's key is not the declaration_id"),
+        (changed(version=0), "version is below 1"),
+        (changed(goods_items=[]), "there are 0 goods items, not 1 to 999"),
+        (
+            changed(goods_items=GOOD.to_avro()["goods_items"] * 2),
+            "sequence numbers of the goods items are not distinct and from 1",
+        ),
+        (
+            changed(goods_items=[GOOD.to_avro()["goods_items"][0] | {"commodity_code": "64O411"}]),
+            "a commodity_code is not 6, 8 or 10 digits",
+        ),
+    ],
+)
+def test_a_declaration_that_breaks_a_rule_says_which(declaration, broken):
+    """Customs IT reads the rule in the dead letter."""
+    with pytest.raises(Undecodable) as caught:
+        rules.check(declaration, GOOD.declaration_id.encode())
+    assert caught.value.reason == Reason.DECLARATION_INVALID
+    assert caught.value.detail == broken
+
+
+@pytest.mark.parametrize(("name", "example"), list(examples("declaration")))
+def test_the_examples_keep_every_rule(name, example):
+    """The corpus is good."""
+    rules.check(example, example.declaration_id.encode())
