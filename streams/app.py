@@ -28,7 +28,7 @@ from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
 from streams.events import Inbound, Outbound
 from streams.health import Health
-from streams.images import Photos
+from streams.images import Photos, stores
 from streams.pump import Pumps
 from streams.registry import Registry
 from streams.screen import Screen
@@ -149,11 +149,7 @@ def build(settings: Settings) -> faust.App:
         redis, ttl=timedelta(days=settings.cache_ttl_days), pause_s=settings.cache_pause_s
     )
     photos = Photos(
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        access_key_id=settings.s3_access_key_id,
-        secret_access_key=settings.s3_secret_access_key.get_secret_value(),
-        buckets=settings.s3_buckets,
+        stores(settings),
         concurrency=settings.photo_concurrency,
         deadline_s=settings.photo_deadline_s,
         max_bytes=settings.photo_max_bytes,

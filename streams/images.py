@@ -8,18 +8,19 @@ declaration: its verdict is then made from what is there, and marked degraded.
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 import obstore
 from obstore.exceptions import NotFoundError
-from obstore.store import S3Store
+from obstore.store import ObjectStore, S3Store
 
 from schemas.reasons import Reason
 from schemas.records import ImageReference
 from streams import metrics
+from streams.settings import Settings
 
 REFERENCE: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)")
 MAX_KEY: Final = 1024
@@ -48,38 +49,40 @@ class _Refused(Exception):  # noqa: N818 - says what it is
         self.why = NoPhoto(reason, detail)
 
 
+def stores(settings: Settings) -> dict[str, ObjectStore]:
+    """Return a store for each bucket that photos may be read from."""
+    deadline = timedelta(seconds=settings.photo_deadline_s)
+    return {
+        bucket: S3Store(
+            bucket,
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=settings.s3_secret_access_key.get_secret_value(),
+            virtual_hosted_style_request=False,
+            client_options={
+                "allow_http": settings.s3_endpoint.startswith("http://"),
+                "timeout": deadline,
+                "connect_timeout": deadline / 2,
+            },
+            retry_config={"retry_timeout": deadline, "max_retries": 3},
+        )
+        for bucket in settings.s3_buckets
+    }
+
+
 class Photos:
     """Fetches photos from the allow-listed buckets of one object storage."""
 
     def __init__(
         self,
+        stores: Mapping[str, ObjectStore],
         *,
-        endpoint: str,
-        region: str,
-        access_key_id: str,
-        secret_access_key: str,
-        buckets: Iterable[str],
         concurrency: int,
         deadline_s: float,
         max_bytes: int,
     ) -> None:
-        self._stores = {
-            bucket: S3Store(
-                bucket,
-                endpoint=endpoint,
-                region=region,
-                access_key_id=access_key_id,
-                secret_access_key=secret_access_key,
-                virtual_hosted_style_request=False,
-                client_options={
-                    "allow_http": endpoint.startswith("http://"),
-                    "timeout": timedelta(seconds=deadline_s),
-                    "connect_timeout": timedelta(seconds=deadline_s / 2),
-                },
-                retry_config={"retry_timeout": timedelta(seconds=deadline_s), "max_retries": 3},
-            )
-            for bucket in buckets
-        }
+        self._stores = stores
         self._gate = asyncio.Semaphore(concurrency)
         self._deadline_s = deadline_s
         self._max_bytes = max_bytes
@@ -98,7 +101,7 @@ class Photos:
         except (TimeoutError, OSError, obstore.exceptions.BaseError) as error:
             return NoPhoto(Reason.PHOTO_UNAVAILABLE, type(error).__name__)
 
-    def _locate(self, uri: str) -> tuple[S3Store, str]:
+    def _locate(self, uri: str) -> tuple[ObjectStore, str]:
         where = REFERENCE.fullmatch(uri)
         if where is None or len(where["key"]) > MAX_KEY or ".." in where["key"].split("/"):
             raise _Refused(Reason.PHOTO_LOCATION_REFUSED, "not s3://bucket/key")
@@ -106,7 +109,7 @@ class Photos:
             raise _Refused(Reason.PHOTO_LOCATION_REFUSED, "bucket not on the allow-list")
         return self._stores[where["bucket"]], where["key"]
 
-    async def _read(self, store: S3Store, key: str) -> bytes:
+    async def _read(self, store: ObjectStore, key: str) -> bytes:
         found = await obstore.get_async(store, key)
         data = bytearray()
         if found.meta["size"] <= self._max_bytes:
