@@ -1,5 +1,8 @@
 """The command `redlane`. Every command reads its settings from the environment (REDLANE_…)."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from streams.settings import Settings
@@ -54,6 +57,43 @@ def deploy() -> None:
     from streams.deploy import deploy as deploy_all
 
     deploy_all(Settings(), say=typer.echo)
+
+
+@app.command()
+def up(
+    kafka_port: Annotated[int, typer.Option(help="0 for any free one.")] = 9092,
+    registry_port: Annotated[int, typer.Option(help="0 for any free one.")] = 8081,
+    redis_port: Annotated[int, typer.Option(help="0 for any free one.")] = 6379,
+    s3_port: Annotated[int, typer.Option(help="0 for any free one.")] = 8333,
+    brokers: Annotated[int, typer.Option(help="Kafka brokers: 1 or 3.", min=1, max=3)] = 1,
+    env_file: Annotated[Path | None, typer.Option(help="Write the settings here.")] = None,
+) -> None:
+    """Run the local stack alone: Kafka, schema registry, Valkey and SeaweedFS.
+
+    Everything listens on 127.0.0.1 only, comes by pip, and is gone with Ctrl-C. Topics and schemas
+    are deployed. The settings to use it are printed.
+
+    **Examples**
+
+    `redlane up --env-file redlane.env`
+
+    `redlane up --kafka-port 0 --registry-port 0 --redis-port 0 --s3-port 0`
+    """
+    from streams.deploy import deploy as deploy_all
+    from streams.local.preflight import NotReady
+    from streams.local.stack import Ports, run_until_interrupted
+
+    try:
+        run_until_interrupted(
+            brokers=brokers,
+            ports=Ports(kafka=kafka_port, registry=registry_port, redis=redis_port, s3=s3_port),
+            env_file=env_file,
+            after_start=lambda stack: deploy_all(stack.settings(), say=typer.echo),
+            say=typer.echo,
+        )
+    except NotReady as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(2) from problem
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""The local stack: the real services, on the loopback address, from pip packages alone."""
