@@ -1,0 +1,1 @@
+"""Pure: records and bytes in, numbers out. One door: `models.scorer.Scorer`."""

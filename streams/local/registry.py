@@ -19,6 +19,7 @@ class Registry:
         self.url = f"http://{LOOPBACK}:{port}/apis/ccompat/v7"
         home = fetch.apicurio()
         options = {
+            "java.io.tmpdir": directory,
             "quarkus.http.host": LOOPBACK,
             "quarkus.http.port": port,
             # The management port listens on every address unless told.

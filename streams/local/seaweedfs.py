@@ -46,6 +46,8 @@ class SeaweedFS:
             "-master.telemetry": "false",
             "-volume.max": 50,
             "-volume.preStopSeconds": 0,
+            "-s3.localSocket": directory / "s3.sock",
+            "-filer.localSocket": directory / "filer.sock",
         } | ports
         (directory / "data").mkdir(exist_ok=True)
         weed = Path(sys.executable).parent / "weed"

@@ -1,0 +1,52 @@
+"""An exported encoder, run by ONNX Runtime: CUDA where there is a GPU, else the CPU."""
+
+import ctypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+ERROR = 3
+"""ONNX Runtime's log level from which it speaks."""
+
+
+class Backend(Protocol):
+    """Runs one encoder. Thread safe."""
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Embed one datum: arrays with a batch of 1 → (D,)."""
+
+
+def gpu_usable() -> bool:
+    """Tell whether an NVIDIA driver is here; the runtime's list only tells what it was built for."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+class OnnxBackend:
+    """One datum a run: what else is in a micro-batch must not change a bit of the result.
+
+    Kernels choose their arithmetic by the shape of a batch, so a result would depend on its
+    neighbours; on the CPU a batch gains nothing for these encoders.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERROR
+        options.intra_op_num_threads = threads or 0
+        providers = ["CPUExecutionProvider"]
+        if gpu_usable():
+            providers.insert(0, "CUDAExecutionProvider")
+        self._session = onnxruntime.InferenceSession(path, options, providers=providers)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Embed one datum: arrays with a batch of 1 → (D,)."""
+        (embedding,) = self._session.run(None, dict(inputs))
+        vector: NDArray[np.float32] = embedding[0]
+        return vector

@@ -1,0 +1,138 @@
+"""Which HS subheading are these goods? From text, photo or both, over the whole nomenclature.
+
+Each modality has two experts: similarity to the nomenclature's texts, which knows every code, and
+a head learned on goods of known code, which knows only theirs. How much the head is heard depends
+on how near the goods lie to what it has seen: a head that never saw a laptop must not judge one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+Array = NDArray[np.float32]
+FLOOR: Final = 1e-7
+"""Least probability of a code: no evidence rules a code out."""
+
+
+def unit(vectors: NDArray[Any]) -> Array:
+    """Scale vectors (..., D) to length 1."""
+    scaled: Array = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return scaled.astype(np.float32)
+
+
+def softmax(logits: Array) -> Array:
+    """Return probabilities along the last axis."""
+    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: Array = exp / exp.sum(axis=-1, keepdims=True)
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A softmax regression on the embeddings of one modality, and where it may be heard."""
+
+    weights: Array  # (K, D)
+    biases: Array  # (K,)
+    means: Array  # (K, D): of the embeddings of each code, of length 1
+    columns: NDArray[np.int64]  # (K,): the codes' places in the nomenclature
+    gate: tuple[float, float]
+    """Slope and offset: nearness to the nearest mean → log-odds that the code is known."""
+
+    def trust(self, vector: Array) -> float:
+        """Return the probability that the goods' code is one that the head knows."""
+        nearness = float((self.means @ unit(vector)).max())
+        slope, offset = self.gate
+        return float(1 / (1 + np.exp(-(slope * nearness + offset))))
+
+    def probabilities(self, vector: Array, codes: int) -> Array:
+        """Return probabilities (codes,): nothing outside the known codes."""
+        spread = np.zeros(codes, np.float32)
+        spread[self.columns] = softmax(self.weights @ vector + self.biases)
+        return spread
+
+    @classmethod
+    def load(cls, name: str, arrays: Mapping[str, NDArray[Any]], gate: tuple[float, float]) -> Self:
+        """Take a head from a file's arrays."""
+        parts = ("weights", "biases", "means")
+        weights, biases, means = (arrays[f"{name}.{p}"].astype(np.float32) for p in parts)
+        return cls(weights, biases, means, arrays["columns"].astype(np.int64), gate)
+
+
+@dataclass(frozen=True, slots=True)
+class HsModel:
+    """The experts and how they are joined; embeddings in, probabilities out."""
+
+    codes: tuple[str, ...]  # (C,), sorted
+    line_starts: NDArray[np.int64]  # (C,): each code's first nomenclature line
+    lines: Array  # (L, D): the lines' embeddings, centred, of length 1
+    centre: Array  # (D,): mean embedding of the lines
+    words: Array  # (W, D): embeddings of the image classifier's words
+    classifier: tuple[Array, Array]  # (W, I), (W,): photo features → words
+    text_head: Head
+    image_head: Head
+    sharpness: tuple[float, float]
+    """Factors on the similarity to nomenclature texts in the softmax: of text, of photo words."""
+    photo_weight: float
+    """Weight of the photo's log-probabilities beside the text's."""
+
+    def shown(self, photo: Array) -> Array:
+        """Translate a photo into the text space, by the words of what it shows: (I,) → (D,)."""
+        weights, biases = self.classifier
+        said: Array = softmax(weights @ photo + biases) @ self.words
+        return said
+
+    def agreement(self, text: Array, photo: Array) -> float:
+        """Return how far the photo shows what the text says: cosine, -1 to 1."""
+        return float(unit(self.shown(photo) - self.centre) @ unit(text - self.centre))
+
+    def similarities(self, vector: Array) -> Array:
+        """Return each code's similarity to a vector of the text space: (D,) → (C,)."""
+        near = self.lines @ unit(vector - self.centre)  # (L,)
+        best: Array = np.maximum.reduceat(near, self.line_starts)
+        return best
+
+    def from_text(self, text: Array) -> Array:
+        """Return probabilities (C,) given a goods text's embedding."""
+        by_text = softmax(self.sharpness[0] * self.similarities(text))
+        return self._joined(by_text, self.text_head, text)
+
+    def from_photo(self, photo: Array) -> Array:
+        """Return probabilities (C,) given a photo's embedding."""
+        by_words = softmax(self.sharpness[1] * self.similarities(self.shown(photo)))
+        return self._joined(by_words, self.image_head, photo)
+
+    def fused(self, text: Array | None, photo: Array | None) -> Array | None:
+        """Join the modalities' probabilities (C,) that are there; None where none is."""
+        if text is None or photo is None:
+            return photo if text is None else text
+        joined = np.log(text) + self.photo_weight * np.log(photo)
+        return softmax(joined.astype(np.float32))
+
+    def _joined(self, everywhere: Array, head: Head, vector: Array) -> Array:
+        trust = head.trust(vector)
+        known = head.probabilities(vector, len(self.codes))
+        mixed = trust * known + (1 - trust) * everywhere + FLOOR
+        joined: Array = (mixed / mixed.sum()).astype(np.float32)
+        return joined
+
+
+def load_nomenclature(directory: Path) -> dict[str, Any]:
+    """Return the fields of an HsModel that are not learned, from a verified bundle."""
+    names = json.loads((directory / "nomenclature.json").read_text())
+    arrays = load_file(directory / "nomenclature.safetensors")
+    codes, starts = np.unique(names["line_codes"], return_index=True)
+    centre = arrays["lines"].mean(axis=0)
+    return {
+        "codes": tuple(map(str, codes)),
+        "line_starts": starts,
+        "lines": unit(arrays["lines"] - centre),
+        "centre": centre,
+        "words": arrays["words"],
+        "classifier": (arrays["classifier.weights"], arrays["classifier.biases"]),
+    }

@@ -1,0 +1,220 @@
+"""Is this goods item irregular? A logistic regression on named evidence, and what each piece added.
+
+Evidence that is missing takes its own offset, learned from goods that lacked it: the risk then
+falls back towards the base rate of irregular goods, never to "clean".
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.hs import Array, HsModel
+from schemas.reasons import Reason
+from schemas.records import GoodsItem, Signal
+
+FEATURES: Final[Mapping[str, Reason | None]] = {
+    "text_code": Reason.CODE_NOT_IN_TEXT,
+    "text_heading": Reason.CODE_NOT_IN_TEXT,
+    "text_certainty": Reason.TEXT_VAGUE,
+    "photo_code": Reason.CODE_NOT_IN_PHOTO,
+    "photo_heading": Reason.CODE_NOT_IN_PHOTO,
+    "agreement": Reason.TEXT_PHOTO_DISAGREE,
+    "overlap": Reason.TEXT_PHOTO_DISAGREE,
+    "text_missing": None,
+    "photo_missing": None,
+}
+"""Feature → the reason that it speaks for; None where it only sets the level."""
+FIRES: Final = 0.3
+"""Least contribution of a reason that is told. Unit: nats."""
+UNDERVALUED_SHIFT: Final = math.log(0.2)
+"""An undervalued price is about a fifth of the real one. Unit: log EUR/kg."""
+UNDERVALUED_SPREAD: Final = 0.4
+UNDERVALUED_SHARE: Final = 0.03
+"""Assumed share of goods that are undervalued; no public data tells it."""
+CAP: Final = 6.0
+"""Most that the price alone may add. Unit: nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Unit prices of comparable goods: of one HS6 code."""
+
+    count: int
+    median: float
+    """Of the logarithm of the price in EUR/kg."""
+    spread: float
+    """Standard deviation of that logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The risk of one goods item."""
+
+    risk: float
+    signals: tuple[Signal, ...]
+    modalities: tuple[str, ...]
+    probabilities: Array | None
+    """Of every code (C,), fused from the modalities present; None without any."""
+
+
+def log_ratio(probabilities: Array, groups: NDArray[np.int64], place: int) -> float:
+    """Return how much less probable a group of codes is than the best one. Unit: nats, ≤ 0."""
+    sums = np.bincount(groups, probabilities)
+    return float(np.log(sums[place]) - np.log(sums.max())) if place >= 0 else math.log(1e-7)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Where the codes and their headings stand among the probabilities."""
+
+    code: Mapping[str, int]
+    heading: Mapping[str, int]
+    headings: NDArray[np.int64]  # (C,): each code's heading
+
+    @classmethod
+    def of(cls, codes: tuple[str, ...]) -> Self:
+        """Group the nomenclature's codes by heading."""
+        names = sorted({code[:4] for code in codes})
+        heading = {name: place for place, name in enumerate(names)}
+        places = np.array([heading[code[:4]] for code in codes])
+        return cls({code: place for place, code in enumerate(codes)}, heading, places)
+
+
+def features(
+    groups: Groups,
+    declared: str,
+    text: Array | None,
+    photo: Array | None,
+    agreement: float | None,
+) -> dict[str, float]:
+    """Return the features of one goods item.
+
+    Args:
+        groups: of the nomenclature.
+        declared: HS6 code.
+        text: probabilities (C,) given the text; None where there is none.
+        photo: probabilities (C,) given the photo; None where there is none.
+        agreement: cosine of photo and text; None where one is missing.
+    """
+    every = np.arange(len(groups.headings))
+    code, heading = groups.code.get(declared, -1), groups.heading.get(declared[:4], -1)
+    found = dict.fromkeys(FEATURES, 0.0)
+    found |= {"text_missing": float(text is None), "photo_missing": float(photo is None)}
+    for name, probabilities in (("text", text), ("photo", photo)):
+        if probabilities is not None:
+            found[f"{name}_code"] = log_ratio(probabilities, every, code)
+            found[f"{name}_heading"] = log_ratio(probabilities, groups.headings, heading)
+    if text is not None:
+        found["text_certainty"] = float(np.log(text.max()))
+    if text is not None and photo is not None and agreement is not None:
+        both = np.sqrt(np.bincount(groups.headings, text) * np.bincount(groups.headings, photo))
+        found |= {"agreement": agreement, "overlap": float(np.log(both.sum()))}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class RiskModel:
+    """Weights of the features, and unit prices of peers."""
+
+    weights: Mapping[str, float]
+    usual: Mapping[str, float]
+    """Mean of each feature over regular goods: where its contribution is 0."""
+    base: float
+    """Log-odds of goods with the usual features."""
+    peers: Mapping[str, Peers]
+
+    def price(self, item: GoodsItem) -> tuple[float, str] | None:
+        """Return what the unit price adds to the log-odds, and its words; None without peers.
+
+        The ratio of two log-normal densities, undervalued against regular; closed, since no public
+        data has labelled prices with photos.
+        """
+        peers = self.peers.get(item.commodity_code[:6])
+        if (
+            peers is None
+            or not item.item_amount
+            or not item.net_mass
+            or item.item_currency != "EUR"
+        ):
+            return None
+        if item.item_amount < 0 or item.net_mass < 0:
+            return None
+        price = math.log(float(item.item_amount) / float(item.net_mass))
+        regular = _log_density(price, peers.median, peers.spread)
+        spread = math.hypot(peers.spread, UNDERVALUED_SPREAD)
+        undervalued = _log_density(price, peers.median + UNDERVALUED_SHIFT, spread)
+        if price > peers.median:  # a price above the median is no sign of undervaluation
+            undervalued = min(undervalued, regular)
+        ratio = math.exp(min(undervalued - regular, 50.0))
+        added = math.log((1 - UNDERVALUED_SHARE) + UNDERVALUED_SHARE * ratio)
+        words = (
+            f"{math.exp(price):.2f} EUR/kg; comparable goods {math.exp(peers.median):.2f} EUR/kg"
+        )
+        return min(added, CAP), words
+
+    def judge(
+        self,
+        hs: HsModel,
+        groups: Groups,
+        item: GoodsItem,
+        text: Array | None,
+        photos: tuple[Array, ...],
+    ) -> Judgement:
+        """Judge one goods item by its text's embedding and its photos'."""
+        by_text = None if text is None else hs.from_text(text)
+        by_photo, agreement = None, None
+        if photos:
+            each = np.stack([hs.from_photo(photo) for photo in photos])  # (P, C)
+            by_photo = each.mean(axis=0)
+            if text is not None:
+                agreement = float(np.mean([hs.agreement(text, photo) for photo in photos]))
+        found = features(groups, item.commodity_code[:6], by_text, by_photo, agreement)
+        added = self._added(found)
+        priced = self.price(item)
+        details = {}
+        if priced is not None:
+            added[Reason.UNIT_PRICE_LOW], details[Reason.UNIT_PRICE_LOW] = priced
+        log_odds = self.base + self._level(found) + sum(added.values())
+        present = [
+            ("text", text is not None),
+            ("image", bool(photos)),
+            ("price", priced is not None),
+        ]
+        return Judgement(
+            risk=1 / (1 + math.exp(-log_odds)),
+            signals=tuple(
+                Signal(code=reason, weight=round(weight, 6), detail=details.get(reason, ""))
+                for reason, weight in sorted(added.items(), key=lambda pair: -pair[1])
+                if weight >= FIRES
+            ),
+            modalities=tuple(name for name, there in present if there),
+            probabilities=hs.fused(by_text, by_photo),
+        )
+
+    def _added(self, found: Mapping[str, float]) -> dict[Reason, float]:
+        """Return what each reason added to the log-odds, against usual goods."""
+        added: dict[Reason, float] = {}
+        for name, reason in FEATURES.items():
+            if reason is not None and not _absent(name, found):
+                share = self.weights[name] * (found[name] - self.usual[name])
+                added[reason] = added.get(reason, 0.0) + share
+        return added
+
+    def _level(self, found: Mapping[str, float]) -> float:
+        """Return the offset of what is missing."""
+        return sum(self.weights[name] * found[name] for name in ("text_missing", "photo_missing"))
+
+
+def _absent(feature: str, found: Mapping[str, float]) -> bool:
+    text, photo = bool(found["text_missing"]), bool(found["photo_missing"])
+    if feature.startswith("text_"):
+        return text
+    return photo if feature.startswith("photo_") else text or photo
+
+
+def _log_density(x: float, mean: float, spread: float) -> float:
+    return -0.5 * ((x - mean) / spread) ** 2 - math.log(spread)
