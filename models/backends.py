@@ -21,7 +21,7 @@ class Backend(Protocol):
 
 
 def gpu_usable() -> bool:
-    """Tell whether an NVIDIA driver is here; the runtime's list only tells what it was built for."""
+    """Tell whether an NVIDIA driver is here; the runtime's list tells what it was built for."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

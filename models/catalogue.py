@@ -1,7 +1,8 @@
 """A folder of goods: goods.csv and photos. What training, evaluation and `redlane send` read.
 
 goods.csv has the columns item_id, image (path of the photo in the folder), description and hs6;
-title, price_eur, net_mass_kg, origin and split are optional.
+title, price_eur, net_mass_kg, origin, lower_duty_hs6 (under which the goods would be declared to
+pay less duty) and split are optional.
 """
 
 import csv
@@ -31,6 +32,7 @@ class Goods:
     price_eur: float | None = None
     net_mass_kg: float | None = None
     origin: str = ""
+    lower_duty_hs6: str = ""
 
 
 def read(directory: Path, split: str | None = None) -> tuple[Goods, ...]:
@@ -77,4 +79,5 @@ def _goods(table: Path, reader: "csv.DictReader[str]", split: str | None) -> Ite
             price_eur=price if price > 0 else None,
             net_mass_kg=mass if mass > 0 else None,
             origin=row.get("origin") or "",
+            lower_duty_hs6=row.get("lower_duty_hs6") or "",
         )

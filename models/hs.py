@@ -6,7 +6,7 @@ on how near the goods lie to what it has seen: a head that never saw a laptop mu
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -41,14 +41,28 @@ class Head:
     biases: Array  # (K,)
     means: Array  # (K, D): of the embeddings of each code, of length 1
     columns: NDArray[np.int64]  # (K,): the codes' places in the nomenclature
-    gate: tuple[float, float]
-    """Slope and offset: nearness to the nearest mean → log-odds that the code is known."""
+    chapters: NDArray[np.bool_]  # (C,): the codes in the known codes' chapters
+    gate: tuple[float, float, float]
+    """Two slopes and an offset: what `nearness` returns → log-odds that the code is known."""
 
-    def trust(self, vector: Array) -> float:
+    def nearness(self, vector: Array, everywhere: Array) -> tuple[float, float]:
+        """Return how near the goods are to what the head has seen.
+
+        Args:
+            vector: the goods' embedding (D,).
+            everywhere: probabilities (C,) by the nomenclature's texts.
+
+        Returns:
+            Cosine with the nearest known code's mean, and the probability of its chapters.
+        """
+        nearest = float((self.means @ unit(vector)).max())
+        return nearest, float(everywhere[self.chapters].sum())
+
+    def trust(self, vector: Array, everywhere: Array) -> float:
         """Return the probability that the goods' code is one that the head knows."""
-        nearness = float((self.means @ unit(vector)).max())
-        slope, offset = self.gate
-        return float(1 / (1 + np.exp(-(slope * nearness + offset))))
+        nearest, known = self.nearness(vector, everywhere)
+        by_mean, by_chapter, offset = self.gate
+        return float(1 / (1 + np.exp(-(by_mean * nearest + by_chapter * known + offset))))
 
     def probabilities(self, vector: Array, codes: int) -> Array:
         """Return probabilities (codes,): nothing outside the known codes."""
@@ -57,11 +71,23 @@ class Head:
         return spread
 
     @classmethod
-    def load(cls, name: str, arrays: Mapping[str, NDArray[Any]], gate: tuple[float, float]) -> Self:
-        """Take a head from a file's arrays."""
-        parts = ("weights", "biases", "means")
-        weights, biases, means = (arrays[f"{name}.{p}"].astype(np.float32) for p in parts)
-        return cls(weights, biases, means, arrays["columns"].astype(np.int64), gate)
+    def of(
+        cls,
+        codes: tuple[str, ...],
+        known: Iterable[str],
+        arrays: Mapping[str, NDArray[Any]],
+        gate: tuple[float, float, float],
+    ) -> Self:
+        """Take a head of the `known` codes from its arrays: weights, biases and means."""
+        known = tuple(known)
+        place = {code: number for number, code in enumerate(codes)}
+        seen = {code[:2] for code in known}
+        return cls(
+            **{name: arrays[name].astype(np.float32) for name in ("weights", "biases", "means")},
+            columns=np.array([place[code] for code in known]),
+            chapters=np.array([code[:2] in seen for code in codes]),
+            gate=gate,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +141,7 @@ class HsModel:
         return softmax(joined.astype(np.float32))
 
     def _joined(self, everywhere: Array, head: Head, vector: Array) -> Array:
-        trust = head.trust(vector)
+        trust = head.trust(vector, everywhere)
         known = head.probabilities(vector, len(self.codes))
         mixed = trust * known + (1 - trust) * everywhere + FLOOR
         joined: Array = (mixed / mixed.sum()).astype(np.float32)

@@ -143,10 +143,16 @@ def load_hs(directory: Path) -> HsModel:
     """Load the HS model of a verified bundle."""
     learned = load_file(directory / "heads.safetensors")
     hs = json.loads((directory / "model.json").read_text())["hs"]
+    nomenclature = load_nomenclature(directory)
+
+    def head(name: str) -> Head:
+        parts = {key: learned[f"{name}.{key}"] for key in ("weights", "biases", "means")}
+        return Head.of(nomenclature["codes"], hs["known"], parts, tuple(hs[f"{name}_gate"]))
+
     return HsModel(
-        **load_nomenclature(directory),
-        text_head=Head.load("text", learned, tuple(hs["text_gate"])),
-        image_head=Head.load("image", learned, tuple(hs["image_gate"])),
+        **nomenclature,
+        text_head=head("text"),
+        image_head=head("image"),
         sharpness=tuple(hs["sharpness"]),
         photo_weight=hs["photo_weight"],
     )

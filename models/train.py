@@ -22,19 +22,20 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from models import bundle
 from models.catalogue import Goods, read
 from models.encoders import Encoders
-from models.hs import Array, Head, HsModel, load_nomenclature, unit
+from models.hs import Array, Head, HsModel, load_nomenclature, softmax, unit
 from models.image import decode
 from models.risk import FEATURES, Groups, features
 
 BASE_RATE: Final = 0.15
 """Assumed share of irregular goods items; no public data with photos tells it."""
-YELLOW_CLEAN: Final = 0.08
-RED_CLEAN: Final = 0.02
+YELLOW_CLEAN: Final = 0.05
+RED_CLEAN: Final = 0.01
 """Share of regular goods that may reach the yellow and the red lane, on data held out."""
 WITHHELD: Final = 0.5
 """Share of codes whose goods the risk model meets without their heads."""
@@ -94,23 +95,58 @@ def fit_head(
 
 
 def fit_gate(
-    vectors: Array, codes: NDArray[np.str_], held: Embedded, held_vectors: Array, seed: int
-) -> tuple[float, float]:
-    """Fit nearness to the known codes' means → log-odds that the code is known.
+    hs: HsModel, name: str, learn: Embedded, held: Embedded, seed: int
+) -> tuple[float, float, float]:
+    """Fit nearness → log-odds that the code is known, on goods held out.
 
-    Half of the codes are taken as unknown: only the others' means are looked at.
+    Half of the chapters are taken as unknown, in turn: a head meets goods of quite another kind.
     """
-    names = np.unique(codes)
-    nearness, is_known = [], []
+    text = name == "text"
+    vectors, held_vectors = (one.texts if text else one.photos for one in (learn, held))
+    chapters = np.array([code[:2] for code in learn.codes])
+    held_chapters = np.array([code[:2] for code in held.codes])
+    rows, is_known = [], []
     for turn in range(4):
-        unknown = np.random.default_rng(seed + turn).choice(names, len(names) // 2, replace=False)
-        means = [unit(vectors[codes == code]).mean(axis=0) for code in names if code not in unknown]
-        nearness.append((unit(held_vectors) @ unit(np.stack(means)).T).max(axis=1))
-        is_known.append(~np.isin(held.codes, unknown))
-    model = LogisticRegression(C=100).fit(
-        np.concatenate(nearness)[:, None], np.concatenate(is_known)
+        dice = np.random.default_rng(seed + turn)
+        unknown = dice.choice(np.unique(chapters), len(np.unique(chapters)) // 2, replace=False)
+        known = sorted(set(learn.codes[~np.isin(chapters, unknown)]))
+        means = np.stack([unit(vectors[learn.codes == code]).mean(axis=0) for code in known])
+        parts = {"weights": means, "biases": means[:, 0], "means": unit(means)}
+        head = Head.of(hs.codes, known, parts, (0.0, 0.0, 0.0))
+        for vector, chapter in zip(held_vectors[::4], held_chapters[::4], strict=True):
+            shown = vector if text else hs.shown(vector)
+            everywhere = softmax(hs.sharpness[0 if text else 1] * hs.similarities(shown))
+            rows.append(head.nearness(vector, everywhere))
+            is_known.append(chapter not in unknown)
+    model = LogisticRegression(C=100, max_iter=1000).fit(rows, is_known)
+    slopes = model.coef_[0]
+    return float(slopes[0]), float(slopes[1]), float(model.intercept_[0])
+
+
+def deaf(hs: HsModel) -> HsModel:
+    """Return the model without its heads: as for goods whose codes they do not know."""
+    never = (0.0, 0.0, -50.0)
+    return replace(
+        hs,
+        text_head=replace(hs.text_head, gate=never),
+        image_head=replace(hs.image_head, gate=never),
     )
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def choose_sharpness(hs: HsModel, held: Embedded, groups: Groups) -> HsModel:
+    """Choose the sharpness of the nomenclature's experts by log-loss on goods held out."""
+    places = [groups.code[code] for code in held.codes]
+
+    def text_loss(sharpness: float) -> float:
+        model = replace(deaf(hs), sharpness=(sharpness, 1.0))
+        return log_loss([model.from_text(v) for v in held.texts[::4]], places[::4])
+
+    def photo_loss(sharpness: float) -> float:
+        model = replace(deaf(hs), sharpness=(1.0, sharpness))
+        return log_loss([model.from_photo(v) for v in held.photos[::4]], places[::4])
+
+    grid = (5.0, 8.0, 12.0, 16.0, 20.0, 25.0)
+    return replace(hs, sharpness=(min(grid, key=text_loss), min(grid, key=photo_loss)))
 
 
 def log_loss(rows: Sequence[Array], places: Sequence[int]) -> float:
@@ -118,28 +154,11 @@ def log_loss(rows: Sequence[Array], places: Sequence[int]) -> float:
     return -float(np.mean([np.log(row[place]) for row, place in zip(rows, places, strict=True)]))
 
 
-def choose(hs: HsModel, held: Embedded, groups: Groups) -> HsModel:
-    """Choose sharpness and photo weight by log-loss on goods held out."""
+def choose_weight(hs: HsModel, held: Embedded, groups: Groups) -> HsModel:
+    """Choose the weight of the photo beside the text by log-loss on goods held out."""
     places = [groups.code[code] for code in held.codes]
-    deaf = replace(
-        hs,
-        text_head=replace(hs.text_head, gate=(0.0, -50.0)),
-        image_head=replace(hs.image_head, gate=(0.0, -50.0)),
-    )
-
-    def text_loss(sharpness: float) -> float:
-        model = replace(deaf, sharpness=(sharpness, 1.0))
-        return log_loss([model.from_text(v) for v in held.texts[::4]], places[::4])
-
-    def photo_loss(sharpness: float) -> float:
-        model = replace(deaf, sharpness=(1.0, sharpness))
-        return log_loss([model.from_photo(v) for v in held.photos[::4]], places[::4])
-
-    grid = (5.0, 8.0, 12.0, 16.0, 20.0, 25.0)
-    hs = replace(hs, sharpness=(min(grid, key=text_loss), min(grid, key=photo_loss)))
-    pairs = [
-        (hs.from_text(t), hs.from_photo(p)) for t, p in zip(held.texts, held.photos, strict=True)
-    ]
+    goods = zip(held.texts, held.photos, strict=True)
+    pairs = [(hs.from_text(text), hs.from_photo(photo)) for text, photo in goods]
 
     def fused_loss(weight: float) -> float:
         model = replace(hs, photo_weight=weight)
@@ -151,17 +170,12 @@ def choose(hs: HsModel, held: Embedded, groups: Groups) -> HsModel:
 def cases(
     hs: HsModel, held: Embedded, groups: Groups, encoders: Encoders, seed: int
 ) -> tuple[list[dict[str, float]], list[bool], list[int]]:
-    """Make regular and irregular goods items of goods held out; features, label and goods of each."""
+    """Make regular and irregular goods items; features, label and number of the goods of each."""
     random = np.random.default_rng(seed)
     withheld = set(
         random.choice(
             np.unique(held.codes), int(WITHHELD * len(np.unique(held.codes))), replace=False
         )
-    )
-    deaf = replace(
-        hs,
-        text_head=replace(hs.text_head, gate=(0.0, -50.0)),
-        image_head=replace(hs.image_head, gate=(0.0, -50.0)),
     )
     vague = encoders.embed_texts(VAGUE)
     found: list[dict[str, float]] = []
@@ -170,7 +184,7 @@ def cases(
     chapters = np.array([code[:2] for code in held.codes])
     codes = np.array(hs.codes)
     for number, code in enumerate(held.codes):
-        model = deaf if code in withheld else hs
+        model = deaf(hs) if code in withheld else hs
         other = int(random.choice(np.flatnonzero(chapters != code[:2])))
         wrong = _wrong_code(code, codes, held.texts[number], hs, random)
         for kind in ("regular", "regular", "wrong_code", "wrong_photo", "vague"):
@@ -215,7 +229,7 @@ def _wrong_code(
 def fit_risk(
     found: list[dict[str, float]], irregular: list[bool], origin: list[int]
 ) -> dict[str, Any]:
-    """Fit the risk model on half of the goods and choose the lanes' thresholds on the other half."""
+    """Fit the risk model on half of the goods, choose the lanes' thresholds on the other half."""
     labels = np.array(irregular)
     first = np.array(origin) % 2 == 0
     usual = {
@@ -233,24 +247,47 @@ def fit_risk(
     } | {"text_missing": 0.0, "photo_missing": 0.0}
     rows = np.array([[f[n] - usual[n] if _there(n, f) else 0.0 for n in FEATURES] for f in found])
     weight = np.where(labels, BASE_RATE / labels.mean(), (1 - BASE_RATE) / (1 - labels.mean()))
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(
-        rows[first], labels[first], sample_weight=weight[first]
-    )
-    risk = model.predict_proba(rows[~first])[:, 1]
+    coefficients, base = fit_signed(rows[first], labels[first], weight[first])
+    risk = 1 / (1 + np.exp(-(base + rows[~first] @ coefficients)))
     clean = risk[~labels[~first]]
     return {
         "risk": {
             "weights": {
-                name: round(float(w), 6) for name, w in zip(FEATURES, model.coef_[0], strict=True)
+                name: round(float(w), 6) for name, w in zip(FEATURES, coefficients, strict=True)
             },
             "usual": {name: round(value, 6) for name, value in usual.items()},
-            "base": round(float(model.intercept_[0]), 6),
+            "base": round(base, 6),
         },
         "policy": {
             "yellow": round(float(np.quantile(clean, 1 - YELLOW_CLEAN)), 4),
             "red": round(float(np.quantile(clean, 1 - RED_CLEAN)), 4),
         },
     }
+
+
+def fit_signed(
+    rows: NDArray[np.float64], labels: NDArray[np.bool_], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Fit a logistic regression in which consistent evidence never raises the risk.
+
+    Without the signs, two pieces of evidence that say nearly the same take opposite ones, and
+    fail on goods unlike those of the training.
+
+    Returns:
+        Weights (F,): at most 0 but for what is missing, where at least 0; and the offset.
+    """
+    targets = np.where(labels, 1.0, -1.0)
+
+    def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = targets * (rows @ w[:-1] + w[-1])
+        gradient = -targets * weight / (1 + np.exp(margin))
+        total = float((weight * np.logaddexp(0, -margin)).sum() + 0.5 * (w[:-1] ** 2).sum())
+        return total, np.append(rows.T @ gradient + w[:-1], gradient.sum())
+
+    bounds = [(0, None) if name.endswith("missing") else (None, 0) for name in FEATURES]
+    start = np.zeros(rows.shape[1] + 1)
+    fitted = minimize(loss, start, jac=True, bounds=[*bounds, (None, None)])
+    return fitted.x[:-1], float(fitted.x[-1])
 
 
 def _there(name: str, found: dict[str, float]) -> bool:
@@ -298,18 +335,12 @@ def train(
     nomenclature = load_nomenclature(base)
     groups = Groups.of(nomenclature["codes"])
     arrays: dict[str, Any] = {}
-    heads = {}
-    gates = {}
-    for name, c in (("text", 0.03), ("image", 0.003)):
-        vectors = learn.texts if name == "text" else learn.photos
-        held_vectors = held.texts if name == "text" else held.photos
+    heads: dict[str, Head] = {}
+    for name, c, vectors in (("text", 0.03, learn.texts), ("image", 0.003, learn.photos)):
         say(f"Fitting the {name} head on {len(vectors)} goods …")
         known, fitted = fit_head(vectors, learn.codes, c)
-        gates[name] = fit_gate(vectors, learn.codes, held, held_vectors, seed)
-        columns = np.array([groups.code[code] for code in known])
         arrays |= {f"{name}.{part}": array.astype(np.float16) for part, array in fitted.items()}
-        arrays["columns"] = columns
-        heads[name] = Head(columns=columns, gate=gates[name], **fitted)
+        heads[name] = Head.of(nomenclature["codes"], known, fitted, (0.0, 0.0, -50.0))
     hs = HsModel(
         **nomenclature,
         text_head=heads["text"],
@@ -317,14 +348,22 @@ def train(
         sharpness=(12.0, 12.0),
         photo_weight=1.0,
     )
-    say("Choosing sharpness and weights on valid …")
-    hs = choose(hs, held, groups)
+    say("Choosing sharpness, gates and weights on valid …")
+    hs = choose_sharpness(hs, held, groups)
+    gates = {name: fit_gate(hs, name, learn, held, seed) for name in heads}
+    hs = replace(
+        hs,
+        text_head=replace(hs.text_head, gate=gates["text"]),
+        image_head=replace(hs.image_head, gate=gates["image"]),
+    )
+    hs = choose_weight(hs, held, groups)
     say("Fitting the risk model on valid, with irregularities injected …")
     fitted_risk = fit_risk(*cases(hs, held, groups, encoders, seed))
     out.mkdir(parents=True, exist_ok=True)
     save_file(arrays, out / "heads.safetensors")
     model = {
         "hs": {
+            "known": known,
             "text_gate": [round(x, 6) for x in gates["text"]],
             "image_gate": [round(x, 6) for x in gates["image"]],
             "sharpness": hs.sharpness,

@@ -17,10 +17,10 @@ import structlog
 from aiokafka.helpers import create_ssl_context
 from faust.transport.drivers import aiokafka as driver
 from mode import CrashingSupervisor
-from models.bundle import default_bundle
-from models.scorer import Scorer
 from redis.asyncio import Redis
 
+from models.bundle import default_bundle
+from models.scorer import Scorer
 from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS
 from streams.acker import Acker
 from streams.dead_letter import Limit

@@ -96,6 +96,172 @@ def up(
         raise typer.Exit(2) from problem
 
 
+@app.command()
+def send(
+    catalogue: Annotated[
+        str, typer.Option(help="`sample`, or a folder with goods.csv and photos.")
+    ] = "sample",
+    split: Annotated[str | None, typer.Option(help="Only this split of the folder.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many declarations.")] = 200,
+    rate: Annotated[float, typer.Option(min=0, help="A second; 0 as fast as possible.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
+    kinds: Annotated[
+        str, typer.Option(help="Shares: clean=0.6,wrong_code=0.2,… The rest is clean.")
+    ] = "",
+    truth: Annotated[
+        Path, typer.Option(help="What is irregular about each goes here, never into the events.")
+    ] = Path("truth.jsonl"),
+) -> None:
+    """Send declarations made of a catalogue, some of them irregular.
+
+    Kinds: clean, wrong_code, wrong_photo, undervaluation, vague_text, missing_photo, broken_photo,
+    malformed. Photos are uploaded to the first bucket of REDLANE_S3_BUCKETS. A folder's goods.csv
+    has the columns item_id, image, description and hs6, and may have title, price_eur,
+    net_mass_kg, origin and lower_duty_hs6.
+
+    **Examples**
+
+    `redlane send --count 500 --rate 20 --truth truth.jsonl`
+
+    `redlane send --catalogue ./goods --split test --kinds clean=0.8,wrong_code=0.2`
+    """
+    from rich.progress import Progress
+
+    from models.catalogue import BadCatalogue, read
+    from streams import catalogue as sample
+    from streams.irregularities import DEFAULT_SHARES, Irregularities
+    from streams.send import new_run
+    from streams.send import send as send_all
+
+    settings = Settings()
+    try:
+        shares = _shares(kinds) if kinds else DEFAULT_SHARES
+        folder = sample.sample(typer.echo) if catalogue == "sample" else Path(catalogue)
+        source = Irregularities(
+            read(folder, split),
+            bucket=settings.s3_buckets[0],
+            run=new_run(),
+            seed=seed,
+            shares=shares,
+        )
+    except (BadCatalogue, ValueError) as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(2) from problem
+    with Progress() as progress:
+        task = progress.add_task("sent", total=count)
+        delivered = send_all(
+            settings,
+            source.consignments(count),
+            rate=rate,
+            truth=truth,
+            sent=lambda _: progress.advance(task),
+        )
+    typer.echo(f"{delivered} declarations delivered; what is irregular about them is in {truth}.")
+
+
+def _shares(kinds: str) -> dict[str, float]:
+    pairs = [pair.partition("=") for pair in kinds.split(",")]
+    return {name.strip(): float(share) for name, _, share in pairs}
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Exit when all is screened.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the summary's figures here.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many declarations.")] = 240,
+    rate: Annotated[float, typer.Option(min=0, help="Declarations a second.")] = 12.0,
+    seed: Annotated[int, typer.Option(help="Of the irregularities.")] = 7,
+) -> None:
+    """Show the whole system at work on this machine, with real services and real products.
+
+    Starts the local stack and a worker, streams the sample catalogue through it and shows the
+    alerts as they come; at the end a summary against the injected truth. Exits with 0 only if every
+    declaration got exactly one fate.
+
+    **Examples**
+
+    `redlane demo`
+
+    `redlane demo --once --json summary.json`
+    """
+    from streams.demo import Options, run
+    from streams.local.preflight import NotReady
+
+    options = Options(once=once, json_file=json_file, count=count, rate=rate, seed=seed)
+    try:
+        status = run(options)
+    except NotReady as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(2) from problem
+    raise typer.Exit(status)
+
+
+@app.command()
+def train(
+    goods: Annotated[Path, typer.Option(help="Folder of goods with splits train and valid.")],
+    out: Annotated[Path, typer.Option(help="Where the learned files go.")] = Path("models/heads"),
+    seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
+) -> None:
+    """Learn the heads, the risk model and the price peers that a bundle is built with.
+
+    **Example**
+
+    `redlane train --goods ./goods --out models/heads`
+    """
+    from models.train import train as train_all
+    from streams.catalogue import sample
+
+    train_all(goods, sample(typer.echo), out, seed=seed, say=typer.echo)
+
+
+@app.command()
+def evaluate(
+    goods: Annotated[Path, typer.Option(help="Folder of goods.")],
+    split: Annotated[str, typer.Option(help="Which split to judge.")] = "test",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure the HS codes: top-1, top-3 and top-5 from text, photo and both.
+
+    **Example**
+
+    `redlane evaluate --goods ./goods --split test --json`
+    """
+    import json
+
+    from models.evaluate import evaluate_hs
+
+    figures = evaluate_hs(goods, split, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+        return
+    for modality, row in figures.items():
+        typer.echo(f"{modality:6}" + "".join(f"  {k} {v:.1%}" for k, v in row.items()))
+
+
+@app.command()
+def doctor() -> None:
+    """Check Kafka, registry, object storage, Redis and the model bundle, and say what to do.
+
+    Exits with 0 if all is well.
+
+    **Example**
+
+    `. ./redlane.env; redlane doctor`
+    """
+    from streams.doctor import examine
+
+    findings = examine(Settings())
+    for finding in findings:
+        mark = "ok  " if finding.problem is None else "FAIL"
+        typer.echo(f"{mark}  {finding.part}: {finding.problem or finding.detail}")
+        if finding.problem is not None:
+            typer.echo(f"      → {finding.remedy}")
+    if any(finding.problem for finding in findings):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line."""
     app()

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
 
+from models import image
 from models.image import BadPhoto
 from models.scorer import Scorer
-
-from models import image
 from streams.embedding_cache import EmbeddingCache, Vector
 from streams.images import NoPhoto, Photo
 

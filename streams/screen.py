@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from models.scorer import DeclarationEvidence, ItemEvidence, Scorer, Verdict
 
+from models.scorer import DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from schemas import codec, rules
 from schemas.codec import Undecodable
 from schemas.reasons import TEXTS, Reason

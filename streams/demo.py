@@ -1,0 +1,278 @@
+"""`redlane demo`: the local stack, a worker and the sample catalogue, live in the terminal."""
+
+import json
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from confluent_kafka import Consumer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from models.bundle import default_bundle
+from models.catalogue import read
+from schemas import codec
+from schemas.records import Alert, Assessment
+from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS
+from streams.catalogue import sample
+from streams.deploy import deploy
+from streams.irregularities import DEFAULT_SHARES, Consignment, Irregularities
+from streams.local.process import LOOPBACK, Process, free_port
+from streams.local.stack import Stack, local_stack
+from streams.registry import Registry
+from streams.send import new_run, send
+from streams.settings import Settings
+from streams.tally import LANES, Tally
+
+COLOURS = {"green": "green", "yellow": "yellow", "red": "red", "dead_letter": "magenta"}
+QUIET_S = 60.0
+"""Without any fate for this long after the last declaration was sent, what is missing is lost."""
+ROWS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the demo does."""
+
+    once: bool
+    json_file: Path | None
+    count: int
+    rate: float
+    seed: int
+
+
+@dataclass(slots=True)
+class Fates:
+    """Reads assessments, alerts and dead letters into the tally."""
+
+    settings: Settings
+    tally: Tally
+    alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ROWS))
+    newest: list[Alert] = field(default_factory=list)
+
+    def follow(self) -> Iterator[bool]:
+        """Yield after each poll whether something came."""
+        registry = Registry(self.settings.registry_url)
+        writers = {topic.name: registry.writers(topic) for topic in (ASSESSMENTS, ALERTS)}
+        consumer = Consumer(
+            self.settings.confluent()
+            | {
+                "group.id": "redlane-demo",
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "fetch.message.max.bytes": DEAD_LETTERS.max_message_mb << 20,
+            }
+        )
+        consumer.subscribe([ASSESSMENTS.name, ALERTS.name, DEAD_LETTERS.name])
+        try:
+            while True:
+                messages = consumer.consume(100, timeout=0.2)
+                for message in messages:
+                    if message.error() is None:
+                        self._take(message, writers)
+                yield bool(messages)
+        finally:
+            consumer.close()
+
+    def _take(self, message: Any, writers: dict[str, dict[int, codec.Schema]]) -> None:
+        topic, value = message.topic(), message.value()
+        if topic == DEAD_LETTERS.name:
+            self.tally.dead((message.key() or b"").decode(errors="replace"))
+        elif topic == ASSESSMENTS.name:
+            assessment = codec.decode(value, Assessment, writers[topic])
+            self.tally.assessed(assessment.declaration_id, assessment.lane, value)
+        else:
+            alert = codec.decode(value, Alert, writers[topic])
+            if alert not in self.alerts:
+                self.alerts.append(alert)
+                self.newest.append(alert)
+
+
+def alert_row(alert: Alert) -> tuple[str, str, str, str, str, str]:
+    """Return an alert as the cells of a row; its riskiest goods item speaks for it."""
+    item = alert.items[0]
+    reasons = "; ".join(reason.code for reason in item.reasons[:2])
+    if alert.degraded:
+        reasons = "; ".join(part for part in (reasons, alert.degraded[0].code) if part)
+    return (
+        alert.declaration_id,
+        alert.lane,
+        f"{alert.risk:.0%}",
+        item.description[:38],
+        f"{item.commodity_code[:6]} → {item.suggested_hs6}",
+        reasons or "risk",
+    )
+
+
+def alerts_table(alerts: deque[Alert]) -> Table:
+    """Draw the newest alerts."""
+    table = Table("declaration", "lane", "risk", "goods", "declared → likely", "why", expand=True)
+    table.title = "Alerts, newest last"
+    for alert in alerts:
+        cells = alert_row(alert)
+        # Goods text comes from outside: shown as text, never read as markup.
+        table.add_row(*(Text(cell) for cell in cells), style=COLOURS[alert.lane])
+    return table
+
+
+def summary_table(tally: Tally) -> Table:
+    """Draw what became of each kind of declaration."""
+    table = Table("injected truth", "sent", *LANES, "dead letter", "lost", "yellow or red")
+    table.title = "Against the injected truth"
+    shares = tally.summary()["flagged"]
+    counts = tally.by_kind()
+    for kind in (*DEFAULT_SHARES, *sorted(counts.keys() - DEFAULT_SHARES.keys())):
+        if kind in counts:
+            row = counts[kind]
+            cells = [row[name] for name in (*LANES, "dead_letter", "lost")]
+            share = f"{shares[kind]:.0%}" if kind in shares else "–"
+            table.add_row(kind, str(sum(cells)), *map(str, cells), share)
+    return table
+
+
+def _worker(stack: Stack, bundle: Path) -> tuple[Process, str]:
+    """Start a worker; returns it and the address of its readiness."""
+    port = free_port()
+    environment = stack.environment() | {
+        "REDLANE_BUNDLE": str(bundle),
+        "REDLANE_HEALTH_PORT": str(port),
+    }
+    command = [sys.executable, "-m", "streams.cli", "worker"]
+    worker = Process(
+        "worker", command, directory=stack.directory / "worker", environment=environment
+    )
+    return worker.start(), f"http://{LOOPBACK}:{port}/readyz"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own
+            return True
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def run(options: Options) -> int:
+    """Run the demo; returns the exit status.
+
+    Returns:
+        0 if every declaration sent got exactly one fate, else 1.
+    """
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    bundle = default_bundle(console.print)
+    goods = read(sample(console.print))
+    tally = Tally()
+    with local_stack(say=console.print) as stack:
+        settings = stack.settings()
+        deploy(settings, say=lambda _: None)
+        worker, ready = _worker(stack, bundle)
+        try:
+            worker.wait_until(lambda: _answers(ready), within_s=90)
+            console.print("The worker is ready")
+            source = Irregularities(
+                goods, bucket=settings.s3_buckets[0], run=new_run(), seed=options.seed
+            )
+            consignments = source.consignments(options.count)
+            with _Sending(settings, consignments, options.rate, tally) as sending:
+                _watch(console, options, sending, worker)
+        except KeyboardInterrupt:
+            console.print("Interrupted; stopping …")
+        finally:
+            worker.stop()
+    console.print(summary_table(tally))
+    summary = tally.summary()
+    if options.json_file:
+        options.json_file.write_text(json.dumps(summary, indent=2) + "\n")
+    faultless = not summary["lost"] and not summary["conflicting"] and summary["sent"]
+    console.print("Every declaration got exactly one fate." if faultless else f"Not so: {summary}")
+    return 0 if faultless else 1
+
+
+@dataclass(slots=True)
+class _Sending:
+    """Sends in a thread, so that the main thread can show what comes back."""
+
+    settings: Settings
+    consignments: Iterator[Consignment]
+    rate: float
+    tally: Tally
+    failure: BaseException | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, name="sender")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    @property
+    def done(self) -> bool:
+        """Whether every declaration was sent."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            send(
+                self.settings,
+                self.consignments,
+                rate=self.rate,
+                truth=None,
+                sent=lambda consignment: self.tally.sent(consignment.truth),
+                stopped=self._stop.is_set,
+            )
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            self.failure = error
+
+
+def _watch(console: Console, options: Options, sending: _Sending, worker: Process) -> None:
+    """Show fates as they come, until all have theirs, or for ever if not once."""
+    tally = sending.tally
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    )
+    sent = bar.add_task("sent", total=options.count)
+    settled = bar.add_task("fate known", total=options.count)
+    fates = Fates(sending.settings, tally)
+    last = time.monotonic()
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        for came in fates.follow():
+            last = time.monotonic() if came or not sending.done else last
+            bar.update(sent, completed=len(tally.truths))
+            bar.update(settled, completed=tally.settled)
+            live.update(Group(bar, _lanes(tally), alerts_table(fates.alerts)))
+            if not console.is_terminal:
+                for alert in fates.newest:
+                    console.print(" | ".join(alert_row(alert)), markup=False, highlight=False)
+            fates.newest.clear()
+            if sending.failure is not None:
+                raise sending.failure
+            if worker.returncode is not None:
+                console.print(worker.tail(), markup=False)
+                return
+            complete = sending.done and tally.settled == len(tally.truths)
+            if options.once and (complete or time.monotonic() - last > QUIET_S):
+                return
+
+
+def _lanes(tally: Tally) -> Text:
+    counts = {lane: list(tally.lanes.values()).count(lane) for lane in LANES}
+    counts["dead_letter"] = len(tally.letters)
+    parts = [Text(f" {name} {count} ", style=COLOURS[name]) for name, count in counts.items()]
+    return Text("  ").join(parts)
