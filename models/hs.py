@@ -20,6 +20,9 @@ FLOOR: Final = 1e-7
 """Least probability of a code: no evidence rules a code out."""
 
 
+HEAD_ARRAYS: Final = ("centre", "weights", "biases", "means")
+
+
 def unit(vectors: NDArray[Any]) -> Array:
     """Scale vectors (..., D) to length 1."""
     scaled: Array = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -37,13 +40,22 @@ def softmax(logits: Array) -> Array:
 class Head:
     """A softmax regression on the embeddings of one modality, and where it may be heard."""
 
+    centre: Array  # (D,): mean embedding of the goods it was learned on
     weights: Array  # (K, D)
     biases: Array  # (K,)
-    means: Array  # (K, D): of the embeddings of each code, of length 1
+    means: Array  # (K, D): of each code's embeddings as `seen`, of length 1
     columns: NDArray[np.int64]  # (K,): the codes' places in the nomenclature
     chapters: NDArray[np.bool_]  # (C,): the codes in the known codes' chapters
     gate: tuple[float, float, float]
     """Two slopes and an offset: what `nearness` returns → log-odds that the code is known."""
+
+    def seen(self, vector: NDArray[Any]) -> Array:
+        """Return embeddings (..., D) as the head sees them: centred, of length 1.
+
+        Photos in the wild have longer features than photos on white, which would make it sure of
+        what it never saw.
+        """
+        return unit(vector - self.centre)
 
     def nearness(self, vector: Array, everywhere: Array) -> tuple[float, float]:
         """Return how near the goods are to what the head has seen.
@@ -55,7 +67,7 @@ class Head:
         Returns:
             Cosine with the nearest known code's mean, and the probability of its chapters.
         """
-        nearest = float((self.means @ unit(vector)).max())
+        nearest = float((self.means @ self.seen(vector)).max())
         return nearest, float(everywhere[self.chapters].sum())
 
     def trust(self, vector: Array, everywhere: Array) -> float:
@@ -67,7 +79,7 @@ class Head:
     def probabilities(self, vector: Array, codes: int) -> Array:
         """Return probabilities (codes,): nothing outside the known codes."""
         spread = np.zeros(codes, np.float32)
-        spread[self.columns] = softmax(self.weights @ vector + self.biases)
+        spread[self.columns] = softmax(self.weights @ self.seen(vector) + self.biases)
         return spread
 
     @classmethod
@@ -78,12 +90,12 @@ class Head:
         arrays: Mapping[str, NDArray[Any]],
         gate: tuple[float, float, float],
     ) -> Self:
-        """Take a head of the `known` codes from its arrays: weights, biases and means."""
+        """Take a head of the `known` codes from its arrays: centre, weights, biases and means."""
         known = tuple(known)
         place = {code: number for number, code in enumerate(codes)}
         seen = {code[:2] for code in known}
         return cls(
-            **{name: arrays[name].astype(np.float32) for name in ("weights", "biases", "means")},
+            **{name: arrays[name].astype(np.float32) for name in HEAD_ARRAYS},
             columns=np.array([place[code] for code in known]),
             chapters=np.array([code[:2] in seen for code in codes]),
             gate=gate,

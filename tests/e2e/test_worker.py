@@ -1,0 +1,113 @@
+"""The whole way on real services: every input exactly one fate, and the worker lives."""
+
+import time
+import urllib.request
+
+import pytest
+
+from models.catalogue import read
+from streams.dead_letter import Limit
+from streams.irregularities import Irregularities
+from streams.send import new_run, send
+from tests.conftest import ready
+from tests.oracle import assert_exactly_one_fate, committed, read_all
+
+GROUP = "redlane-screen"
+
+
+@pytest.fixture(scope="module")
+def source(stack, goods_folder):
+    """Makes consignments of the sample catalogue, half of them damaged in some way."""
+    shares = {
+        "clean": 0.4,
+        "wrong_code": 0.1,
+        "broken_photo": 0.2,
+        "missing_photo": 0.1,
+        "malformed": 0.2,
+    }
+    bucket = stack.settings().s3_buckets[0]
+    return Irregularities(read(goods_folder), bucket=bucket, run=new_run(), seed=5, shares=shares)
+
+
+def settled(settings, count, within_s=120):
+    """Wait until the group has committed everything that was sent."""
+    deadline = time.monotonic() + within_s
+    while sum(committed(settings, GROUP).values()) < count:
+        assert time.monotonic() < deadline, committed(settings, GROUP)
+        time.sleep(0.5)
+
+
+def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_worker):
+    """Malformed Avro, unknown schema, 10 MB, broken and hostile photos: none stops the worker."""
+    settings = stack.settings()
+    truths = {}
+    worker = start_worker(dead_letter_share="1.0")
+    worker.wait_until(lambda: ready(worker), within_s=90)
+    sent = send(
+        settings,
+        source.consignments(60),
+        rate=0,
+        truth=None,
+        sent=lambda consignment: truths.update(
+            {consignment.truth.declaration_id: consignment.truth}
+        ),
+    )
+    settled(settings, sent)
+    seen = read_all(settings)
+    assert_exactly_one_fate(seen)
+    assert seen.duplicates == 0
+    malformed = {id_: truth.detail for id_, truth in truths.items() if truth.kind == "malformed"}
+    assert {key.decode(): reason for key, reason in seen.reasons.items()} == {
+        id_: REASONS[detail] for id_, detail in malformed.items()
+    }
+    assert set(malformed.values()) == set(REASONS)
+    with urllib.request.urlopen(f"{worker.health}/metrics", timeout=5) as answer:
+        assert b'redlane_declarations_total{fate="dead_letter"} 12.0' in answer.read()
+    with urllib.request.urlopen(f"{worker.health}/livez", timeout=5) as answer:
+        assert answer.status == 200
+    assert worker.stop() == 0
+    log = worker.log.read_text()
+    assert "Traceback" not in log, worker.tail()
+
+
+REASONS = {
+    "not Avro": "value_not_avro",
+    "unknown schema id": "schema_unknown",
+    "truncated": "value_not_avro",
+    "10 MB": "value_too_large",
+    "no goods items": "declaration_invalid",
+    "no value": "value_empty",
+}
+
+
+def test_a_killed_worker_loses_nothing(stack, source, start_worker):
+    """SIGKILL mid-stream: what was committed has its fate, and the next worker does the rest."""
+    settings = stack.settings()
+    before = sum(committed(settings, GROUP).values())
+    again = Irregularities(source._goods, bucket="goods-photos", run=new_run(), seed=6)
+    first = start_worker(batch_size="4")
+    first.wait_until(lambda: ready(first), within_s=90)
+    sent = send(settings, again.consignments(120), rate=0, truth=None)
+    deadline = time.monotonic() + 60
+    while sum(committed(settings, GROUP).values()) < before + 20:
+        assert time.monotonic() < deadline, first.tail()
+        time.sleep(0.1)
+    first.kill()
+    at_kill = committed(settings, GROUP)
+    assert before + 20 <= sum(at_kill.values()) < before + sent
+    seen = read_all(settings)
+    unfinished = [
+        (partition, offset)
+        for partition, offset, key in seen.inputs
+        if offset < at_kill[partition] and key not in seen.fates
+    ]
+    assert unfinished == []
+    second = start_worker()
+    settled(settings, before + sent, within_s=180)
+    assert second.stop() == 0
+    assert_exactly_one_fate(read_all(settings))
+
+
+def test_the_window_of_the_dead_letter_limit_is_larger_than_the_tests_share():
+    """The tests above send fewer events than the window of the limit."""
+    assert Limit.WINDOW > 180
