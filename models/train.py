@@ -97,7 +97,8 @@ def fit_head(
         "biases": model.intercept_,
         "means": unit(means),
     }
-    return known, {name: array.astype(np.float32) for name, array in arrays.items()}
+    # In C order: safetensors writes the memory as it lies, and the solver's lies transposed.
+    return known, {name: array.astype(np.float32, order="C") for name, array in arrays.items()}
 
 
 def fit_gate(
@@ -347,7 +348,9 @@ def train(
     for name, c, vectors in (("text", 10.0, learn.texts), ("image", 30.0, learn.photos)):
         say(f"Fitting the {name} head on {len(vectors)} goods …")
         known, fitted = fit_head(vectors, learn.codes, c)
-        arrays |= {f"{name}.{part}": array.astype(np.float16) for part, array in fitted.items()}
+        arrays |= {
+            f"{name}.{part}": array.astype(np.float16, order="C") for part, array in fitted.items()
+        }
         heads[name] = Head.of(nomenclature["codes"], known, fitted, (0.0, 0.0, -50.0))
     hs = HsModel(
         **nomenclature,

@@ -45,8 +45,8 @@ def sample(say: Callable[[str], None] = print) -> Path:
     Raises:
         NoCatalogue: it could not be fetched, or is not what it was.
     """
-    table = hashlib.sha256(TABLE.read_bytes()).hexdigest()[:12]
-    target = cache() / f"sample-{VERSION}-{table}"
+    made_by = hashlib.sha256(TABLE.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
+    target = cache() / f"sample-{VERSION}-{made_by}"
     if not target.exists():
         say("Fetching the sample catalogue, once …")
         temporary = Path(tempfile.mkdtemp(dir=cache()))

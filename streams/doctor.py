@@ -4,15 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import obstore
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from obstore.exceptions import NotFoundError
-from redis import Redis, RedisError
+from redis import Redis
 
-from models.bundle import BadBundle, default_bundle, verify
+from models.bundle import default_bundle, verify
 from schemas.topics import DECLARATIONS, TOPICS
 from streams.images import stores
-from streams.registry import NotDeployed, Registry
+from streams.registry import Registry
 from streams.settings import Settings
 
 LOCALLY = "on this machine `redlane up` starts one"
@@ -46,17 +45,9 @@ def examine(settings: Settings) -> list[Finding]:
     for part, look, remedy in examinations:
         try:
             findings.append(Finding(part, detail=look(settings)))
-        except (
-            TimeoutError,
-            Unwell,
-            NotDeployed,
-            BadBundle,
-            KafkaException,
-            RedisError,
-            obstore.exceptions.BaseError,
-            OSError,
-        ) as error:
-            findings.append(Finding(part, problem=str(error).splitlines()[0], remedy=remedy))
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is what is told
+            first, *_ = [*str(error).splitlines(), type(error).__name__]
+            findings.append(Finding(part, problem=first, remedy=remedy))
     return findings
 
 

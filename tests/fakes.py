@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-from models.scorer import DeclarationEvidence, Verdict
 
+from models.scorer import DeclarationEvidence, Verdict
 from schemas.codec import encode
 from schemas.records import Declaration, ItemAssessment, Selection
 from streams.events import Inbound, Outbound

@@ -103,6 +103,7 @@ async def test_too_many_dead_letters_in_a_row_stop_the_worker():
 def test_too_large_a_share_of_dead_letters_stops_the_worker():
     """Every other event dead: never many in a row, yet no way to go on."""
     limit = Limit(in_a_row=5, share=0.4)
+    for number in range(199):
+        limit.count(dead=number % 2 == 1)
     with pytest.raises(TooManyDeadLetters, match="100 of the last 200"):
-        for number in range(200):
-            limit.count(dead=number % 2 == 1)
+        limit.count(dead=True)
