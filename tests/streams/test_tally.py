@@ -1,0 +1,41 @@
+"""The tally: what became of every declaration, each delivery counted once."""
+
+from streams.irregularities import Truth
+from streams.tally import Tally
+
+
+def tally_of(*kinds):
+    tally = Tally()
+    for number, kind in enumerate(kinds):
+        tally.sent(Truth(f"D{number}", kind, 0, ""))
+    return tally
+
+
+def test_the_summary_counts_each_fate_once():
+    """Redelivered verdicts change nothing; what has no fate is lost."""
+    tally = tally_of("clean", "clean", "wrong_code", "malformed", "clean")
+    tally.assessed("D0", "green", b"0")
+    tally.assessed("D0", "green", b"0")
+    tally.assessed("D1", "yellow", b"1")
+    tally.assessed("D2", "red", b"2")
+    tally.dead("D3")
+    tally.dead("D3")
+    assert tally.summary() == {
+        "sent": 5,
+        "assessments": 3,
+        "dead_letters": 1,
+        "lost": 1,
+        "conflicting": 0,
+        "flagged": {"clean": 0.5, "wrong_code": 1.0},
+    }
+
+
+def test_two_fates_that_differ_are_a_conflict():
+    """Another verdict, or a verdict and a dead letter."""
+    tally = tally_of("clean", "clean", "clean")
+    tally.assessed("D0", "green", b"0")
+    tally.assessed("D0", "red", b"1")
+    tally.assessed("D1", "green", b"0")
+    tally.dead("D1")
+    tally.assessed("D2", "green", b"0")
+    assert tally.conflicts() == ["D0", "D1"]
