@@ -241,6 +241,82 @@ def evaluate(
 
 
 @app.command()
+def bundle(
+    out: Annotated[Path | None, typer.Option(help="Build into this new folder.")] = None,
+    verify: Annotated[Path | None, typer.Option(help="Check this bundle instead.")] = None,
+) -> None:
+    """Build the model bundle, or check one; prints its folder and id.
+
+    Without options the packaged default is built into the cache, unless it is there. Building needs
+    the extra `build` (torch); serving does not.
+
+    **Examples**
+
+    `redlane bundle --out ./bundle`
+
+    `redlane bundle --verify /srv/bundles/next`
+    """
+    from models import bundle as bundles
+
+    try:
+        if verify is None and out is not None:
+            out.mkdir(parents=True)
+            bundles.build(out, typer.echo)
+        folder = verify or out or bundles.default_bundle(typer.echo)
+        typer.echo(f"{folder}  {bundles.verify(folder)}")
+    except (bundles.BadBundle, FileExistsError) as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(1) from problem
+
+
+letters = typer.Typer(help="List what could not be processed, and send it again.")
+app.add_typer(letters, name="dead-letters", no_args_is_help=True)
+
+
+@letters.command("list")
+def list_letters(
+    reason: Annotated[str | None, typer.Option(help="Only those of this reason code.")] = None,
+) -> None:
+    """List the dead letters: origin, reason and what was wrong.
+
+    **Example**
+
+    `redlane dead-letters list --reason schema_unknown`
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from streams.replay import read_letters
+
+    table = Table("id", "from", "key", "reason", "what was wrong")
+    for letter in read_letters(Settings()):
+        if reason in {None, letter.reason}:
+            cells = (letter.id, letter.origin, letter.key_text, letter.reason, letter.message)
+            table.add_row(*map(Text, cells))
+    Console().print(table)
+
+
+@letters.command("replay")
+def replay_letters(
+    reason: Annotated[str, typer.Option(help="Those of this reason code.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
+) -> None:
+    """Send dead letters to the topic they came from, once each, as they were received.
+
+    **Examples**
+
+    `redlane dead-letters replay --reason screening_failed --dry-run`
+
+    `redlane dead-letters replay --reason schema_unknown`
+    """
+    from streams.replay import replay
+
+    count = replay(Settings(), reason, dry_run=dry_run)
+    typer.echo(f"{count} {'would be' if dry_run else 'were'} sent again.")
+
+
+@app.command()
 def doctor() -> None:
     """Check Kafka, registry, object storage, Redis and the model bundle, and say what to do.
 
