@@ -46,4 +46,5 @@ def evaluate_hs(
 def _each(hs: HsModel, text: Array, photo: Array) -> dict[str, Array]:
     by_text, by_photo = hs.from_text(text), hs.from_photo(photo)
     both = hs.fused(by_text, by_photo)
-    return {"text": by_text, "image": by_photo} | ({} if both is None else {"both": both})
+    single = {"text": by_text.probabilities, "image": by_photo.probabilities}
+    return single | ({} if both is None else {"both": both})

@@ -37,6 +37,15 @@ def softmax(logits: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
+class Belief:
+    """What one modality says of the code."""
+
+    probabilities: Array  # (C,)
+    familiar: float
+    """How far a head that knows such goods was heard, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """A softmax regression on the embeddings of one modality, and where it may be heard."""
 
@@ -71,10 +80,15 @@ class Head:
         return nearest, float(everywhere[self.chapters].sum())
 
     def trust(self, vector: Array, everywhere: Array) -> float:
-        """Return the probability that the goods' code is one that the head knows."""
+        """Return how far the head is heard, 0 to 1: what its odds of knowing exceed even ones.
+
+        Below even odds it is silent: sure of one code where the nomenclature's texts are spread
+        over many, even a small share of it would outvote them.
+        """
         nearest, known = self.nearness(vector, everywhere)
         by_mean, by_chapter, offset = self.gate
-        return float(1 / (1 + np.exp(-(by_mean * nearest + by_chapter * known + offset))))
+        probability = float(1 / (1 + np.exp(-(by_mean * nearest + by_chapter * known + offset))))
+        return max(0.0, 2 * probability - 1)
 
     def probabilities(self, vector: Array, codes: int) -> Array:
         """Return probabilities (codes,): nothing outside the known codes."""
@@ -111,6 +125,7 @@ class HsModel:
     lines: Array  # (L, D): the lines' embeddings, centred, of length 1
     centre: Array  # (D,): mean embedding of the lines
     words: Array  # (W, D): embeddings of the image classifier's words
+    words_centre: Array  # (D,): their mean
     classifier: tuple[Array, Array]  # (W, I), (W,): photo features → words
     text_head: Head
     image_head: Head
@@ -119,45 +134,62 @@ class HsModel:
     photo_weight: float
     """Weight of the photo's log-probabilities beside the text's."""
 
-    def shown(self, photo: Array) -> Array:
-        """Translate a photo into the text space, by the words of what it shows: (I,) → (D,)."""
+    def says(self, photo: Array) -> Array:
+        """Return the probability of each word of the image classifier: (I,) → (W,)."""
         weights, biases = self.classifier
-        said: Array = softmax(weights @ photo + biases) @ self.words
-        return said
+        return softmax(weights @ photo + biases)
+
+    def shown(self, photo: Array) -> Array:
+        """Translate a photo into the text space, by the words of what it shows: (I,) → (D,).
+
+        Centred by the words' own mean, as texts are by the nomenclature's: what all words have in
+        common says nothing of the goods.
+        """
+        return unit(self.says(photo) @ self.words - self.words_centre)
+
+    def meant(self, text: Array) -> Array:
+        """Centre a goods text's embedding: (D,) → (D,), of length 1."""
+        return unit(text - self.centre)
 
     def agreement(self, text: Array, photo: Array) -> float:
-        """Return how far the photo shows what the text says: cosine, -1 to 1."""
-        return float(unit(self.shown(photo) - self.centre) @ unit(text - self.centre))
+        """Return how far the photo shows what the text says: a log-overlap, at most 0.
+
+        The overlap (Bhattacharyya coefficient) of the words that the photo says and those that the
+        text is near to.
+        """
+        near = unit(self.words - self.words_centre) @ self.meant(text)  # (W,)
+        read = softmax(self.sharpness[0] * near)
+        return float(np.log(np.sqrt(read * self.says(photo)).sum()))
 
     def similarities(self, vector: Array) -> Array:
-        """Return each code's similarity to a vector of the text space: (D,) → (C,)."""
-        near = self.lines @ unit(vector - self.centre)  # (L,)
+        """Return each code's similarity to what is `shown` or `meant`: (D,) → (C,)."""
+        near = self.lines @ vector  # (L,)
         best: Array = np.maximum.reduceat(near, self.line_starts)
         return best
 
-    def from_text(self, text: Array) -> Array:
-        """Return probabilities (C,) given a goods text's embedding."""
-        by_text = softmax(self.sharpness[0] * self.similarities(text))
+    def from_text(self, text: Array) -> Belief:
+        """Return what a goods text's embedding says."""
+        by_text = softmax(self.sharpness[0] * self.similarities(self.meant(text)))
         return self._joined(by_text, self.text_head, text)
 
-    def from_photo(self, photo: Array) -> Array:
-        """Return probabilities (C,) given a photo's embedding."""
+    def from_photo(self, photo: Array) -> Belief:
+        """Return what a photo's embedding says."""
         by_words = softmax(self.sharpness[1] * self.similarities(self.shown(photo)))
         return self._joined(by_words, self.image_head, photo)
 
-    def fused(self, text: Array | None, photo: Array | None) -> Array | None:
+    def fused(self, text: Belief | None, photo: Belief | None) -> Array | None:
         """Join the modalities' probabilities (C,) that are there; None where none is."""
         if text is None or photo is None:
-            return photo if text is None else text
-        joined = np.log(text) + self.photo_weight * np.log(photo)
+            one = photo if text is None else text
+            return None if one is None else one.probabilities
+        joined = np.log(text.probabilities) + self.photo_weight * np.log(photo.probabilities)
         return softmax(joined.astype(np.float32))
 
-    def _joined(self, everywhere: Array, head: Head, vector: Array) -> Array:
+    def _joined(self, everywhere: Array, head: Head, vector: Array) -> Belief:
         trust = head.trust(vector, everywhere)
         known = head.probabilities(vector, len(self.codes))
         mixed = trust * known + (1 - trust) * everywhere + FLOOR
-        joined: Array = (mixed / mixed.sum()).astype(np.float32)
-        return joined
+        return Belief((mixed / mixed.sum()).astype(np.float32), trust)
 
 
 def load_nomenclature(directory: Path) -> dict[str, Any]:
@@ -172,5 +204,6 @@ def load_nomenclature(directory: Path) -> dict[str, Any]:
         "lines": unit(arrays["lines"] - centre),
         "centre": centre,
         "words": arrays["words"],
+        "words_centre": arrays["words"].mean(axis=0),
         "classifier": (arrays["classifier.weights"], arrays["classifier.biases"]),
     }

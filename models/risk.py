@@ -12,7 +12,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.hs import Array, HsModel
+from models.hs import Array, Belief, HsModel
 from schemas.reasons import Reason
 from schemas.records import GoodsItem, Signal
 
@@ -24,10 +24,13 @@ FEATURES: Final[Mapping[str, Reason | None]] = {
     "photo_heading": Reason.CODE_NOT_IN_PHOTO,
     "agreement": Reason.TEXT_PHOTO_DISAGREE,
     "overlap": Reason.TEXT_PHOTO_DISAGREE,
+    "unfamiliar": None,
     "text_missing": None,
     "photo_missing": None,
 }
 """Feature → the reason that it speaks for; None where it only sets the level."""
+WRONG: Final = -6.0
+"""Log-ratio at which a code is plainly wrong. Unit: nats."""
 FIRES: Final = 0.3
 """Least contribution of a reason that is told. Unit: nats."""
 UNDERVALUED_SHIFT: Final = math.log(0.2)
@@ -62,9 +65,14 @@ class Judgement:
 
 
 def log_ratio(probabilities: Array, groups: NDArray[np.int64], place: int) -> float:
-    """Return how much less probable a group of codes is than the best one. Unit: nats, ≤ 0."""
+    """Return how much less probable a group of codes is than the best one. Unit: nats, ≤ 0.
+
+    Not below WRONG: a code is no more wrong than that, and the near misses are what is hard.
+    """
+    if place < 0:
+        return WRONG
     sums = np.bincount(groups, probabilities)
-    return float(np.log(sums[place]) - np.log(sums.max())) if place >= 0 else math.log(1e-7)
+    return max(float(np.log(sums[place]) - np.log(sums.max())), WRONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +95,8 @@ class Groups:
 def features(
     groups: Groups,
     declared: str,
-    text: Array | None,
-    photo: Array | None,
+    text: Belief | None,
+    photo: Belief | None,
     agreement: float | None,
 ) -> dict[str, float]:
     """Return the features of one goods item.
@@ -96,23 +104,28 @@ def features(
     Args:
         groups: of the nomenclature.
         declared: HS6 code.
-        text: probabilities (C,) given the text; None where there is none.
-        photo: probabilities (C,) given the photo; None where there is none.
-        agreement: cosine of photo and text; None where one is missing.
+        text: what the text says; None where there is none.
+        photo: what the photo says; None where there is none.
+        agreement: as `HsModel.agreement` gives it; None where one is missing.
     """
     every = np.arange(len(groups.headings))
     code, heading = groups.code.get(declared, -1), groups.heading.get(declared[:4], -1)
     found = dict.fromkeys(FEATURES, 0.0)
     found |= {"text_missing": float(text is None), "photo_missing": float(photo is None)}
-    for name, probabilities in (("text", text), ("photo", photo)):
-        if probabilities is not None:
-            found[f"{name}_code"] = log_ratio(probabilities, every, code)
-            found[f"{name}_heading"] = log_ratio(probabilities, groups.headings, heading)
+    for name, belief in (("text", text), ("photo", photo)):
+        if belief is not None:
+            found[f"{name}_code"] = log_ratio(belief.probabilities, every, code)
+            found[f"{name}_heading"] = log_ratio(belief.probabilities, groups.headings, heading)
     if text is not None:
-        found["text_certainty"] = float(np.log(text.max()))
+        found["text_certainty"] = float(np.log(text.probabilities.max()))
     if text is not None and photo is not None and agreement is not None:
-        both = np.sqrt(np.bincount(groups.headings, text) * np.bincount(groups.headings, photo))
-        found |= {"agreement": agreement, "overlap": float(np.log(both.sum()))}
+        # Of familiar goods the codes that both name tell most; of others the words do.
+        familiar = text.familiar * photo.familiar
+        sums = [np.bincount(groups.headings, one.probabilities) for one in (text, photo)]
+        overlap = float(np.log(np.sqrt(sums[0] * sums[1]).sum()))
+        found["overlap"] = familiar * overlap
+        found["agreement"] = (1 - familiar) * agreement
+        found["unfamiliar"] = 1 - familiar
     return found
 
 
@@ -168,8 +181,11 @@ class RiskModel:
         by_text = None if text is None else hs.from_text(text)
         by_photo, agreement = None, None
         if photos:
-            each = np.stack([hs.from_photo(photo) for photo in photos])  # (P, C)
-            by_photo = each.mean(axis=0)
+            each = [hs.from_photo(photo) for photo in photos]
+            by_photo = Belief(
+                np.stack([belief.probabilities for belief in each]).mean(axis=0),
+                float(np.mean([belief.familiar for belief in each])),
+            )
             if text is not None:
                 agreement = float(np.mean([hs.agreement(text, photo) for photo in photos]))
         found = features(groups, item.commodity_code[:6], by_text, by_photo, agreement)
@@ -205,8 +221,12 @@ class RiskModel:
         return added
 
     def _level(self, found: Mapping[str, float]) -> float:
-        """Return the offset of what is missing."""
-        return sum(self.weights[name] * found[name] for name in ("text_missing", "photo_missing"))
+        """Return the offset of what is missing or unfamiliar."""
+        return sum(
+            self.weights[name] * (found[name] - self.usual[name])
+            for name, reason in FEATURES.items()
+            if reason is None and (name != "unfamiliar" or not _absent(name, found))
+        )
 
 
 def _absent(feature: str, found: Mapping[str, float]) -> bool:

@@ -123,5 +123,5 @@ def _convert(assets: Path, target: Path) -> None:
 
 def _declared(name: str, description: str) -> str:
     """Clip the product's text to what a declarant would type."""
-    words = description.replace("|", " ").split()[:12]
+    words = description.replace("|", " ").split()[:6]
     return f"{name}. {' '.join(words)}"

@@ -139,7 +139,7 @@ class Irregularities:
         pieces = dice.choice((1, 1, 1, 2, 5))
         mass = (goods.net_mass_kg or dice.uniform(0.2, 3)) * pieces
         price = (goods.price_eur or dice.uniform(5, 80)) * pieces * dice.uniform(0.88, 1.12)
-        text = " ".join(goods.description.split()[: dice.randint(6, 12)])
+        text = " ".join(goods.description.split()[: dice.randint(4, 8)])
         photo = self._photo(goods)
         record = GoodsItem(
             sequence_number=place,

@@ -1,0 +1,61 @@
+"""`make bench`: where a declaration's time goes on this machine, as shares of one run.
+
+Machines are noisy, so nothing absolute is asserted; compare two versions by running both here.
+"""
+
+import time
+from collections.abc import Callable
+
+from models.bundle import default_bundle
+from models.catalogue import read
+from models.image import decode
+from models.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from schemas import codec
+from schemas.records import Declaration
+from streams.catalogue import sample
+from streams.irregularities import Irregularities
+
+ROUNDS = 200
+
+
+def per_call(work: Callable[[], object]) -> float:
+    """Return the seconds of one call, the median of several runs."""
+    runs = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(ROUNDS // 5):
+            work()
+        runs.append((time.perf_counter() - start) / (ROUNDS // 5))
+    return sorted(runs)[2]
+
+
+def main() -> None:
+    """Print each step's time and its share."""
+    goods = read(sample())
+    scorer = Scorer.load(default_bundle())
+    source = Irregularities(goods, bucket="b", run="R", seed=1, shares={"clean": 1.0})
+    (consignment,) = source.consignments(1)
+    declaration, value = consignment.declaration, consignment.value(1)
+    assert value is not None
+    writers = {1: codec.schema("declaration")}
+    item = declaration.goods_items[0]
+    photo = next(iter(consignment.photos.values()))
+    pixels = decode(photo)
+    (text,), (image,) = scorer.embed_texts([item.description]), scorer.embed_photos([pixels])
+    case = DeclarationEvidence(declaration, (ItemEvidence(item, text, (image,)),))
+    steps: dict[str, Callable[[], object]] = {
+        "decode the event": lambda: codec.decode(value, Declaration, writers),
+        "decode a photo": lambda: decode(photo),
+        "embed a photo": lambda: scorer.embed_photos([pixels]),
+        "embed a text": lambda: scorer.embed_texts([item.description]),
+        "score": lambda: scorer.score([case]),
+    }
+    times = {name: per_call(work) for name, work in steps.items()}
+    total = sum(times.values())
+    for name, seconds in times.items():
+        print(f"{name:18} {seconds * 1000:7.2f} ms  {seconds / total:5.0%}")
+    print(f"{'one declaration':18} {total * 1000:7.2f} ms, one core, nothing cached")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The longer proof: workers killed again and again, and services that go away (`make chaos`)."""
+
+import random
+import time
+
+import pytest
+
+from models.catalogue import read
+from streams.irregularities import Irregularities
+from streams.send import new_run, send
+from tests.conftest import ready
+from tests.oracle import assert_exactly_one_fate, committed, read_all
+
+GROUP = "redlane-screen"
+SENT = 600
+
+
+@pytest.mark.slow
+def test_five_kills_and_a_lost_cache_lose_nothing(stack, goods_folder, start_worker):
+    """Two workers; one is killed at random five times, Valkey goes and comes: one fate for all."""
+    settings = stack.settings()
+    dice = random.Random(3)
+    before = sum(committed(settings, GROUP).values())
+    source = Irregularities(read(goods_folder), bucket="goods-photos", run=new_run(), seed=11)
+    workers = [start_worker(batch_size="4") for _ in range(2)]
+    for worker in workers:
+        worker.wait_until(lambda worker=worker: ready(worker), within_s=120)
+    send(settings, source.consignments(SENT), rate=0, truth=None)
+    for turn in range(5):
+        time.sleep(dice.uniform(1, 4))
+        if turn == 2:
+            stack.valkey.stop()
+        workers[turn % 2].kill()
+        workers[turn % 2] = start_worker(batch_size="4")
+    stack.valkey.start().wait()
+    deadline = time.monotonic() + 400
+    while sum(committed(settings, GROUP).values()) < before + SENT:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    seen = read_all(settings)
+    assert_exactly_one_fate(seen)
+    print(f"\n{SENT} events, {seen.duplicates} delivered twice")
