@@ -20,7 +20,7 @@ from models.risk import FEATURES, Groups, features
 
 BASE_RATE: Final = 0.15
 """Assumed share of irregular goods items; no public data with photos tells it."""
-YELLOW_CLEAN: Final = 0.13
+YELLOW_CLEAN: Final = 0.115
 RED_CLEAN: Final = 0.01
 """Share of regular goods items that may reach the yellow and the red lane, on goods held out."""
 WITHHELD: Final = 0.5
