@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.backends import OnnxBackend
 from models.image import normalised
-from models.text import MAX_TOKENS, normalise, tokenizer
+from models.text import normalise, tokenizer
 
 Vector = NDArray[np.float32]
 
@@ -30,6 +30,6 @@ class Encoders:
         return [self._image.run({"pixels": normalised(photo)[np.newaxis]}) for photo in photos]
 
     def _embed_text(self, text: str) -> Vector:
-        tokens = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="np")
-        names = ("input_ids", "attention_mask")
-        return self._text.run({name: tokens[name].astype(np.int64) for name in names})
+        tokens = self._tokenizer.encode(text)
+        inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
+        return self._text.run({name: np.array([ids]) for name, ids in inputs.items()})

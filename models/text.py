@@ -3,9 +3,9 @@
 import re
 import unicodedata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer
 
 MAX_CHARACTERS: Final = 512
 """Data element 18 05 000 000, description of goods, is an..512."""
@@ -23,13 +23,13 @@ def normalise(text: str) -> str:
     return SPACE.sub(" ", kept).strip().lower()[:MAX_CHARACTERS]
 
 
-def tokenizer(directory: Path) -> Any:
-    """Return the tokenizer of a bundle or of a pretrained model's directory."""
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call] # transformers' is
-        tokenizer_file=str(directory / "tokenizer.json"),
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-    )
+def tokenizer(directory: Path) -> Tokenizer:
+    """Return the tokenizer of a bundle or of a pretrained model's directory.
+
+    It is the one that transformers would use; importing transformers would bring torch where it is
+    installed, and serving wants none.
+    """
+    found: Tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    found.no_padding()
+    found.enable_truncation(MAX_TOKENS)
+    return found

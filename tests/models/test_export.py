@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from transformers import AutoTokenizer
 
 from models import export
 from models.encoders import Encoders
@@ -11,9 +12,10 @@ from models.image import PHOTO_SIZE, normalised
 def test_text_is_embedded_alike_by_torch_and_onnx(bundle):
     """Within rounding, short and long."""
     encoders = Encoders(bundle, threads=1)
+    tokenizer = AutoTokenizer.from_pretrained(export.default_text_model())
     model = export.TextEncoder(str(export.default_text_model()))
     for text in ("laptop", "running shoes with a mesh upper and an outer sole of rubber " * 4):
-        tokens = encoders._tokenizer(text, truncation=True, max_length=128, return_tensors="pt")
+        tokens = tokenizer(text, truncation=True, max_length=128, return_tensors="pt")
         with torch.no_grad():
             expected = model(tokens["input_ids"], tokens["attention_mask"])[0].numpy()
         np.testing.assert_allclose(encoders.embed_texts([text])[0], expected, atol=1e-5)

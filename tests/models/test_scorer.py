@@ -191,7 +191,7 @@ def test_a_bad_photo_has_a_reason(data, reason):
     ("text", "clean"),
     [
         ("  RUNNING\tSHOES\n", "running shoes"),
-        ("ｌａｐｔｏｐ\u200b 13″", "laptop 13″"),
+        ("ｌａｐｔｏｐ\u200b 13″", "laptop 13′′"),
         ("a\x00b", "a b"),
         ("x" * 1000, "x" * 512),
     ],
