@@ -17,10 +17,8 @@ from schemas.reasons import Reason
 from schemas.records import GoodsItem, Signal
 
 FEATURES: Final[Mapping[str, Reason | None]] = {
-    "text_code": Reason.CODE_NOT_IN_TEXT,
     "text_heading": Reason.CODE_NOT_IN_TEXT,
     "text_certainty": Reason.TEXT_VAGUE,
-    "photo_code": Reason.CODE_NOT_IN_PHOTO,
     "photo_heading": Reason.CODE_NOT_IN_PHOTO,
     "agreement": Reason.TEXT_PHOTO_DISAGREE,
     "overlap": Reason.TEXT_PHOTO_DISAGREE,
@@ -65,14 +63,15 @@ class Judgement:
 
 
 def log_ratio(probabilities: Array, groups: NDArray[np.int64], place: int) -> float:
-    """Return how much less probable a group of codes is than the best one. Unit: nats, ≤ 0.
+    """Return how much less probable a group's best code is than the best of all. Unit: nats, ≤ 0.
 
-    Not below WRONG: a code is no more wrong than that, and the near misses are what is hard.
+    The best code of a heading, not their sum, which would favour headings of many codes. Not below
+    WRONG: a code is no more wrong than that, and the near misses are what is hard.
     """
     if place < 0:
         return WRONG
-    sums = np.bincount(groups, probabilities)
-    return max(float(np.log(sums[place]) - np.log(sums.max())), WRONG)
+    best = probabilities[groups == place].max()
+    return max(float(np.log(best) - np.log(probabilities.max())), WRONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +100,9 @@ def features(
 ) -> dict[str, float]:
     """Return the features of one goods item.
 
+    The declared heading is judged, not the subheading: what tells subheadings apart (material,
+    weight, use) is seldom in a goods text, so regular goods would be flagged for it.
+
     Args:
         groups: of the nomenclature.
         declared: HS6 code.
@@ -108,13 +110,11 @@ def features(
         photo: what the photo says; None where there is none.
         agreement: as `HsModel.agreement` gives it; None where one is missing.
     """
-    every = np.arange(len(groups.headings))
-    code, heading = groups.code.get(declared, -1), groups.heading.get(declared[:4], -1)
+    heading = groups.heading.get(declared[:4], -1)
     found = dict.fromkeys(FEATURES, 0.0)
     found |= {"text_missing": float(text is None), "photo_missing": float(photo is None)}
     for name, belief in (("text", text), ("photo", photo)):
         if belief is not None:
-            found[f"{name}_code"] = log_ratio(belief.probabilities, every, code)
             found[f"{name}_heading"] = log_ratio(belief.probabilities, groups.headings, heading)
     if text is not None:
         found["text_certainty"] = float(np.log(text.probabilities.max()))
