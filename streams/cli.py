@@ -170,8 +170,8 @@ def demo(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the summary's figures here.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many declarations.")] = 240,
-    rate: Annotated[float, typer.Option(min=0, help="Declarations a second.")] = 12.0,
+    count: Annotated[int, typer.Option(min=1, help="How many declarations.")] = 600,
+    rate: Annotated[float, typer.Option(min=0, help="Declarations a second.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Of the irregularities.")] = 7,
 ) -> None:
     """Show the whole system at work on this machine, with real services and real products.
