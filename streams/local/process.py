@@ -1,7 +1,9 @@
 """One service's process: started, watched until it answers, stopped, never left behind."""
 
+import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,6 +15,8 @@ from typing import Self
 LOOPBACK = "127.0.0.1"
 PR_SET_PDEATHSIG = 1
 TAIL_LINES = 25
+FREE_PORTS = range(20_000, 32_000)
+_given: set[int] = set()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -21,11 +25,18 @@ class ServiceFailed(Exception):  # noqa: N818 - says what happened
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on at the loopback address."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that nobody listens on at the loopback address, each one once.
+
+    From below the range that the kernel gives to outgoing connections, one of which could otherwise
+    take the port before its service does.
+    """
+    while True:
+        port = FREE_PORTS.start + secrets.randbelow(len(FREE_PORTS))
+        if port not in _given:
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind((LOOPBACK, port))
+                _given.add(port)
+                return port
 
 
 def listens(port: int) -> bool:
