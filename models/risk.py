@@ -5,14 +5,15 @@ falls back towards the base rate of irregular goods, never to "clean".
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.hs import Array, Belief, HsModel
+from models.hs import Belief, HsModel, modality
+from models.vectors import Array
 from schemas.reasons import Reason
 from schemas.records import GoodsItem, Signal
 
@@ -20,6 +21,7 @@ FEATURES: Final[Mapping[str, Reason | None]] = {
     "text_heading": Reason.CODE_NOT_IN_TEXT,
     "text_certainty": Reason.TEXT_VAGUE,
     "photo_heading": Reason.CODE_NOT_IN_PHOTO,
+    "both_heading": Reason.CODE_UNLIKELY,
     "agreement": Reason.TEXT_PHOTO_DISAGREE,
     "overlap": Reason.TEXT_PHOTO_DISAGREE,
     "unfamiliar": None,
@@ -59,7 +61,42 @@ class Judgement:
     signals: tuple[Signal, ...]
     modalities: tuple[str, ...]
     probabilities: Array | None
-    """Of every code (C,), fused from the modalities present; None without any."""
+    """Of every code (C,), from all evidence present; None without any."""
+    hs_set: tuple[str, ...]
+    """Codes, headings or chapters that hold the right code in 95 of 100 cases."""
+
+
+class Beliefs(NamedTuple):
+    """What the evidence of one goods item says, alone and together."""
+
+    text: Belief | None
+    photo: Belief | None
+    both: Belief | None
+    agreement: float | None
+    """As `HsModel.agreement` gives it."""
+
+
+def believed(hs: HsModel, text: Array | None, photos: Sequence[Array]) -> Beliefs:
+    """Ask the model for text alone, photos alone and both; of several photos the mean.
+
+    Whether it knows such goods is told best by all evidence, so that decides for each alone too.
+    """
+    if not photos:
+        return Beliefs(None if text is None else hs.belief(text, None), None, None, None)
+    if text is None:
+        by_photo = _mean([hs.belief(None, photo) for photo in photos])
+        return Beliefs(None, by_photo, None, None)
+    both = _mean([hs.belief(text, photo) for photo in photos])
+    by_text = hs.belief(text, None, both.familiar)
+    by_photo = _mean([hs.belief(None, photo, both.familiar) for photo in photos])
+    agreement = float(np.mean([hs.agreement(text, photo) for photo in photos]))
+    return Beliefs(by_text, by_photo, both, agreement)
+
+
+def _mean(beliefs: Sequence[Belief]) -> Belief:
+    probabilities = np.mean([belief.probabilities for belief in beliefs], axis=0)
+    familiar = float(np.mean([belief.familiar for belief in beliefs]))
+    return Belief(probabilities.astype(np.float32), familiar)
 
 
 def log_ratio(probabilities: Array, groups: NDArray[np.int64], place: int) -> float:
@@ -91,13 +128,7 @@ class Groups:
         return cls({code: place for place, code in enumerate(codes)}, heading, places)
 
 
-def features(
-    groups: Groups,
-    declared: str,
-    text: Belief | None,
-    photo: Belief | None,
-    agreement: float | None,
-) -> dict[str, float]:
+def features(groups: Groups, declared: str, beliefs: Beliefs) -> dict[str, float]:
     """Return the features of one goods item.
 
     The declared heading is judged, not the subheading: what tells subheadings apart (material,
@@ -106,14 +137,13 @@ def features(
     Args:
         groups: of the nomenclature.
         declared: HS6 code.
-        text: what the text says; None where there is none.
-        photo: what the photo says; None where there is none.
-        agreement: as `HsModel.agreement` gives it; None where one is missing.
+        beliefs: what its evidence says.
     """
+    text, photo, both, agreement = beliefs
     heading = groups.heading.get(declared[:4], -1)
     found = dict.fromkeys(FEATURES, 0.0)
     found |= {"text_missing": float(text is None), "photo_missing": float(photo is None)}
-    for name, belief in (("text", text), ("photo", photo)):
+    for name, belief in (("text", text), ("photo", photo), ("both", both)):
         if belief is not None:
             found[f"{name}_heading"] = log_ratio(belief.probabilities, groups.headings, heading)
     if text is not None:
@@ -178,17 +208,10 @@ class RiskModel:
         photos: tuple[Array, ...],
     ) -> Judgement:
         """Judge one goods item by its text's embedding and its photos'."""
-        by_text = None if text is None else hs.from_text(text)
-        by_photo, agreement = None, None
-        if photos:
-            each = [hs.from_photo(photo) for photo in photos]
-            by_photo = Belief(
-                np.stack([belief.probabilities for belief in each]).mean(axis=0),
-                float(np.mean([belief.familiar for belief in each])),
-            )
-            if text is not None:
-                agreement = float(np.mean([hs.agreement(text, photo) for photo in photos]))
-        found = features(groups, item.commodity_code[:6], by_text, by_photo, agreement)
+        evidence = believed(hs, text, photos)
+        found = features(groups, item.commodity_code[:6], evidence)
+        best = evidence.both or evidence.photo or evidence.text
+        there = {"text": text is not None, "photo": bool(photos)}
         added = self._added(found)
         priced = self.price(item)
         details = {}
@@ -208,7 +231,8 @@ class RiskModel:
                 if weight >= FIRES
             ),
             modalities=tuple(name for name, there in present if there),
-            probabilities=hs.fused(by_text, by_photo),
+            probabilities=None if best is None else best.probabilities,
+            hs_set=() if best is None else hs.hs_set(modality(**there), best),
         )
 
     def _added(self, found: Mapping[str, float]) -> dict[Reason, float]:

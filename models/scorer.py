@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from models import bundle
+from models.backends import OnnxBackend
+from models.conformal import COVERAGE
 from models.encoders import Encoders, Vector
-from models.hs import HEAD_ARRAYS, Head, HsModel, load_nomenclature
+from models.exemplars import ExemplarIndex
+from models.hs import Calibration, HsModel, Nomenclature
 from models.policy import Policy
 from models.risk import Groups, Judgement, Peers, RiskModel
 from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment, Selection
@@ -58,15 +61,14 @@ class Verdict:
 class Scorer:
     """A loaded bundle. Thread safe."""
 
-    text_dimension = 384
-    image_dimension = 1280
-
     def __init__(
         self, *, bundle_id: str, encoders: Encoders, hs: HsModel, risk: RiskModel, policy: Policy
     ) -> None:
         self.bundle_id = bundle_id
         self.text_encoder_id = bundle_id[:16]
         self.image_encoder_id = bundle_id[:16]
+        self.text_dimension = len(hs.index.text_projection.centre)
+        self.image_dimension = len(hs.index.photo_projection.centre)
         self._encoders = encoders
         self._hs = hs
         self._risk = risk
@@ -85,7 +87,7 @@ class Scorer:
         return cls(
             bundle_id=bundle_id,
             encoders=Encoders(directory, threads=threads),
-            hs=load_hs(directory),
+            hs=load_hs(directory, threads=threads),
             risk=RiskModel(**model["risk"], peers=_peers(directory / "peers.csv")),
             policy=Policy(**model["policy"]),
         )
@@ -122,6 +124,8 @@ class Scorer:
             commodity_code=one.item.commodity_code,
             risk=round(judged.risk, DIGITS),
             candidates=self._candidates(judged),
+            hs_set=judged.hs_set,
+            hs_set_coverage=COVERAGE if judged.hs_set else 0.0,
             modalities=judged.modalities,
             signals=judged.signals,
         )
@@ -139,22 +143,36 @@ class Scorer:
         )
 
 
-def load_hs(directory: Path) -> HsModel:
+def load_hs(directory: Path, *, threads: int | None = None) -> HsModel:
     """Load the HS model of a verified bundle."""
-    learned = load_file(directory / "heads.safetensors")
     hs = json.loads((directory / "model.json").read_text())["hs"]
     nomenclature = load_nomenclature(directory)
-
-    def head(name: str) -> Head:
-        parts = {key: learned[f"{name}.{key}"] for key in HEAD_ARRAYS}
-        return Head.of(nomenclature["codes"], hs["known"], parts, tuple(hs[f"{name}_gate"]))
-
-    return HsModel(
-        **nomenclature,
-        text_head=head("text"),
-        image_head=head("image"),
+    index = ExemplarIndex.load(directory / "exemplars.safetensors")
+    return HsModel.of(
+        nomenclature=nomenclature,
+        network=OnnxBackend(directory / "fusion.onnx", threads=threads),
+        known=hs["known"],
+        index=index,
         sharpness=tuple(hs["sharpness"]),
         photo_weight=hs["photo_weight"],
+        neighbour_sharpness=hs["neighbour_sharpness"],
+        calibration={
+            name: Calibration(one["temperature"], tuple(one["gate"]), one["threshold"])
+            for name, one in hs["calibration"].items()
+        },
+    )
+
+
+def load_nomenclature(directory: Path) -> Nomenclature:
+    """Load the nomenclature of a verified bundle."""
+    names = json.loads((directory / "nomenclature.json").read_text())
+    arrays = load_file(directory / "nomenclature.safetensors")
+    return Nomenclature.of(
+        names["cn8"],
+        arrays["lines"],
+        names["words"],
+        arrays["words"],
+        (arrays["classifier.weights"], arrays["classifier.biases"]),
     )
 
 

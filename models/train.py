@@ -1,141 +1,238 @@
-"""Goods of known code → heads.safetensors, model.json and peers.csv in models/heads/.
+"""Goods of known code → what is committed in models/heads/.
 
-What is learned here is small and committed; pretrained encoders are not. Train on the split
-train, choose on valid; test is for `models.evaluate` alone.
+text.safetensors, image.safetensors    the tuned parts of the packaged encoders
+fusion.safetensors                     the network that names the known codes
+exemplars.safetensors                  past goods
+ranges.json                            of the image encoder's activations, for int8
+model.json peers.csv                   what was chosen, the risk model, prices of comparable goods
+
+Train on the split train, choose on valid; test is for `models.evaluate` alone.
 """
 
 import csv
-import hashlib
 import json
 import math
+import random
 import statistics
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
-from sklearn.linear_model import LogisticRegression
+import torch
 
-from models import bundle
+from models import bundle, fusion, image_encoder, sources, text_tuning
+from models.calibrate import calibrated, choose_sharpness
 from models.catalogue import Goods, read
-from models.encoders import Encoders
-from models.hs import Array, Head, HsModel, load_nomenclature, softmax, unit
-from models.image import decode
+from models.embedder import Embedded, Embedder, pixels
+from models.exemplars import ExemplarIndex, Projection
+from models.hs import MODALITIES, Calibration, HsModel, Nomenclature
+from models.nomenclature import held_out, lines
+from models.precision import RANGES, measure_ranges
+from models.progress import Say
 from models.risk import Groups
-from models.train_risk import Embedded, cases, deaf, fit_risk
+from models.scorer import load_nomenclature
+from models.train_risk import cases, fit_risk
+from models.vectors import Array
 
 SAMPLE_ROUNDS: Final = 8
 """How often each goods of the priced sample are taken: they are few."""
 SPREAD_PRIOR: Final = 0.35
 """Spread of log unit prices of one code, worth two goods."""
+EXEMPLARS: Final = 64
+"""Most past goods of one code."""
+EXEMPLARS_WITHHELD: Final = 16
+"""The same where codes are withheld, to keep the committed files small."""
+OPEN: Final = (0.0, 0.0, 50.0)
+"""A gate that is always open: before gates are fitted."""
+RANGE_PHOTOS: Final = 256
+"""Photos on which the ranges of activations are measured."""
+WITHHELD_GOODS: Final = 30
+"""Least goods of a code that may be withheld."""
+TEXT_AXES: Final = 96
+PHOTO_AXES: Final = 128
 
 
-def embed(
-    goods: Sequence[Goods], encoders: Encoders, key: str, say: Callable[[str], None]
-) -> Embedded:
-    """Embed goods, or take their embeddings from the cache."""
-    listed = "\n".join(f"{one.item_id} {one.description}" for one in goods)
-    name = hashlib.sha256(f"{key}\n{listed}".encode()).hexdigest()[:16]
-    file = bundle.cache() / "training" / f"{name}.safetensors"
-    if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        photos = []
-        for number, one in enumerate(goods):
-            photos += encoders.embed_photos([decode(one.image.read_bytes())])
-            if number % 1000 == 0:
-                say(f"Embedding goods: {number} of {len(goods)} …")
-        texts = encoders.embed_texts([one.description for one in goods])
-        save_file({"texts": np.stack(texts), "photos": np.stack(photos)}, file)
-    arrays = load_file(file)
-    return Embedded(np.array([one.hs6 for one in goods]), arrays["texts"], arrays["photos"])
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user of `train` may choose."""
+
+    seed: int = 7
+    text_encoder: str = sources.PACKAGED
+    image_encoder: str = sources.PACKAGED
+    fusion: str = "multconcat"
+    tune: bool = True
+    """Tune the packaged encoders; else those are taken that are in the folder, tuned or not."""
+    withhold: int = 0
+    """Codes left out of all training, to measure unseen codes; past goods of them are indexed."""
 
 
-def fit_head(
-    vectors: Array, codes: NDArray[np.str_], c: float
-) -> tuple[list[str], dict[str, Array]]:
-    """Fit a softmax regression; returns the known codes and the head's arrays."""
-    centre = vectors.mean(axis=0)
-    seen = unit(vectors - centre)
-    model = LogisticRegression(C=c, max_iter=300).fit(seen, codes)
-    known = [str(code) for code in model.classes_]
-    means = np.stack([seen[codes == code].mean(axis=0) for code in known])
-    arrays = {
-        "centre": centre,
-        "weights": model.coef_,
-        "biases": model.intercept_,
-        "means": unit(means),
-    }
-    # In C order: safetensors writes the memory as it lies, and the solver's lies transposed.
-    return known, {name: array.astype(np.float32, order="C") for name, array in arrays.items()}
+def train(goods: Path, priced: Path, out: Path, choices: Choices, say: Say = print) -> None:
+    """Learn everything that is committed in models/heads/.
 
-
-def fit_gate(
-    hs: HsModel, name: str, learn: Embedded, held: Embedded, seed: int
-) -> tuple[float, float, float]:
-    """Fit nearness → log-odds that the code is known, on goods held out.
-
-    Half of the chapters are taken as unknown, in turn: a head meets goods of quite another kind.
+    Args:
+        goods: folder of goods with the splits train and valid.
+        priced: folder of goods with prices and masses, for the peers and for unfamiliar goods.
+        out: where the files go.
+        choices: of the user.
+        say: told of progress.
     """
-    text = name == "text"
-    vectors, held_vectors = (one.texts if text else one.photos for one in (learn, held))
-    chapters = np.array([code[:2] for code in learn.codes])
-    held_chapters = np.array([code[:2] for code in held.codes])
-    rows, is_known = [], []
-    for turn in range(4):
-        dice = np.random.default_rng(seed + turn)
-        unknown = dice.choice(np.unique(chapters), len(np.unique(chapters)) // 2, replace=False)
-        known = sorted(set(learn.codes[~np.isin(chapters, unknown)]))
-        centre = vectors[~np.isin(chapters, unknown)].mean(axis=0)
-        seen = unit(vectors - centre)
-        means = np.stack([seen[learn.codes == code].mean(axis=0) for code in known])
-        parts = {"centre": centre, "weights": means, "biases": means[:, 0], "means": unit(means)}
-        head = Head.of(hs.codes, known, parts, (0.0, 0.0, 0.0))
-        for vector, chapter in zip(held_vectors[::4], held_chapters[::4], strict=True):
-            shown = hs.meant(vector) if text else hs.shown(vector)
-            everywhere = softmax(hs.sharpness[0 if text else 1] * hs.similarities(shown))
-            rows.append(head.nearness(vector, everywhere))
-            is_known.append(chapter not in unknown)
-    model = LogisticRegression(C=100, max_iter=1000).fit(rows, is_known)
-    slopes = model.coef_[0]
-    return float(slopes[0]), float(slopes[1]), float(model.intercept_[0])
+    out.mkdir(parents=True, exist_ok=True)
+    past, held, sample = read(goods, "train"), read(goods, "valid"), read(priced)
+    withheld = withheld_codes(past, choices)
+    learn = [one for one in past if one.hs6 not in withheld]
+    held = tuple(one for one in held if one.hs6 not in withheld)
+    if choices.tune:
+        tune_encoders(learn, held, out, choices, say)
+    encoders = {"text": choices.text_encoder, "image": choices.image_encoder}
+    (out / "model.json").write_text(json.dumps({"encoders": encoders}))
+    if choices.tune or not (out / RANGES).exists():
+        say("Measuring the ranges that int8 needs")
+        photos = pixels(random.Random(choices.seed).sample(learn, RANGE_PHOTOS))  # noqa: S311
+        with tempfile.TemporaryDirectory() as directory:
+            sources.export_image(choices.image_encoder, out, Path(directory))
+            measure_ranges(Path(directory) / "image.onnx", list(photos), out / RANGES)
+    with tempfile.TemporaryDirectory() as directory:
+        bundle.build(Path(directory), out, say=say)
+        embedder = Embedder.of(Path(directory), say)
+        nomenclature = load_nomenclature(Path(directory))
+    network = fit_network(embedder, learn, choices, out)
+    names = sorted({one.hs6 for one in learn})
+    count = EXEMPLARS_WITHHELD if choices.withhold else EXEMPLARS
+    index = make_index(embedder.embedded(past), names, nomenclature, count, choices.seed)
+    index.save(out / "exemplars.safetensors")
+    hs = HsModel.of(
+        nomenclature,
+        names,
+        index,
+        network=TorchBackend(network),
+        sharpness=(12.0, 12.0),
+        photo_weight=1.0,
+        neighbour_sharpness=20.0,
+        calibration={name: Calibration(1.0, OPEN, 0.0) for name in MODALITIES},
+    )
+    say("Choosing sharpness, temperatures, gates and thresholds on valid")
+    seen, unfamiliar = embedder.embedded(held), embedder.embedded(sample)
+    hs = choose_sharpness(hs, seen)
+    hs = calibrated(hs, seen, unfamiliar)
+    say("Fitting the risk model on valid, with irregularities injected")
+    groups = Groups.of(nomenclature.codes)
+    known = cases(hs, seen, groups, embedder.encoders, seed=choices.seed)
+    other = cases(
+        hs, unfamiliar, groups, embedder.encoders, seed=choices.seed, rounds=SAMPLE_ROUNDS
+    )
+    model = {
+        "encoders": encoders,
+        "hs": {
+            "known": names,
+            "withheld": withheld,
+            "sharpness": hs.sharpness,
+            "photo_weight": hs.photo_weight,
+            "neighbour_sharpness": hs.neighbour_sharpness,
+            "calibration": {name: asdict(one) for name, one in hs.calibration.items()},
+        },
+        **fit_risk(known, other),
+    }
+    (out / "model.json").write_text(json.dumps(model, indent=2) + "\n")
+    with (out / "peers.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("hs6", "count", "median", "spread"))
+        writer.writerows(peers(sample))
 
 
-def choose_sharpness(hs: HsModel, held: Embedded, groups: Groups) -> HsModel:
-    """Choose the sharpness of the nomenclature's experts by log-loss on goods held out."""
-    places = [groups.code[code] for code in held.codes]
-
-    def text_loss(sharpness: float) -> float:
-        model = replace(deaf(hs), sharpness=(sharpness, 1.0))
-        return log_loss([model.from_text(v).probabilities for v in held.texts[::4]], places[::4])
-
-    def photo_loss(sharpness: float) -> float:
-        model = replace(deaf(hs), sharpness=(1.0, sharpness))
-        return log_loss([model.from_photo(v).probabilities for v in held.photos[::4]], places[::4])
-
-    grid = (5.0, 8.0, 12.0, 16.0, 20.0, 25.0)
-    return replace(hs, sharpness=(min(grid, key=text_loss), min(grid, key=photo_loss)))
+def withheld_codes(goods: Sequence[Goods], choices: Choices) -> list[str]:
+    """Draw codes with some goods each, to be left out of all training."""
+    counts = Counter(one.hs6 for one in goods)
+    drawable = sorted(code for code, count in counts.items() if count >= WITHHELD_GOODS)
+    return sorted(random.Random(choices.seed).sample(drawable, choices.withhold))  # noqa: S311
 
 
-def log_loss(rows: Sequence[Array], places: Sequence[int]) -> float:
-    """Return the mean negative log-probability of the true codes."""
-    return -float(np.mean([np.log(row[place]) for row, place in zip(rows, places, strict=True)]))
+def fit_network(
+    embedder: Embedder, goods: Sequence[Goods], choices: Choices, out: Path
+) -> fusion.FusionNetwork:
+    """Train the fusion network and write it; returned is what was written, in half precision."""
+    if choices.withhold:  # only to measure with: many minutes of variants are not worth it
+        clean = embedder.embedded(goods)
+        texts, photos = clean.texts[np.newaxis], clean.photos[np.newaxis]
+    else:
+        texts, photos = embedder.variants(goods, choices.seed)
+    names, labels = np.unique([one.hs6 for one in goods], return_inverse=True)
+    embedder.say(f"Training the fusion network ({choices.fusion})")
+    network = fusion.train(
+        torch.from_numpy(texts),
+        torch.from_numpy(photos),
+        torch.from_numpy(labels),
+        kind=choices.fusion,
+        codes=len(names),
+        seed=choices.seed,
+    )
+    fusion.save(network, choices.fusion, out / "fusion.safetensors")
+    return fusion.load(out / "fusion.safetensors")
 
 
-def choose_weight(hs: HsModel, held: Embedded, groups: Groups) -> HsModel:
-    """Choose the weight of the photo beside the text by log-loss on goods held out."""
-    places = [groups.code[code] for code in held.codes]
-    goods = zip(held.texts, held.photos, strict=True)
-    pairs = [(hs.from_text(text), hs.from_photo(photo)) for text, photo in goods]
+def make_index(
+    goods: Embedded, known: Collection[str], nomenclature: Nomenclature, count: int, seed: int
+) -> ExemplarIndex:
+    """Index some goods of each code; the axes of comparison are fitted on known codes alone."""
+    dice = np.random.default_rng(seed)
+    order = dice.permutation(len(goods.codes))
+    chosen = np.concatenate(
+        [order[goods.codes[order] == code][:count] for code in np.unique(goods.codes)]
+    )
+    learned = np.isin(goods.codes, list(known))
+    return ExemplarIndex.of(
+        np.searchsorted(nomenclature.codes, goods.codes[chosen]),
+        goods.texts[chosen],
+        goods.photos[chosen],
+        Projection.fitted(goods.texts[learned], TEXT_AXES),
+        Projection.fitted(goods.photos[learned], PHOTO_AXES),
+    )
 
-    def fused_loss(weight: float) -> float:
-        model = replace(hs, photo_weight=weight)
-        return log_loss([a for t, p in pairs if (a := model.fused(t, p)) is not None], places)
 
-    return replace(hs, photo_weight=min((0.4, 0.6, 0.8, 1.0, 1.2), key=fused_loss))
+def tune_encoders(
+    learn: Sequence[Goods], held: Sequence[Goods], out: Path, choices: Choices, say: Say
+) -> None:
+    """Tune the packaged encoders: minutes for text, most of an hour for photos."""
+    codes = np.array([one.hs6 for one in learn])
+    if choices.text_encoder == sources.PACKAGED:
+        say("Tuning the text encoder")
+        every = lines()
+        kept = sorted({*every} - {*held_out(every)}, key=lambda line: line.cn8)
+        text_tuning.tune(
+            ([one.description for one in learn], codes),
+            kept,
+            out / sources.TUNED_TEXT,
+            seed=choices.seed,
+            say=say,
+        )
+    if choices.image_encoder == sources.PACKAGED:
+        say("Tuning the image encoder")
+        names = sorted({*codes, *(one.hs6 for one in held)})
+        image_encoder.tune(
+            pixels(learn),
+            np.searchsorted(names, codes),
+            (pixels(held), np.searchsorted(names, [one.hs6 for one in held])),
+            out / sources.TUNED_IMAGE,
+            seed=choices.seed,
+            say=say,
+        )
+
+
+class TorchBackend:
+    """The fusion network before it is exported."""
+
+    def __init__(self, network: fusion.FusionNetwork) -> None:
+        self._network = network
+
+    def run(self, inputs: Any) -> Array:
+        """Score one datum → (K,)."""
+        with torch.no_grad():
+            tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+            scores: Array = self._network(**tensors)[0].numpy()
+        return scores
 
 
 def peers(goods: Sequence[Goods]) -> list[tuple[str, int, float, float]]:
@@ -152,73 +249,3 @@ def peers(goods: Sequence[Goods]) -> list[tuple[str, int, float, float]]:
             (hs6, len(found), round(median, 4), round(math.sqrt(squares / (len(found) + 1)), 4))
         )
     return table
-
-
-def train(
-    goods: Path, priced: Path, out: Path, *, seed: int = 7, say: Callable[[str], None] = print
-) -> None:
-    """Learn everything that is committed in models/heads/.
-
-    Args:
-        goods: folder of goods with the splits train and valid.
-        priced: folder of goods with prices and masses, for the peers and for unfamiliar goods.
-        out: where the files go.
-        seed: of every choice.
-        say: told of progress.
-    """
-    base = bundle.default_bundle(say)
-    encoders = Encoders(base)
-    key = bundle.sha256(base / "text.onnx") + bundle.sha256(base / "image.onnx")
-    learn = embed(read(goods, "train"), encoders, key, say)
-    held = embed(read(goods, "valid"), encoders, key, say)
-    nomenclature = load_nomenclature(base)
-    groups = Groups.of(nomenclature["codes"])
-    arrays: dict[str, Any] = {}
-    heads: dict[str, Head] = {}
-    for name, c, vectors in (("text", 10.0, learn.texts), ("image", 30.0, learn.photos)):
-        say(f"Fitting the {name} head on {len(vectors)} goods …")
-        known, fitted = fit_head(vectors, learn.codes, c)
-        arrays |= {
-            f"{name}.{part}": array.astype(np.float16, order="C") for part, array in fitted.items()
-        }
-        heads[name] = Head.of(nomenclature["codes"], known, fitted, (0.0, 0.0, -50.0))
-    hs = HsModel(
-        **nomenclature,
-        text_head=heads["text"],
-        image_head=heads["image"],
-        sharpness=(12.0, 12.0),
-        photo_weight=1.0,
-    )
-    say("Choosing sharpness, gates and weights on valid …")
-    hs = choose_sharpness(hs, held, groups)
-    gates = {name: fit_gate(hs, name, learn, held, seed) for name in heads}
-    hs = replace(
-        hs,
-        text_head=replace(hs.text_head, gate=gates["text"]),
-        image_head=replace(hs.image_head, gate=gates["image"]),
-    )
-    hs = choose_weight(hs, held, groups)
-    say("Fitting the risk model on valid, with irregularities injected …")
-    sample = embed(read(priced), encoders, key, say)
-    fitted_risk = fit_risk(
-        cases(hs, held, groups, encoders, seed=seed)
-        + cases(hs, sample, groups, encoders, seed=seed, rounds=SAMPLE_ROUNDS)
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(arrays, out / "heads.safetensors")
-    model = {
-        "hs": {
-            "known": known,
-            "text_gate": [round(x, 6) for x in gates["text"]],
-            "image_gate": [round(x, 6) for x in gates["image"]],
-            "sharpness": hs.sharpness,
-            "photo_weight": hs.photo_weight,
-        },
-        **fitted_risk,
-    }
-    (out / "model.json").write_text(json.dumps(model, indent=2) + "\n")
-    with (out / "peers.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("hs6", "count", "median", "spread"))
-        writer.writerows(peers(read(priced)))
-    say(f"Wrote {out}")

@@ -1,30 +1,31 @@
 """Goods with irregularities injected → the risk model's weights and the lanes' thresholds.
 
-Two sources. Goods of the valid split teach what goods look like that the heads know; for half of
-their codes the heads are withheld. The priced sample teaches unfamiliar goods, with texts and
+Two sources. Goods of the valid split teach what goods look like that the network knows. The priced
+sample teaches unfamiliar goods, with texts and
 photos of other kinds. Of both, half of the goods fit the weights and the other half choose the
 thresholds.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from models.embedder import Embedded
 from models.encoders import Encoders
-from models.hs import Array, HsModel
-from models.risk import FEATURES, Groups, features
+from models.hs import HsModel
+from models.risk import FEATURES, Groups, believed, features
+from models.vectors import Array
 
 BASE_RATE: Final = 0.15
 """Assumed share of irregular goods items; no public data with photos tells it."""
 YELLOW_CLEAN: Final = 0.115
 RED_CLEAN: Final = 0.01
-"""Share of regular goods items that may reach the yellow and the red lane, on goods held out."""
-WITHHELD: Final = 0.5
-"""Share of codes whose goods the risk model meets without their heads."""
+"""Share of regular goods items that may reach the yellow and the red lane, on goods held out of
+each source: goods of kinds never seen are not inspected more for that."""
 NO_PHOTO: Final = 0.15
 NO_TEXT: Final = 0.03
 KINDS: Final = ("regular", "regular", "wrong_code", "wrong_photo", "vague")
@@ -41,15 +42,6 @@ VAGUE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
-    """Goods with their embeddings."""
-
-    codes: NDArray[np.str_]  # (N,)
-    texts: Array  # (N, D)
-    photos: Array  # (N, I)
-
-
-@dataclass(frozen=True, slots=True)
 class Case:
     """A goods item, regular or not."""
 
@@ -58,16 +50,6 @@ class Case:
     goods: int
     """Number of the goods it was made of: those of one half never meet the other half."""
     weight: float
-
-
-def deaf(hs: HsModel) -> HsModel:
-    """Return the model without its heads: as for goods whose codes they do not know."""
-    never = (0.0, 0.0, -50.0)
-    return replace(
-        hs,
-        text_head=replace(hs.text_head, gate=never),
-        image_head=replace(hs.image_head, gate=never),
-    )
 
 
 def cases(
@@ -83,8 +65,8 @@ def cases(
     """Make regular and irregular goods items.
 
     Args:
-        hs: with its heads.
-        source: goods that the heads were not learned on.
+        hs: calibrated.
+        source: goods that it was not trained on.
         groups: of the nomenclature.
         encoders: for vague texts.
         seed: of every choice.
@@ -92,14 +74,11 @@ def cases(
         weight: of all cases together.
     """
     random = np.random.default_rng(seed)
-    names = np.unique(source.codes)
-    withheld = set(random.choice(names, int(WITHHELD * len(names)), replace=False))
     vague = encoders.embed_texts(VAGUE)
     chapters = np.array([code[:2] for code in source.codes])
     each = weight / (len(source.codes) * rounds * len(KINDS))
     found = []
     for number, code in [*enumerate(source.codes)] * rounds:
-        model = deaf(hs) if code in withheld else hs
         other = int(random.choice(np.flatnonzero(chapters != code[:2])))
         wrong = _wrong_code(code, np.array(hs.codes), source.texts[number], hs, random)
         for kind in KINDS:
@@ -114,9 +93,7 @@ def cases(
             evidence = features(
                 groups,
                 wrong if kind == "wrong_code" else code,
-                None if text is None else model.from_text(text),
-                None if photo is None else model.from_photo(photo),
-                None if text is None or photo is None else hs.agreement(text, photo),
+                believed(hs, text, () if photo is None else (photo,)),
             )
             found.append(Case(evidence, kind != "regular", number, each))
     return found
@@ -130,15 +107,17 @@ def _wrong_code(
     if dice < 0.6:  # noqa: PLR2004 - a share
         near = [c for c in codes if c[:2] == code[:2] and c[:4] != code[:4]]
     elif dice < 0.85:  # noqa: PLR2004 - a share
-        order = np.argsort(-hs.similarities(hs.meant(text)))[:200]
+        order = np.argsort(-hs.nomenclature.similarities(hs.nomenclature.meant(text)))[:200]
         near = [c for c in codes[order] if c[:4] != code[:4]]
     else:
         near = [c for c in codes if c[:4] != code[:4]]
     return str(random.choice(near))
 
 
-def fit_risk(found: Sequence[Case]) -> dict[str, Any]:
-    """Fit the weights on half of the goods, choose the lanes' thresholds on the other half."""
+def fit_risk(*sources: Sequence[Case]) -> dict[str, Any]:
+    """Fit the weights on half of each source's goods, choose the thresholds on the other half."""
+    found = [case for cases_of_one in sources for case in cases_of_one]
+    source = np.repeat(range(len(sources)), [len(one) for one in sources])
     labels = np.array([case.irregular for case in found])
     first = np.array([case.goods % 2 == 0 for case in found])
     weight = np.array([case.weight for case in found])
@@ -155,8 +134,12 @@ def fit_risk(found: Sequence[Case]) -> dict[str, Any]:
     coefficients, base = fit_signed(rows[first], labels[first], balanced[first])
     held = ~first & ~labels
     risk = 1 / (1 + np.exp(-(base + rows[held] @ coefficients)))
-    yellow, red = np.quantile(
-        risk, (1 - YELLOW_CLEAN, 1 - RED_CLEAN), weights=weight[held], method="inverted_cdf"
+    yellow, red = np.max(
+        [
+            np.quantile(risk[source[held] == one], (1 - YELLOW_CLEAN, 1 - RED_CLEAN))
+            for one in range(len(sources))
+        ],
+        axis=0,
     )
     return {
         "risk": {
@@ -201,9 +184,9 @@ def _there(name: str, found: dict[str, float]) -> bool:
     if name.endswith("missing"):
         return True
     text, photo = not found["text_missing"], not found["photo_missing"]
-    return (
-        text if name.startswith("text") else photo if name.startswith("photo") else text and photo
-    )
+    if name.startswith("text"):
+        return text
+    return photo if name.startswith("photo") else text and photo
 
 
 def _usual(name: str, found: Sequence[Case]) -> float:

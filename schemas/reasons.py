@@ -13,6 +13,7 @@ class Reason(StrEnum):
     # signals
     CODE_NOT_IN_TEXT = "code_not_in_text"
     CODE_NOT_IN_PHOTO = "code_not_in_photo"
+    CODE_UNLIKELY = "code_unlikely"
     TEXT_PHOTO_DISAGREE = "text_photo_disagree"
     UNIT_PRICE_LOW = "unit_price_low"
     TEXT_VAGUE = "text_vague"
@@ -41,6 +42,7 @@ class Reason(StrEnum):
 TEXTS: Final[dict[Reason, str]] = {
     Reason.CODE_NOT_IN_TEXT: "The goods text does not read like the declared code.",
     Reason.CODE_NOT_IN_PHOTO: "The photo does not look like the declared code.",
+    Reason.CODE_UNLIKELY: "Text and photo together speak for another code than declared.",
     Reason.TEXT_PHOTO_DISAGREE: "The photo does not show what the goods text says.",
     Reason.UNIT_PRICE_LOW: "The unit price is far below that of comparable goods.",
     Reason.TEXT_VAGUE: "The goods text is too vague to classify.",

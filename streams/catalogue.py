@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from models.bundle import cache
+from models.progress import Say
 
 VERSION: Final = "3.7.3"
 PRODUCTS_SHA256: Final = "cd31331c4ab9051da6602b7cc1f1f4014887339dcb6291f3567263ad01a6952f"
@@ -39,7 +39,7 @@ class NoCatalogue(Exception):  # noqa: N818 - says what it is
     """The sample could not be fetched; the message says what to do."""
 
 
-def sample(say: Callable[[str], None] = print) -> Path:
+def sample(say: Say = print) -> Path:
     """Return the sample's folder of goods, fetched into the cache the first time.
 
     Raises:
@@ -48,7 +48,7 @@ def sample(say: Callable[[str], None] = print) -> Path:
     made_by = hashlib.sha256(TABLE.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
     target = cache() / f"sample-{VERSION}-{made_by}"
     if not target.exists():
-        say("Fetching the sample catalogue, once …")
+        say("Fetching the sample catalogue, once")
         temporary = Path(tempfile.mkdtemp(dir=cache()))
         try:
             _convert(_assets(temporary), temporary / "goods")

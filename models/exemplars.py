@@ -1,0 +1,170 @@
+"""Past goods of known code: what do these goods resemble? Grows without retraining."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from models.vectors import Array, softmax, unit
+
+LEVELS: Final = 127
+"""Vectors are stored as whole numbers from -127 to 127."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Embeddings → a few dimensions in which goods are compared: principal components."""
+
+    centre: Array  # (D,)
+    axes: Array  # (d, D)
+
+    def __call__(self, vectors: Array) -> Array:
+        """Project embeddings (..., D) → (..., d), of length 1."""
+        return unit(unit(vectors - self.centre) @ self.axes.T)
+
+    @classmethod
+    def fitted(cls, vectors: Array, dimensions: int) -> Self:
+        """Fit the axes along which embeddings (N, D) differ most."""
+        centre = vectors.mean(axis=0)
+        seen = unit(vectors - centre).astype(np.float64)
+        _, axes = np.linalg.eigh(seen.T @ seen)
+        stored = axes[:, ::-1][:, :dimensions].T.astype(np.float16)  # as it is saved
+        return cls(centre, np.ascontiguousarray(stored, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What the index says of some goods."""
+
+    nearest: float
+    """Cosine with the most similar past goods, the mean over the modalities present."""
+    places: NDArray[np.int64]  # (K,): the index's codes in the nomenclature
+    best: Array  # (K,): cosine with the most similar past goods of each code
+
+
+@dataclass(frozen=True, slots=True)
+class ExemplarIndex:
+    """Past goods, sorted by code."""
+
+    codes: NDArray[np.int64]  # (E,): places in the nomenclature, ascending
+    texts: Array  # (E, t)
+    photos: Array  # (E, p)
+    text_projection: Projection
+    photo_projection: Projection
+
+    @classmethod
+    def of(
+        cls,
+        codes: NDArray[np.int64],
+        texts: Array,
+        photos: Array,
+        text_projection: Projection,
+        photo_projection: Projection,
+    ) -> Self:
+        """Index goods by the embeddings of their texts (E, D) and photos (E, I)."""
+        order = np.argsort(codes, kind="stable")
+        return cls(
+            codes[order],
+            _rounded(text_projection(texts[order])),
+            _rounded(photo_projection(photos[order])),
+            text_projection,
+            photo_projection,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the index as safetensors."""
+        arrays: dict[str, NDArray[Any]] = {
+            "codes": self.codes.astype(np.int32),
+            "texts": whole(self.texts),
+            "photos": whole(self.photos),
+        }
+        for name, projection in (("text", self.text_projection), ("photo", self.photo_projection)):
+            arrays[f"{name}.centre"] = projection.centre.astype(np.float32)
+            arrays[f"{name}.axes"] = projection.axes.astype(np.float16, order="C")
+        save_file(arrays, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        arrays = load_file(path)
+        text, photo = (
+            Projection(arrays[f"{name}.centre"], arrays[f"{name}.axes"].astype(np.float32))
+            for name in ("text", "photo")
+        )
+        texts, photos = from_whole(arrays["texts"]), from_whole(arrays["photos"])
+        return cls(arrays["codes"].astype(np.int64), texts, photos, text, photo)
+
+    def grown(self, codes: Sequence[int], texts: Array, photos: Array) -> Self:
+        """Return the index with more goods; nothing is trained."""
+        more = self.of(np.array(codes), texts, photos, self.text_projection, self.photo_projection)
+        all_codes = np.concatenate([self.codes, more.codes])
+        order = np.argsort(all_codes, kind="stable")
+        return replace(
+            self,
+            codes=all_codes[order],
+            texts=np.concatenate([self.texts, more.texts])[order],
+            photos=np.concatenate([self.photos, more.photos])[order],
+        )
+
+    def without(self, codes: NDArray[np.int64]) -> Self:
+        """Return the index without the goods of some codes."""
+        kept = ~np.isin(self.codes, codes)
+        return replace(
+            self, codes=self.codes[kept], texts=self.texts[kept], photos=self.photos[kept]
+        )
+
+    def similarities(self, text: Array | None, photo: Array | None) -> Array:
+        """Return the cosine with each of the past goods (E,), the mean over what is present.
+
+        Args:
+            text: embedding (D,), or None.
+            photo: embedding (I,), or None. One of the two must be there.
+        """
+        found = []
+        if text is not None:
+            found.append(self.texts @ self.text_projection(text))
+        if photo is not None:
+            found.append(self.photos @ self.photo_projection(photo))
+        return np.mean(found, axis=0, dtype=np.float32)  # type: ignore[no-any-return]
+
+    def neighbours(self, text: Array | None, photo: Array | None) -> Neighbours:
+        """Return what goods of each code come nearest; see `similarities`."""
+        similar = self.similarities(text, photo)
+        places, starts = np.unique(self.codes, return_index=True)
+        best = np.maximum.reduceat(similar, starts)
+        return Neighbours(float(best.max()), places, best)
+
+
+def share_of_others(neighbours: Neighbours, known: NDArray[np.int64], sharpness: float) -> Array:
+    """Return how far the neighbours speak for codes that a network does not know.
+
+    Args:
+        neighbours: of the goods.
+        known: the network's codes, as places in the nomenclature.
+        sharpness: factor on the cosines in the softmax.
+
+    Returns:
+        A probability for each of `neighbours.places` (K,), 0 for those known.
+    """
+    shares = softmax(sharpness * neighbours.best)
+    return np.where(np.isin(neighbours.places, known), np.float32(0), shares)
+
+
+def whole(vectors: Array) -> NDArray[np.int8]:
+    """Return an index's vectors as they are stored."""
+    return np.round(vectors * LEVELS).astype(np.int8)
+
+
+def from_whole(stored: NDArray[np.int8]) -> Array:
+    """Return stored vectors as an index takes them."""
+    vectors: Array = stored.astype(np.float32) / np.float32(LEVELS)
+    return vectors
+
+
+def _rounded(vectors: Array) -> Array:
+    """Round as storing does, so that an index is the same before and after."""
+    return from_whole(whole(vectors))

@@ -1,0 +1,21 @@
+"""Small steps of arithmetic on embeddings that several modules take."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def unit(vectors: NDArray[Any]) -> Array:
+    """Scale vectors (..., D) to length 1."""
+    scaled: Array = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return scaled.astype(np.float32)
+
+
+def softmax(logits: NDArray[Any]) -> Array:
+    """Return probabilities along the last axis."""
+    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: Array = exp / exp.sum(axis=-1, keepdims=True)
+    return shares.astype(np.float32)
