@@ -94,8 +94,10 @@ def tune(
 
         known = [i for i, n in enumerate(chosen) if str(codes[n]) in by_code][: LINES // 2]
         named = [by_code[str(codes[chosen[i]])] for i in known]
-        of_code = embed([_told(lines[dice.integers(len(lines))], dice) for lines in named])
-        loss = loss + 0.5 * _contrast(of_goods[known], of_code, [codes[chosen[i]] for i in known])
+        if known:
+            of_code = embed([_told(lines[dice.integers(len(lines))], dice) for lines in named])
+            same = [codes[chosen[i]] for i in known]
+            loss = loss + 0.5 * _contrast(of_goods[known], of_code, same)
 
         lines = [customs[i] for i in dice.integers(len(customs), size=LINES)]
         one, two = (embed([_told(line, dice) for line in lines]) for _ in range(2))
