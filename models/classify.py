@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from models.bundle import default_bundle, verify
 from models.encoders import Encoders
 from models.hs import modality
-from models.image import BadPhoto, decode
+from models.image import decode
 from models.nomenclature import lines
 from models.progress import Say
 from models.scorer import load_hs
+from models.vectors import best
 
 CANDIDATES: Final = 5
 WORDS: Final = 3
@@ -37,7 +36,7 @@ def classify_goods(text: str | None, image: Path | None, say: Say = print) -> di
     seen = None if pixels is None else encoders.embed_photos([pixels])[0]
     belief = hs.belief(read, seen)
     told = {line.hs6: line.texts[0] for line in reversed(lines())}
-    best = np.argsort(-belief.probabilities, kind="stable")[:CANDIDATES]
+    places = best(belief.probabilities, CANDIDATES)
     return {
         "candidates": [
             {
@@ -45,13 +44,10 @@ def classify_goods(text: str | None, image: Path | None, say: Say = print) -> di
                 "probability": round(float(belief.probabilities[place]), 4),
                 "text": told[hs.codes[place]],
             }
-            for place in best
+            for place in places
         ],
         "set": list(hs.hs_set(modality(text=text is not None, photo=image is not None), belief)),
         "familiar": round(belief.familiar, 4),
         "shown": [] if seen is None else hs.nomenclature.words_of(seen, WORDS),
         "agreement": None if read is None or seen is None else round(hs.same_goods(read, seen), 4),
     }
-
-
-__all__ = ["BadPhoto", "classify_goods"]

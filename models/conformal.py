@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.vectors import Array
+from models.vectors import Array, best
 
 COVERAGE: Final = 0.95
 LONGEST: Final = 8
@@ -30,9 +30,8 @@ def threshold(right: NDArray[np.float32], coverage: float = COVERAGE) -> float:
 
 def members(probabilities: Array, least: float) -> NDArray[np.int64]:
     """Return the places of the set's codes, most probable first; never none."""
-    order = np.argsort(-probabilities, kind="stable")
     count = int((probabilities >= least).sum())
-    return order[: max(count, 1)]
+    return best(probabilities, max(count, 1))
 
 
 def told(codes: list[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from models.hs import MODALITIES, HsModel
 from models.nomenclature import LANGUAGES, held_out, lines
 from models.progress import Say
 from models.scorer import load_hs
-from models.vectors import Array
+from models.vectors import Array, best
 
 TOPS: Final = (1, 3, 5)
 BINS: Final = 15
@@ -92,7 +92,8 @@ def evaluate_hs(
     """
     bundle = default_bundle(say)
     embedder = Embedder.of(bundle, say)
-    seen = embedder.embedded(read(goods, split))
+    asked = read(goods, split)
+    seen = embedder.embedded(asked)
     hs = load_hs(bundle)
     say("Asking the model")
     said = {name: ask(hs, name, seen) for name in MODALITIES}
@@ -103,7 +104,7 @@ def evaluate_hs(
     return {
         **{name: one.figures() for name, one in said.items()},
         "agreement_auc": agreement_auc(hs, seen),
-        "unseen": unseen(read(goods, split), say),
+        "unseen": unseen(asked, say),
         "languages": languages(hs, embedder.encoders),
     }
 
@@ -115,9 +116,9 @@ def ask(hs: HsModel, name: str, goods: Embedded) -> Said:
         probabilities = hs.belief(*chosen(name, text, photo)).probabilities
         right = int(np.searchsorted(hs.codes, code))
         members = conformal.members(probabilities, hs.calibration[name].threshold)
-        best = int(probabilities.argmax())
+        top = int(probabilities.argmax())
         rank = int((probabilities > probabilities[right]).sum())
-        rows.append((right, rank, best, probabilities[best], right in members, len(members)))
+        rows.append((right, rank, top, probabilities[top], right in members, len(members)))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return Said(*columns)
 
@@ -129,11 +130,13 @@ def agreement_auc(hs: HsModel, goods: Embedded) -> float:
     """
     dice = np.random.default_rng(SEED)
     headings = np.array([code[:4] for code in goods.codes])
+    photos = [hs.belief(None, photo) for photo in goods.photos]
     matched, random = [], []
-    for number, text in enumerate(goods.texts):
-        matched.append(hs.consistency(text, goods.photos[number]))
+    for number, vector in enumerate(goods.texts):
+        text = hs.belief(vector, None)
+        matched.append(hs.consistency(text, photos[number]))
         others = dice.choice(np.flatnonzero(headings != headings[number]), PAIRS)
-        random += [hs.consistency(text, goods.photos[other]) for other in others]
+        random += [hs.consistency(text, photos[other]) for other in others]
     order = np.argsort(np.argsort(np.array(matched + random), kind="stable"), kind="stable")
     wins = order[: len(matched)].sum() - len(matched) * (len(matched) - 1) / 2
     return float(wins / (len(matched) * len(random)))
@@ -166,8 +169,7 @@ def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
     for name, way in ways.items():
         hits = 0
         for code, text, photo in zip(seen.codes, seen.texts, seen.photos, strict=True):
-            best = np.argsort(-way(text, photo), kind="stable")[:5]
-            hits += code in {hs.codes[place] for place in best}
+            hits += code in {hs.codes[place] for place in best(way(text, photo), 5)}
         found[name] = hits / len(asked)
     return found
 
@@ -234,6 +236,6 @@ def languages(hs: HsModel, encoders: Encoders) -> dict[str, float]:
         texts = encoders.embed_texts([line.texts[place] for line in asked])
         for line, text in zip(asked, texts, strict=True):
             near = left.similarities(left.meant(text))
-            hits += line.hs6 in {left.codes[n] for n in np.argsort(-near, kind="stable")[:5]}
+            hits += line.hs6 in {left.codes[place] for place in best(near, 5)}
         found[language] = hits / len(asked)
     return found

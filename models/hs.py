@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models import conformal
 from models.backends import Backend
 from models.exemplars import ExemplarIndex, Neighbours, share_of_others
-from models.vectors import Array, softmax, unit
+from models.vectors import Array, best, softmax, unit
 
 FLOOR: Final = 1e-7
 """Least probability of a code: no evidence rules a code out."""
@@ -104,8 +104,7 @@ class Nomenclature:
 
     def words_of(self, photo: Array, count: int) -> list[str]:
         """Return the words that the photo says most, the strongest first."""
-        order = np.argsort(-self.says(photo), kind="stable")[:count]
-        return [self.word_names[place] for place in order]
+        return [self.word_names[place] for place in best(self.says(photo), count)]
 
     def shown(self, photo: Array) -> Array:
         """Translate a photo into the text space, by the words of what it shows: (I,) → (D,)."""
@@ -113,8 +112,8 @@ class Nomenclature:
 
     def similarities(self, vector: Array) -> Array:
         """Return each code's similarity to what is `shown` or `meant`: (D,) → (C,)."""
-        best: Array = np.maximum.reduceat(self.lines @ vector, self.line_starts)
-        return best
+        nearest: Array = np.maximum.reduceat(self.lines @ vector, self.line_starts)
+        return nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,6 @@ class HsModel:
     """Factor on the similarity to past goods in the softmax."""
     calibration: Mapping[str, Calibration]
     """Of each of MODALITIES."""
-    prior: Array  # (C,): probability of each code, before anything is seen of the goods
 
     @classmethod
     def of(
@@ -167,7 +165,6 @@ class HsModel:
             nomenclature=nomenclature,
             known=np.searchsorted(nomenclature.codes, known),
             index=index,
-            prior=np.full(len(nomenclature.codes), 1 / len(nomenclature.codes), np.float32),
             **rest,
         )
 
@@ -248,17 +245,19 @@ class HsModel:
         log_odds = by_similarity * similarity + by_certainty * certainty + offset
         return max(0.0, float(2 / (1 + np.exp(-log_odds))) - 1)
 
-    def consistency(self, text: Array, photo: Array) -> float:
+    def consistency(self, text: Belief, photo: Belief) -> float:
         """Return how much likelier text and photo are of goods of one code than of any two.
 
-        A log-likelihood ratio in nats, from what each alone says of the code.
+        A log-likelihood ratio in nats, from what each alone says of the code; every code is as
+        probable beforehand.
         """
-        one, two = self.belief(text, None), self.belief(None, photo)
-        return float(np.log((one.probabilities * two.probabilities / self.prior).sum()))
+        prior = np.float32(1 / len(self.codes))
+        return float(np.log((text.probabilities * photo.probabilities / prior).sum()))
 
     def same_goods(self, text: Array, photo: Array) -> float:
         """Return the probability of `consistency` where both are as likely beforehand."""
-        return 1 / (1 + float(np.exp(-self.consistency(text, photo))))
+        found = self.consistency(self.belief(text, None), self.belief(None, photo))
+        return 1 / (1 + float(np.exp(-found)))
 
     def agreement(self, text: Array, photo: Array) -> float:
         """Return how far the photo shows what the text says: a log-overlap, at most 0.

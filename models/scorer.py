@@ -23,6 +23,7 @@ from models.exemplars import ExemplarIndex
 from models.hs import Calibration, HsModel, Nomenclature
 from models.policy import Policy
 from models.risk import Groups, Judgement, Peers, RiskModel
+from models.vectors import best
 from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment, Selection
 
 CANDIDATES: Final = 5
@@ -133,13 +134,13 @@ class Scorer:
     def _candidates(self, judged: Judgement) -> tuple[HsCandidate, ...]:
         if judged.probabilities is None:
             return ()
-        best = np.argsort(-judged.probabilities, kind="stable")[:CANDIDATES]
+        places = best(judged.probabilities, CANDIDATES)
         return tuple(
             HsCandidate(
                 hs6=self._hs.codes[place],
                 probability=round(float(judged.probabilities[place]), DIGITS),
             )
-            for place in best
+            for place in places
         )
 
 

@@ -153,7 +153,7 @@ def withheld_codes(goods: Sequence[Goods], choices: Choices) -> list[str]:
 def fit_network(
     embedder: Embedder, goods: Sequence[Goods], choices: Choices, out: Path
 ) -> fusion.FusionNetwork:
-    """Train the fusion network and write it; returned is what was written, in half precision."""
+    """Train the fusion network and write it; returned is what was written, rounded as stored."""
     if choices.withhold:  # only to measure with: many minutes of variants are not worth it
         clean = embedder.embedded(goods)
         texts, photos = clean.texts[np.newaxis], clean.photos[np.newaxis]

@@ -19,3 +19,8 @@ def softmax(logits: NDArray[Any]) -> Array:
     exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares: Array = exp / exp.sum(axis=-1, keepdims=True)
     return shares.astype(np.float32)
+
+
+def best(values: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Return the places of the greatest values of (N,), the greatest first, ties in order."""
+    return np.argsort(-values, kind="stable")[:count]

@@ -337,7 +337,8 @@ def classify(
     """
     import json
 
-    from models.classify import BadPhoto, classify_goods
+    from models.classify import classify_goods
+    from models.image import BadPhoto
 
     if text is None and image is None:
         typer.echo("Give --text, --image or both.", err=True)
