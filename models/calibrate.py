@@ -36,12 +36,13 @@ def choose_sharpness(hs: HsModel, held: Embedded) -> HsModel:
     weight = min((0.2, 0.4, 0.7, 1.0), key=lambda w: loss(replace(hs, photo_weight=w), True, True))  # noqa: FBT003
     hs = replace(hs, photo_weight=weight)
 
+    near = [hs.hear(text, photo).neighbours for text, photo in pairs]
+
     def neighbours_loss(sharpness: float) -> float:
-        right = []
-        for (text, photo), place in zip(pairs, places, strict=True):
-            found = hs.index.neighbours(text, photo)
-            right.append(float(softmax(sharpness * found.best)[found.places == place].sum()))
-        return log_loss(right)
+        right = [
+            softmax(sharpness * n.best)[n.places == p] for n, p in zip(near, places, strict=True)
+        ]
+        return log_loss([float(one.sum()) for one in right])
 
     return replace(hs, neighbour_sharpness=min((5.0, 10.0, 15.0, 20.0, 30.0), key=neighbours_loss))
 

@@ -216,7 +216,7 @@ def _top1(network: Any, name: str, held: Embedded, wanted: Any) -> float:
 
     there = torch.tensor([[name != "image", name != "text"]]).float().expand(len(wanted), 2)
     with torch.no_grad():
-        scores = network(torch.from_numpy(held.texts), torch.from_numpy(held.photos), there)
+        scores = network(torch.from_numpy(held.tuned_texts), torch.from_numpy(held.photos), there)
     return float((scores.argmax(dim=1) == wanted).float().mean())
 
 

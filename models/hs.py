@@ -2,12 +2,14 @@
 
 Three experts. The fusion network knows some codes well. Past goods tell of codes that came after
 it was trained. The nomenclature's texts know every code, from the goods text and from the words
-for what the photo shows. How far the first two are heard depends on how near the goods lie to
-what they have seen: a network that never saw a laptop must not judge one.
+for what the photo shows; they alone hear the general text encoder beside the tuned one. How far the
+first two are heard depends on how near the goods lie to what they have seen: a network that never
+saw a laptop must not judge one.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from models import conformal
 from models.backends import Backend
 from models.exemplars import ExemplarIndex, Neighbours, share_of_others
+from models.text import GENERAL
 from models.vectors import Array, best, softmax, unit
 
 FLOOR: Final = 1e-7
@@ -131,7 +134,7 @@ class Heard:
         return self.neighbours.nearest, float(softmax(self.scores).max())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HsModel:
     """The experts and how they are joined; embeddings in, probabilities out."""
 
@@ -189,10 +192,11 @@ class HsModel:
 
     def hear(self, text: Array | None, photo: Array | None) -> Heard:
         """Ask each expert."""
-        neighbours = self.index.neighbours(text, photo)
+        tuned = None if text is None else text[GENERAL:]
+        neighbours = self.index.neighbours(tuned, photo)
         others = share_of_others(neighbours, self.known, self.neighbour_sharpness)
         everywhere = self.everywhere(text, photo)
-        return Heard(everywhere, neighbours, others, self.scores(text, photo))
+        return Heard(everywhere, neighbours, others, self.scores(tuned, photo))
 
     def joined(
         self, heard: Heard, calibration: Calibration, familiar: float | None = None
@@ -260,14 +264,21 @@ class HsModel:
         return 1 / (1 + float(np.exp(-found)))
 
     def agreement(self, text: Array, photo: Array) -> float:
-        """Return how far the photo shows what the text says: a log-overlap, at most 0.
+        """Return how much likelier text and photo say one word than any two would.
 
-        The overlap (Bhattacharyya coefficient) of the words that the photo says and those that the
-        text is near to.
+        As `consistency`, by the image classifier's words, for goods of unfamiliar kinds. Words that
+        many texts of the nomenclature are near to count less.
         """
         n = self.nomenclature
         read = softmax(self.sharpness[0] * (n.words @ n.meant(text)))
-        return float(np.log(np.sqrt(read * n.says(photo)).sum()))
+        return float(np.log((read * n.says(photo) / self.usual_words).sum()))
+
+    @cached_property
+    def usual_words(self) -> Array:
+        """How often the nomenclature's texts are near each word of the image classifier (W,)."""
+        n = self.nomenclature
+        usual: Array = softmax(self.sharpness[0] * (n.lines @ n.words.T)).mean(axis=0)
+        return usual
 
 
 def _starts(line_codes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.int64]]:

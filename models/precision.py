@@ -21,6 +21,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from models.encoders import TEXT_ENCODERS
 from models.image import normalised
 
 RANGES: Final = "ranges.json"
@@ -48,7 +49,7 @@ class Photos(CalibrationDataReader):  # type: ignore[misc]
 
 
 def convert(directory: Path, precision: Precision, ranges: Path) -> None:
-    """Convert text.onnx and image.onnx of a bundle in place.
+    """Convert the encoders of a bundle in place.
 
     Args:
         directory: of the bundle.
@@ -56,15 +57,16 @@ def convert(directory: Path, precision: Precision, ranges: Path) -> None:
         ranges: as `measure_ranges` wrote them; without, the image encoder stays as it is in int8.
     """
     if precision is Precision.INT8:
-        text = directory / "text.onnx"
-        with _quiet():
-            quantize_dynamic(text, text, weight_type=QuantType.QInt8, per_channel=True)
+        for name in TEXT_ENCODERS:
+            text = directory / f"{name}.onnx"
+            with _quiet():
+                quantize_dynamic(text, text, weight_type=QuantType.QInt8, per_channel=True)
         if ranges.exists():
             _int8_image(directory / "image.onnx", directory / "image.onnx", None, ranges)
     elif precision is Precision.FP16:
-        for name in ("text.onnx", "image.onnx"):
-            model = convert_float_to_float16(onnx.load(directory / name), keep_io_types=True)
-            onnx.save(model, directory / name)
+        for name in (*TEXT_ENCODERS, "image"):
+            file = directory / f"{name}.onnx"
+            onnx.save(convert_float_to_float16(onnx.load(file), keep_io_types=True), file)
 
 
 def measure_ranges(image: Path, photos: Sequence[NDArray[np.uint8]], ranges: Path) -> None:

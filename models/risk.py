@@ -1,7 +1,8 @@
-"""Is this goods item irregular? A logistic regression on named evidence, and what each piece added.
+"""Is this goods item irregular? One small model for each kind of irregularity, on named evidence.
 
-Evidence that is missing takes its own offset, learned from goods that lacked it: the risk then
-falls back towards the base rate of irregular goods, never to "clean".
+Irregular goods are of one kind or another, so their odds add up: evidence against the code and
+evidence against the photo are no two halves of one proof. A kind whose evidence is missing keeps
+the odds that it has among all goods: the risk falls back to them, never to "clean".
 """
 
 import math
@@ -17,29 +18,41 @@ from models.vectors import Array
 from schemas.reasons import Reason
 from schemas.records import GoodsItem, Signal
 
-FEATURES: Final[Mapping[str, Reason | None]] = {
-    "text_heading": Reason.CODE_NOT_IN_TEXT,
-    "text_certainty": Reason.TEXT_VAGUE,
-    "photo_heading": Reason.CODE_NOT_IN_PHOTO,
-    "both_heading": Reason.CODE_UNLIKELY,
-    "agreement": Reason.TEXT_PHOTO_DISAGREE,
-    "overlap": Reason.TEXT_PHOTO_DISAGREE,
-    "unfamiliar": None,
-    "text_missing": None,
-    "photo_missing": None,
+EVIDENCE: Final[Mapping[str, Mapping[str, Reason | None]]] = {
+    "wrong_code": {
+        "text_heading": Reason.CODE_NOT_IN_TEXT,
+        "photo_heading": Reason.CODE_NOT_IN_PHOTO,
+        "both_heading": Reason.CODE_UNLIKELY,
+        "text_missing": None,
+        "photo_missing": None,
+    },
+    "wrong_photo": {
+        "agreement": Reason.TEXT_PHOTO_DISAGREE,
+        "overlap": Reason.TEXT_PHOTO_DISAGREE,
+        "unfamiliar": None,
+    },
+    "vague_text": {
+        "text_certainty": Reason.TEXT_VAGUE,
+        "text_heading": Reason.TEXT_VAGUE,
+    },
 }
-"""Feature → the reason that it speaks for; None where it only sets the level."""
+"""Kind → the features that tell it → the reason they speak for; None where one sets the level."""
+SHARES: Final[Mapping[str, float]] = {
+    "wrong_code": 0.05,
+    "wrong_photo": 0.05,
+    "vague_text": 0.02,
+    "undervaluation": 0.03,
+}
+"""Assumed share of each kind among goods items; no public data with photos tells it."""
 WRONG: Final = -6.0
 """Log-ratio at which a code is plainly wrong. Unit: nats."""
 FIRES: Final = 0.3
-"""Least contribution of a reason that is told. Unit: nats."""
+"""Least weight of a reason that is told. Unit: nats."""
 UNDERVALUED_SHIFT: Final = math.log(0.2)
 """An undervalued price is about a fifth of the real one. Unit: log EUR/kg."""
 UNDERVALUED_SPREAD: Final = 0.4
-UNDERVALUED_SHARE: Final = 0.03
-"""Assumed share of goods that are undervalued; no public data tells it."""
-CAP: Final = 6.0
-"""Most that the price alone may add. Unit: nats."""
+CAP: Final = 8.0
+"""Most that a price may tell. Unit: nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +154,7 @@ def features(groups: Groups, declared: str, beliefs: Beliefs) -> dict[str, float
     """
     text, photo, both, agreement = beliefs
     heading = groups.heading.get(declared[:4], -1)
-    found = dict.fromkeys(FEATURES, 0.0)
-    found |= {"text_missing": float(text is None), "photo_missing": float(photo is None)}
+    found = {"text_missing": float(text is None), "photo_missing": float(photo is None)}
     for name, belief in (("text", text), ("photo", photo), ("both", both)):
         if belief is not None:
             found[f"{name}_heading"] = log_ratio(belief.probabilities, groups.headings, heading)
@@ -159,22 +171,44 @@ def features(groups: Groups, declared: str, beliefs: Beliefs) -> dict[str, float
     return found
 
 
+def told(kind: str, found: Mapping[str, float]) -> bool:
+    """Return whether any evidence is there that tells this kind."""
+    return any(name in found for name, reason in EVIDENCE[kind].items() if reason is not None)
+
+
+def prior_odds(kind: str) -> float:
+    """Return the odds of this kind against regular goods, before any evidence."""
+    return SHARES[kind] / (1 - sum(SHARES.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A logistic regression: is it this kind of irregularity, or are the goods regular?"""
+
+    base: float
+    """Log-odds of goods with the usual evidence."""
+    weights: Mapping[str, float]
+    """Of the features in EVIDENCE."""
+
+
 @dataclass(frozen=True, slots=True)
 class RiskModel:
-    """Weights of the features, and unit prices of peers."""
+    """What each kind of irregularity is told by, and unit prices of peers."""
 
-    weights: Mapping[str, float]
+    kinds: Mapping[str, Kind]
+    """For each of EVIDENCE."""
     usual: Mapping[str, float]
-    """Mean of each feature over regular goods: where its contribution is 0."""
-    base: float
-    """Log-odds of goods with the usual features."""
+    """Mean of each feature over regular goods that have it."""
     peers: Mapping[str, Peers]
 
     def price(self, item: GoodsItem) -> tuple[float, str] | None:
-        """Return what the unit price adds to the log-odds, and its words; None without peers.
+        """Return how much likelier the unit price is of undervalued goods than of regular ones.
 
-        The ratio of two log-normal densities, undervalued against regular; closed, since no public
-        data has labelled prices with photos.
+        The ratio of two log-normal densities; closed, since no public data has labelled prices
+        with photos.
+
+        Returns:
+            Its logarithm, and the price in words; None without peers.
         """
         peers = self.peers.get(item.commodity_code[:6])
         if (
@@ -192,12 +226,10 @@ class RiskModel:
         undervalued = _log_density(price, peers.median + UNDERVALUED_SHIFT, spread)
         if price > peers.median:  # a price above the median is no sign of undervaluation
             undervalued = min(undervalued, regular)
-        ratio = math.exp(min(undervalued - regular, 50.0))
-        added = math.log((1 - UNDERVALUED_SHARE) + UNDERVALUED_SHARE * ratio)
         words = (
             f"{math.exp(price):.2f} EUR/kg; comparable goods {math.exp(peers.median):.2f} EUR/kg"
         )
-        return min(added, CAP), words
+        return min(undervalued - regular, CAP), words
 
     def judge(
         self,
@@ -212,52 +244,52 @@ class RiskModel:
         found = features(groups, item.commodity_code[:6], evidence)
         best = evidence.both or evidence.photo or evidence.text
         there = {"text": text is not None, "photo": bool(photos)}
-        added = self._added(found)
         priced = self.price(item)
-        details = {}
-        if priced is not None:
-            added[Reason.UNIT_PRICE_LOW], details[Reason.UNIT_PRICE_LOW] = priced
-        log_odds = self.base + self._level(found) + sum(added.values())
-        present = [
-            ("text", text is not None),
-            ("image", bool(photos)),
-            ("price", priced is not None),
-        ]
+        present = {"text": there["text"], "image": there["photo"], "price": priced is not None}
+        odds, weights = self._odds(found, priced[0] if priced else 0.0)
+        details = {Reason.UNIT_PRICE_LOW: priced[1]} if priced else {}
         return Judgement(
-            risk=1 / (1 + math.exp(-log_odds)),
+            risk=odds / (1 + odds),
             signals=tuple(
                 Signal(code=reason, weight=round(weight, 6), detail=details.get(reason, ""))
-                for reason, weight in sorted(added.items(), key=lambda pair: -pair[1])
+                for reason, weight in sorted(weights.items(), key=lambda pair: -pair[1])
                 if weight >= FIRES
             ),
-            modalities=tuple(name for name, there in present if there),
+            modalities=tuple(name for name, here in present.items() if here),
             probabilities=None if best is None else best.probabilities,
             hs_set=() if best is None else hs.hs_set(modality(**there), best),
         )
 
-    def _added(self, found: Mapping[str, float]) -> dict[Reason, float]:
-        """Return what each reason added to the log-odds, against usual goods."""
-        added: dict[Reason, float] = {}
-        for name, reason in FEATURES.items():
-            if reason is not None and not _absent(name, found):
-                share = self.weights[name] * (found[name] - self.usual[name])
-                added[reason] = added.get(reason, 0.0) + share
-        return added
+    def risk(self, found: Mapping[str, float]) -> float:
+        """Return the probability that goods with these features are irregular, price unknown."""
+        odds, _ = self._odds(found, 0.0)
+        return odds / (1 + odds)
 
-    def _level(self, found: Mapping[str, float]) -> float:
-        """Return the offset of what is missing or unfamiliar."""
-        return sum(
-            self.weights[name] * (found[name] - self.usual[name])
-            for name, reason in FEATURES.items()
-            if reason is None and (name != "unfamiliar" or not _absent(name, found))
-        )
+    def _odds(self, found: Mapping[str, float], price: float) -> tuple[float, dict[Reason, float]]:
+        """Return the odds of any irregularity, and what each reason weighs.
 
-
-def _absent(feature: str, found: Mapping[str, float]) -> bool:
-    text, photo = bool(found["text_missing"]), bool(found["photo_missing"])
-    if feature.startswith("text_"):
-        return text
-    return photo if feature.startswith("photo_") else text or photo
+        A reason weighs what the log-odds would fall by if its evidence were as usual. Unit: nats.
+        """
+        odds = {"undervaluation": prior_odds("undervaluation") * math.exp(price)}
+        spoken: dict[Reason, dict[str, float]] = {Reason.UNIT_PRICE_LOW: {"undervaluation": price}}
+        for kind, evidence in EVIDENCE.items():
+            odds[kind] = prior_odds(kind)
+            if told(kind, found):
+                log_odds = self.kinds[kind].base
+                for name in evidence.keys() & found.keys():
+                    added = self.kinds[kind].weights[name] * (found[name] - self.usual[name])
+                    log_odds += added
+                    reason = evidence[name]
+                    if reason is not None:
+                        by_kind = spoken.setdefault(reason, {})
+                        by_kind[kind] = by_kind.get(kind, 0.0) + added
+                odds[kind] = math.exp(log_odds)
+        total = sum(odds.values())
+        weights = {}
+        for reason, by_kind in spoken.items():
+            usual = sum(one * math.exp(-by_kind.get(kind, 0.0)) for kind, one in odds.items())
+            weights[reason] = math.log(total / usual)
+        return total, weights
 
 
 def _log_density(x: float, mean: float, spread: float) -> float:

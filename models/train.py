@@ -156,7 +156,7 @@ def fit_network(
     """Train the fusion network and write it; returned is what was written, rounded as stored."""
     if choices.withhold:  # only to measure with: many minutes of variants are not worth it
         clean = embedder.embedded(goods)
-        texts, photos = clean.texts[np.newaxis], clean.photos[np.newaxis]
+        texts, photos = clean.tuned_texts[np.newaxis], clean.photos[np.newaxis]
     else:
         texts, photos = embedder.variants(goods, choices.seed)
     names, labels = np.unique([one.hs6 for one in goods], return_inverse=True)
@@ -185,9 +185,9 @@ def make_index(
     learned = np.isin(goods.codes, list(known))
     return ExemplarIndex.of(
         np.searchsorted(nomenclature.codes, goods.codes[chosen]),
-        goods.texts[chosen],
+        goods.tuned_texts[chosen],
         goods.photos[chosen],
-        Projection.fitted(goods.texts[learned], TEXT_AXES),
+        Projection.fitted(goods.tuned_texts[learned], TEXT_AXES),
         Projection.fitted(goods.photos[learned], PHOTO_AXES),
     )
 

@@ -1,13 +1,12 @@
 """Goods with irregularities injected → the risk model's weights and the lanes' thresholds.
 
 Two sources. Goods of the valid split teach what goods look like that the network knows. The priced
-sample teaches unfamiliar goods, with texts and
-photos of other kinds. Of both, half of the goods fit the weights and the other half choose the
-thresholds.
+sample teaches unfamiliar goods, with texts and photos of other kinds.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,18 +16,18 @@ from scipy.optimize import minimize
 from models.embedder import Embedded
 from models.encoders import Encoders
 from models.hs import HsModel
-from models.risk import FEATURES, Groups, believed, features
+from models.risk import EVIDENCE, Groups, Kind, RiskModel, believed, features, prior_odds, told
 from models.vectors import Array
 
-BASE_RATE: Final = 0.15
-"""Assumed share of irregular goods items; no public data with photos tells it."""
-YELLOW_CLEAN: Final = 0.115
+YELLOW_CLEAN: Final = 0.09
 RED_CLEAN: Final = 0.01
-"""Share of regular goods items that may reach the yellow and the red lane, on goods held out of
-each source: goods of kinds never seen are not inspected more for that."""
+"""Share of regular goods items that may reach the yellow and the red lane, in each source:
+goods of kinds never seen are not inspected more for that."""
 NO_PHOTO: Final = 0.15
 NO_TEXT: Final = 0.03
-KINDS: Final = ("regular", "regular", "wrong_code", "wrong_photo", "vague")
+REGULAR: Final = "regular"
+MADE: Final = (REGULAR, REGULAR, *EVIDENCE)
+"""Each goods is taken once for each of these."""
 VAGUE: Final = (
     "parts",
     "gift",
@@ -46,7 +45,8 @@ class Case:
     """A goods item, regular or not."""
 
     features: dict[str, float]
-    irregular: bool
+    kind: str
+    """REGULAR, or one of EVIDENCE."""
     goods: int
     """Number of the goods it was made of: those of one half never meet the other half."""
     weight: float
@@ -76,26 +76,26 @@ def cases(
     random = np.random.default_rng(seed)
     vague = encoders.embed_texts(VAGUE)
     chapters = np.array([code[:2] for code in source.codes])
-    each = weight / (len(source.codes) * rounds * len(KINDS))
+    each = weight / (len(source.codes) * rounds * len(MADE))
     found = []
     for number, code in [*enumerate(source.codes)] * rounds:
         other = int(random.choice(np.flatnonzero(chapters != code[:2])))
         wrong = _wrong_code(code, np.array(hs.codes), source.texts[number], hs, random)
-        for kind in KINDS:
+        for kind in MADE:
             text: Array | None = source.texts[number]
             photo: Array | None = source.photos[other if kind == "wrong_photo" else number]
-            if kind == "vague":
+            if kind == "vague_text":
                 text = vague[int(random.integers(len(vague)))]
             if random.random() < NO_PHOTO and kind != "wrong_photo":
                 photo = None
-            elif random.random() < NO_TEXT and kind != "vague":
+            elif random.random() < NO_TEXT and kind != "vague_text":
                 text = None
             evidence = features(
                 groups,
                 wrong if kind == "wrong_code" else code,
                 believed(hs, text, () if photo is None else (photo,)),
             )
-            found.append(Case(evidence, kind != "regular", number, each))
+            found.append(Case(evidence, kind, number, each))
     return found
 
 
@@ -115,52 +115,90 @@ def _wrong_code(
 
 
 def fit_risk(*sources: Sequence[Case]) -> dict[str, Any]:
-    """Fit the weights on half of each source's goods, choose the thresholds on the other half."""
-    found = [case for cases_of_one in sources for case in cases_of_one]
-    source = np.repeat(range(len(sources)), [len(one) for one in sources])
-    labels = np.array([case.irregular for case in found])
-    first = np.array([case.goods % 2 == 0 for case in found])
-    weight = np.array([case.weight for case in found])
-    usual = {name: _usual(name, found) for name in FEATURES}
-    rows = np.array(
-        [
-            [case.features[n] - usual[n] if _there(n, case.features) else 0.0 for n in FEATURES]
-            for case in found
-        ]
-    )
-    irregular = weight[labels].sum() / weight.sum()
-    prior = np.where(labels, BASE_RATE / irregular, (1 - BASE_RATE) / (1 - irregular))
-    balanced = weight * prior * len(found) / weight.sum()
-    coefficients, base = fit_signed(rows[first], labels[first], balanced[first])
-    held = ~first & ~labels
-    risk = 1 / (1 + np.exp(-(base + rows[held] @ coefficients)))
-    yellow, red = np.max(
-        [
-            np.quantile(risk[source[held] == one], (1 - YELLOW_CLEAN, 1 - RED_CLEAN))
-            for one in range(len(sources))
-        ],
-        axis=0,
-    )
+    """Fit the risk model, and choose the thresholds by models that did not see the goods in hand.
+
+    Of the two halves of the goods, each is judged by the model fitted on the other; the weights
+    that are returned are fitted on both.
+    """
+    every = [case for cases_of_one in sources for case in cases_of_one]
+    halves = [_fit([case for case in every if case.goods % 2 != half]) for half in (0, 1)]
+    thresholds = []
+    for cases_of_one in sources:
+        regular = (case for case in cases_of_one if case.kind == REGULAR)
+        risks = [halves[case.goods % 2].risk(case.features) for case in regular]
+        thresholds.append(np.quantile(risks, (1 - YELLOW_CLEAN, 1 - RED_CLEAN)))
+    yellow, red = np.max(thresholds, axis=0)
+    model = _fit(every)
     return {
         "risk": {
-            "weights": {n: round(float(w), 6) for n, w in zip(FEATURES, coefficients, strict=True)},
-            "usual": {name: round(value, 6) for name, value in usual.items()},
-            "base": round(base, 6),
+            "kinds": {kind: asdict(one) for kind, one in model.kinds.items()},
+            "usual": model.usual,
         },
         "policy": {"yellow": round(float(yellow), 4), "red": round(float(red), 4)},
     }
 
 
+def _fit(found: Sequence[Case]) -> RiskModel:
+    usual = _usual([case for case in found if case.kind == REGULAR])
+    kinds = {kind: _fit_kind(kind, found, usual) for kind in EVIDENCE}
+    return RiskModel(kinds, usual, peers={})
+
+
+def _usual(regular: Sequence[Case]) -> dict[str, float]:
+    """Return the mean of each feature over the goods that have it; nothing is usually missing."""
+    found = {}
+    for name in {name for evidence in EVIDENCE.values() for name in evidence}:
+        there = [case for case in regular if name in case.features]
+        values, weights = [case.features[name] for case in there], [case.weight for case in there]
+        missing = name.endswith("missing")
+        found[name] = 0.0 if missing else round(float(np.average(values, weights=weights)), 6)
+    return dict(sorted(found.items()))
+
+
+def _fit_kind(kind: str, cases_of_all: Sequence[Case], usual: Mapping[str, float]) -> Kind:
+    """Fit one kind against regular goods, as if both were as frequent; then set its prior odds."""
+    found = [
+        one for one in cases_of_all if one.kind in {REGULAR, kind} and told(kind, one.features)
+    ]
+    names = list(EVIDENCE[kind])
+    rows = np.array(
+        [[one.features.get(name, usual[name]) - usual[name] for name in names] for one in found]
+    )
+    labels = np.array([one.kind == kind for one in found])
+    weight = np.array([one.weight for one in found])
+    for label in (False, True):
+        weight[labels == label] *= len(found) / 2 / weight[labels == label].sum()
+    free = np.array([name == "unfamiliar" for name in names])
+    raises = np.array([name.endswith("missing") for name in names])
+    weights, base = fit_signed(rows, labels, weight, free=free, raises=raises)
+    return Kind(
+        base=round(base + math.log(prior_odds(kind)), 6),
+        weights={name: round(float(w), 6) for name, w in zip(names, weights, strict=True)},
+    )
+
+
 def fit_signed(
-    rows: NDArray[np.float64], labels: NDArray[np.bool_], weight: NDArray[np.float64]
+    rows: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+    *,
+    free: NDArray[np.bool_],
+    raises: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], float]:
     """Fit a logistic regression in which consistent evidence never raises the risk.
 
     Without the signs, two pieces of evidence that say nearly the same take opposite ones, and
     fail on goods unlike those of the training.
 
+    Args:
+        rows: (N, F).
+        labels: (N,).
+        weight: (N,).
+        free: (F,): which weights may have any sign.
+        raises: (F,): which may not be negative; all others may not be positive.
+
     Returns:
-        Weights (F,): at most 0, of what is missing at least 0, of `unfamiliar` any; and the offset.
+        Weights (F,) and the offset.
     """
     targets = np.where(labels, 1.0, -1.0)
 
@@ -170,29 +208,9 @@ def fit_signed(
         total = float((weight * np.logaddexp(0, -margin)).sum() + 0.5 * (w[:-1] ** 2).sum())
         return total, np.append(rows.T @ gradient + w[:-1], gradient.sum())
 
-    free = {"unfamiliar"}
-    bounds = [
-        (0, None) if name.endswith("missing") else (None, None if name in free else 0)
-        for name in FEATURES
-    ]
+    low = np.where(raises, 0.0, -np.inf)
+    high = np.where(raises | free, np.inf, 0.0)
+    bounds = [*zip(low, high, strict=True), (-np.inf, np.inf)]
     start = np.zeros(rows.shape[1] + 1)
-    fitted = minimize(loss, start, jac=True, bounds=[*bounds, (None, None)])
+    fitted = minimize(loss, start, jac=True, bounds=bounds)
     return fitted.x[:-1], float(fitted.x[-1])
-
-
-def _there(name: str, found: dict[str, float]) -> bool:
-    if name.endswith("missing"):
-        return True
-    text, photo = not found["text_missing"], not found["photo_missing"]
-    if name.startswith("text"):
-        return text
-    return photo if name.startswith("photo") else text and photo
-
-
-def _usual(name: str, found: Sequence[Case]) -> float:
-    """Return the mean of a feature over regular goods that have it."""
-    if name.endswith("missing"):
-        return 0.0
-    there = [case for case in found if not case.irregular and _there(name, case.features)]
-    values, weights = [case.features[name] for case in there], [case.weight for case in there]
-    return float(np.average(values, weights=weights))

@@ -11,9 +11,12 @@ from models.evaluate import Said
 from models.exemplars import ExemplarIndex, Projection, from_whole, share_of_others, whole
 from models.hs import MODALITIES, Calibration, HsModel, Nomenclature, modality
 from models.nomenclature import LANGUAGES, held_out, lines, without_exclusions
+from models.text import GENERAL
 from models.vectors import unit
 
 DICE = np.random.default_rng(0)
+TEXT = GENERAL + 16
+"""Dimensions of a text, where the tuned encoder has 16."""
 
 
 def vectors(*shape):
@@ -127,7 +130,8 @@ def model(index):
     index = index[0]
     codes = ("010121", "010129", "610910", "610990", "847130")
     nomenclature = Nomenclature.of(
-        [f"{code}00" for code in codes], vectors(5, 16), ["a", "b", "c"], vectors(3, 16),
+        [f"{code}00" for code in codes],
+        vectors(5, TEXT), ["a", "b", "c"], vectors(3, TEXT),
         (vectors(3, 10), vectors(3)),
     )  # fmt: skip
     return HsModel.of(
@@ -149,7 +153,7 @@ def opened(model, offset):
 
 def test_beliefs_are_probabilities_of_every_code(model):
     """By text, photo and both; no code is ruled out."""
-    for evidence in ((vectors(16), None), (None, vectors(20)), (vectors(16), vectors(20))):
+    for evidence in ((vectors(TEXT), None), (None, vectors(20)), (vectors(TEXT), vectors(20))):
         for offset in (-50.0, 1.0, 50.0):
             shares = opened(model, offset).belief(*evidence).probabilities
             assert shares.sum() == pytest.approx(1, abs=1e-5)
@@ -158,7 +162,7 @@ def test_beliefs_are_probabilities_of_every_code(model):
 
 def test_unfamiliar_goods_are_judged_by_the_nomenclature_alone(model):
     """A shut gate silences network and past goods."""
-    text = vectors(16)
+    text = vectors(TEXT)
     belief = opened(model, -50.0).belief(text, None)
     assert belief.familiar == 0
     np.testing.assert_allclose(belief.probabilities, model.everywhere(text, None), atol=1e-5)
@@ -166,12 +170,29 @@ def test_unfamiliar_goods_are_judged_by_the_nomenclature_alone(model):
 
 def test_familiar_goods_of_known_codes_are_judged_by_the_network(model):
     """An open gate lets it speak for the share that is not of other codes."""
-    text = vectors(16)
+    text = vectors(TEXT)
     heard = model.hear(text, None)
     shares = opened(model, 50.0).belief(text, None).probabilities
     network = np.exp([2.0, 0.0]) / np.exp([2.0, 0.0]).sum() * (1 - heard.others.sum())
     np.testing.assert_allclose(shares[[1, 2]], network, atol=1e-4)
     assert shares[3] == pytest.approx(heard.others[heard.neighbours.places == 3][0], abs=1e-4)
+
+
+def test_the_network_and_past_goods_hear_the_tuned_text_encoder_alone(model):
+    """What the general encoder says changes only what the nomenclature's texts answer."""
+    one, two = vectors(TEXT), vectors(TEXT)
+    two[GENERAL:] = one[GENERAL:]
+    first, second = model.hear(one, None), model.hear(two, None)
+    assert first.neighbours.best.tobytes() == second.neighbours.best.tobytes()
+    assert not np.allclose(first.everywhere, second.everywhere)
+
+
+def test_agreement_is_a_likelihood_ratio(model):
+    """Averaged over what photos say, words as usual agree as much as any two would."""
+    n, photo = model.nomenclature, vectors(20)
+    assert model.usual_words.sum() == pytest.approx(1, abs=1e-5)
+    ratios = [np.exp(model.agreement(n.centre + line, photo)) for line in n.lines]
+    assert np.mean(ratios) == pytest.approx(1, abs=1e-4)
 
 
 def test_no_evidence_is_no_modality():

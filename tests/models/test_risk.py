@@ -1,0 +1,86 @@
+"""The odds of each kind of irregularity add up; what is missing falls back to the base rate."""
+
+import math
+
+import pytest
+
+from models.risk import EVIDENCE, SHARES, WRONG, Kind, RiskModel, prior_odds
+from models.train_risk import REGULAR, Case, fit_risk
+from schemas.reasons import Reason
+
+USUAL = {
+    "text_heading": -1.0,
+    "photo_heading": -1.0,
+    "both_heading": -1.0,
+    "text_missing": 0.0,
+    "photo_missing": 0.0,
+    "agreement": 0.0,
+    "overlap": -0.5,
+    "unfamiliar": 0.5,
+    "text_certainty": -1.0,
+}
+
+
+@pytest.fixture
+def model():
+    """One whose weights are all the same."""
+    kinds = {
+        kind: Kind(math.log(prior_odds(kind)) - 1, dict.fromkeys(evidence, -1.0))
+        for kind, evidence in EVIDENCE.items()
+    }
+    return RiskModel(kinds, USUAL, peers={})
+
+
+def test_without_evidence_the_risk_is_the_share_of_irregular_goods(model):
+    """Neither text nor photo nor price."""
+    found = {"text_missing": 1.0, "photo_missing": 1.0}
+    assert model.risk(found) == pytest.approx(sum(SHARES.values()))
+
+
+def test_each_kind_of_evidence_raises_the_risk_by_itself(model):
+    """A wrong code is no less suspicious for a photo that fits the text."""
+    usual = model.risk(USUAL)
+    for name, value in (("both_heading", WRONG), ("agreement", -9.0), ("text_certainty", -9.0)):
+        odd = USUAL | {name: value}
+        assert model.risk(odd) > usual + 0.2
+        better = {other: 0.0 for other in ("overlap", "agreement") if other != name}
+        assert model.risk(odd | better) > usual + 0.2
+
+
+def test_a_reason_weighs_what_the_log_odds_would_fall_by(model):
+    """The only odd evidence weighs all that the risk exceeds the usual one by."""
+    odds, weights = model._odds(USUAL | {"agreement": -5.0}, 0.0)
+    usual, level = model._odds(USUAL, 0.0)
+    assert weights[Reason.TEXT_PHOTO_DISAGREE] == pytest.approx(math.log(odds / usual))
+    assert weights[Reason.CODE_UNLIKELY] == pytest.approx(0)
+    assert all(weight == pytest.approx(0) for weight in level.values())
+
+
+def test_a_low_price_adds_its_own_odds(model):
+    """Whatever the code and the photo say."""
+    odds, weights = model._odds(USUAL, 5.0)
+    added = prior_odds("undervaluation") * (math.exp(5) - 1)
+    assert odds - model._odds(USUAL, 0.0)[0] == pytest.approx(added)
+    assert weights[Reason.UNIT_PRICE_LOW] > 1
+
+
+def test_the_fit_finds_the_evidence_of_each_kind_and_no_other_sign():
+    """Cases whose one feature tells their kind; more consistency never raises the risk."""
+    told = {"wrong_code": "both_heading", "wrong_photo": "agreement", "vague_text": "text_heading"}
+    cases = []
+    for goods in range(200):
+        noise = {name: value + 0.1 * math.sin(goods * len(name)) for name, value in USUAL.items()}
+        noise |= {"text_missing": 0.0, "photo_missing": 0.0}
+        cases.append(Case(noise, REGULAR, goods, 1.0))
+        cases += [Case(noise | {f: WRONG}, kind, goods, 1.0) for kind, f in told.items()]
+    fitted = fit_risk(cases)
+    for kind, feature in told.items():
+        weights = fitted["risk"]["kinds"][kind]["weights"]
+        assert min(weights, key=weights.get) == feature
+        assert all(
+            w <= 0 for name, w in weights.items() if name[-7:] != "missing" and name != "unfamiliar"
+        )
+    kinds = {name: Kind(**one) for name, one in fitted["risk"]["kinds"].items()}
+    model = RiskModel(kinds, fitted["risk"]["usual"], peers={})
+    for feature in told.values():
+        assert model.risk(USUAL | {feature: WRONG}) > fitted["policy"]["yellow"]
