@@ -203,6 +203,7 @@ def compare(goods: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
             only=only,
         )
         found[label] = {name: _top1(network, name, held, wanted) for name in modalities}
+        say(f"{label}: " + ", ".join(f"{name} {top1:.1%}" for name, top1 in found[label].items()))
 
     for kind in fusion.KINDS:
         tried(kind, kind, None, MODALITIES)
