@@ -26,14 +26,16 @@ def choose_sharpness(hs: HsModel, held: Embedded) -> HsModel:
     pairs = list(zip(held.texts[::4], held.photos[::4], strict=True))
     grid = (5.0, 8.0, 12.0, 16.0, 20.0, 25.0)
 
-    def loss(model: HsModel, text: bool, photo: bool) -> float:
-        rows = (model.everywhere(t if text else None, p if photo else None) for t, p in pairs)
+    similar = [hs.similar(text, photo) for text, photo in pairs]
+
+    def loss(model: HsModel, name: str) -> float:
+        rows = (model.everywhere(one.of(name)) for one in similar)
         return log_loss([row[place] for row, place in zip(rows, places, strict=True)])
 
-    by_text = min(grid, key=lambda s: loss(replace(hs, sharpness=(s, 1.0)), True, False))  # noqa: FBT003
-    by_photo = min(grid, key=lambda s: loss(replace(hs, sharpness=(1.0, s)), False, True))  # noqa: FBT003
+    by_text = min(grid, key=lambda s: loss(replace(hs, sharpness=(s, 1.0)), "text"))
+    by_photo = min(grid, key=lambda s: loss(replace(hs, sharpness=(1.0, s)), "image"))
     hs = replace(hs, sharpness=(by_text, by_photo))
-    weight = min((0.2, 0.4, 0.7, 1.0), key=lambda w: loss(replace(hs, photo_weight=w), True, True))  # noqa: FBT003
+    weight = min((0.2, 0.4, 0.7, 1.0), key=lambda w: loss(replace(hs, photo_weight=w), "both"))
     hs = replace(hs, photo_weight=weight)
 
     near = [hs.hear(text, photo).neighbours for text, photo in pairs]

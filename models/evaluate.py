@@ -163,7 +163,7 @@ def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
     ways: dict[str, Callable[[Array, Array], Array]] = {
         "top5": lambda text, photo: hs.belief(text, photo).probabilities,
         "top5_without_past_goods": lambda text, photo: gone.belief(text, photo).probabilities,
-        "top5_nomenclature": lambda text, _: hs.everywhere(text, None),
+        "top5_nomenclature": lambda text, _: hs.everywhere(hs.similar(text, None)),
     }
     found: dict[str, float] = {"codes": len({one.hs6 for one in asked}), "goods": len(asked)}
     for name, way in ways.items():

@@ -10,7 +10,7 @@ saw a laptop must not judge one.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,19 @@ class Nomenclature:
         return nearest
 
 
+class Similar(NamedTuple):
+    """How near each code's nomenclature text is to the goods text and to what the photo shows."""
+
+    text: Array | None  # (C,)
+    photo: Array | None  # (C,)
+
+    def of(self, name: str) -> Self:
+        """Leave only what is of one of MODALITIES."""
+        if name == "both":
+            return self
+        return self._replace(photo=None) if name == "text" else self._replace(text=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What each expert says of some goods."""
@@ -177,7 +190,12 @@ class HsModel:
         return self.nomenclature.codes
 
     def belief(
-        self, text: Array | None, photo: Array | None, familiar: float | None = None
+        self,
+        text: Array | None,
+        photo: Array | None,
+        *,
+        familiar: float | None = None,
+        similar: Similar | None = None,
     ) -> Belief:
         """Return what an embedded text, an embedded photo or both say; one must be there.
 
@@ -186,16 +204,20 @@ class HsModel:
             photo: (I,).
             familiar: how far the experts are heard that know such goods, where more is known of
                 the goods than this evidence.
+            similar: what `similar` says of the evidence, where it was asked already: most of the
+                time goes there.
         """
         name = modality(text=text is not None, photo=photo is not None)
-        return self.joined(self.hear(text, photo), self.calibration[name], familiar)
+        return self.joined(self.hear(text, photo, similar), self.calibration[name], familiar)
 
-    def hear(self, text: Array | None, photo: Array | None) -> Heard:
-        """Ask each expert."""
+    def hear(
+        self, text: Array | None, photo: Array | None, similar: Similar | None = None
+    ) -> Heard:
+        """Ask each expert; see `belief`."""
         tuned = None if text is None else text[GENERAL:]
         neighbours = self.index.neighbours(tuned, photo)
         others = share_of_others(neighbours, self.known, self.neighbour_sharpness)
-        everywhere = self.everywhere(text, photo)
+        everywhere = self.everywhere(self.similar(text, photo) if similar is None else similar)
         return Heard(everywhere, neighbours, others, self.scores(tuned, photo))
 
     def joined(
@@ -227,15 +249,22 @@ class HsModel:
         }
         return self.network.run(inputs)
 
-    def everywhere(self, text: Array | None, photo: Array | None) -> Array:
+    def similar(self, text: Array | None, photo: Array | None) -> Similar:
+        """Compare an embedded text and photo with every code's nomenclature texts."""
+        n = self.nomenclature
+        return Similar(
+            None if text is None else n.similarities(n.meant(text)),
+            None if photo is None else n.similarities(n.shown(photo)),
+        )
+
+    def everywhere(self, similar: Similar) -> Array:
         """Return the probabilities (C,) by the nomenclature's texts alone."""
         logs = np.zeros(len(self.codes), np.float32)
-        n = self.nomenclature
-        if text is not None:
-            logs += self.sharpness[0] * n.similarities(n.meant(text))
-        if photo is not None:
-            weight = 1.0 if text is None else self.photo_weight
-            logs += weight * self.sharpness[1] * n.similarities(n.shown(photo))
+        if similar.text is not None:
+            logs += self.sharpness[0] * similar.text
+        if similar.photo is not None:
+            weight = 1.0 if similar.text is None else self.photo_weight
+            logs += weight * self.sharpness[1] * similar.photo
         return softmax(logs)
 
     def trust(self, heard: Heard, gate: tuple[float, float, float]) -> float:

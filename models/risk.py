@@ -99,9 +99,16 @@ def believed(hs: HsModel, text: Array | None, photos: Sequence[Array]) -> Belief
     if text is None:
         by_photo = _mean([hs.belief(None, photo) for photo in photos])
         return Beliefs(None, by_photo, None, None)
-    both = _mean([hs.belief(text, photo) for photo in photos])
-    by_text = hs.belief(text, None, both.familiar)
-    by_photo = _mean([hs.belief(None, photo, both.familiar) for photo in photos])
+    near = [(photo, hs.similar(text, photo)) for photo in photos]
+    both = _mean([hs.belief(text, photo, similar=similar) for photo, similar in near])
+    known = both.familiar
+    by_text = hs.belief(text, None, familiar=known, similar=near[0][1].of("text"))
+    by_photo = _mean(
+        [
+            hs.belief(None, photo, familiar=known, similar=similar.of("image"))
+            for photo, similar in near
+        ]
+    )
     agreement = float(np.mean([hs.agreement(text, photo) for photo in photos]))
     return Beliefs(by_text, by_photo, both, agreement)
 

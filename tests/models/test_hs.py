@@ -165,7 +165,9 @@ def test_unfamiliar_goods_are_judged_by_the_nomenclature_alone(model):
     text = vectors(TEXT)
     belief = opened(model, -50.0).belief(text, None)
     assert belief.familiar == 0
-    np.testing.assert_allclose(belief.probabilities, model.everywhere(text, None), atol=1e-5)
+    np.testing.assert_allclose(
+        belief.probabilities, model.everywhere(model.similar(text, None)), atol=1e-5
+    )
 
 
 def test_familiar_goods_of_known_codes_are_judged_by_the_network(model):
