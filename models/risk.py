@@ -283,10 +283,11 @@ class RiskModel:
             odds[kind] = prior_odds(kind)
             if told(kind, found):
                 log_odds = self.kinds[kind].base
-                for name in evidence.keys() & found.keys():
+                for name, reason in evidence.items():
+                    if name not in found:
+                        continue
                     added = self.kinds[kind].weights[name] * (found[name] - self.usual[name])
                     log_odds += added
-                    reason = evidence[name]
                     if reason is not None:
                         by_kind = spoken.setdefault(reason, {})
                         by_kind[kind] = by_kind.get(kind, 0.0) + added

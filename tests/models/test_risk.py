@@ -1,6 +1,9 @@
 """The odds of each kind of irregularity add up; what is missing falls back to the base rate."""
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -21,14 +24,18 @@ USUAL = {
 }
 
 
-@pytest.fixture
-def model():
-    """One whose weights are all the same."""
+def same_weights():
+    """Make a model whose weights are all the same."""
     kinds = {
         kind: Kind(math.log(prior_odds(kind)) - 1, dict.fromkeys(evidence, -1.0))
         for kind, evidence in EVIDENCE.items()
     }
     return RiskModel(kinds, USUAL, peers={})
+
+
+@pytest.fixture
+def model():
+    return same_weights()
 
 
 def test_without_evidence_the_risk_is_the_share_of_irregular_goods(model):
@@ -62,6 +69,24 @@ def test_a_low_price_adds_its_own_odds(model):
     added = prior_odds("undervaluation") * (math.exp(5) - 1)
     assert odds - model._odds(USUAL, 0.0)[0] == pytest.approx(added)
     assert weights[Reason.UNIT_PRICE_LOW] > 1
+
+
+def test_another_process_says_the_same_to_the_last_bit():
+    """Sums are taken in one order, whatever seed a process hashes by."""
+    code = (
+        "from tests.models.test_risk import USUAL, same_weights;"
+        "print(same_weights()._odds({n: v - 0.1 * len(n) for n, v in USUAL.items()}, 0.3))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(said) == 1
 
 
 def test_the_fit_finds_the_evidence_of_each_kind_and_no_other_sign():
