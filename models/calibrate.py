@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 
 from models import conformal
 from models.embedder import Embedded
-from models.hs import MODALITIES, Calibration, Heard, HsModel
-from models.vectors import Array, softmax
+from models.hs import MODALITIES, Calibration, Heard, HsModel, chosen
+from models.vectors import softmax
 
 TEMPERATURES: Final = tuple(np.geomspace(0.4, 3.0, 33))
 SILENCED: Final = 0.003
@@ -74,11 +74,6 @@ def calibrated(hs: HsModel, held: Embedded, unfamiliar: Embedded) -> HsModel:
         threshold = conformal.threshold(np.array(right(temperature), np.float32))
         found[name] = Calibration(temperature, gate, round(threshold, 8))
     return replace(hs, calibration=found)
-
-
-def chosen(name: str, text: Array, photo: Array) -> tuple[Array | None, Array | None]:
-    """Leave only what is of one of MODALITIES."""
-    return (None if name == "image" else text), (None if name == "text" else photo)
 
 
 def fit_gate(

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from models import conformal
 from models.bundle import HEADS, default_bundle
-from models.calibrate import chosen
 from models.catalogue import Goods, read
 from models.embedder import Embedded, Embedder
 from models.encoders import Encoders
-from models.hs import MODALITIES, HsModel
+from models.hs import MODALITIES, HsModel, chosen
 from models.nomenclature import LANGUAGES, held_out, lines
 from models.progress import Say
 from models.scorer import load_hs

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -46,7 +47,7 @@ class Neighbours:
     best: Array  # (K,): cosine with the most similar past goods of each code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExemplarIndex:
     """Past goods, sorted by code."""
 
@@ -131,10 +132,16 @@ class ExemplarIndex:
             found.append(self.photos @ self.photo_projection(photo))
         return np.mean(found, axis=0, dtype=np.float32)  # type: ignore[no-any-return]
 
+    @cached_property
+    def groups(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The codes that there are goods of, and where each one's begin; asked for every goods."""
+        places, starts = np.unique(self.codes, return_index=True)
+        return places, starts
+
     def neighbours(self, text: Array | None, photo: Array | None) -> Neighbours:
         """Return what goods of each code come nearest; see `similarities`."""
         similar = self.similarities(text, photo)
-        places, starts = np.unique(self.codes, return_index=True)
+        places, starts = self.groups
         best = np.maximum.reduceat(similar, starts)
         return Neighbours(float(best.max()), places, best)
 

@@ -10,7 +10,7 @@ saw a laptop must not judge one.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from models.vectors import Array, best, softmax, unit
 FLOOR: Final = 1e-7
 """Least probability of a code: no evidence rules a code out."""
 MODALITIES: Final = ("text", "image", "both")
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,7 @@ class Similar(NamedTuple):
 
     def of(self, name: str) -> Self:
         """Leave only what is of one of MODALITIES."""
-        if name == "both":
-            return self
-        return self._replace(photo=None) if name == "text" else self._replace(text=None)
+        return type(self)(*chosen(name, *self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +313,11 @@ def _starts(line_codes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.i
     """Return the codes of sorted lines, and the place of each code's first line."""
     codes, starts = np.unique(line_codes, return_index=True)
     return tuple(map(str, codes)), starts
+
+
+def chosen(name: str, text: Part, photo: Part) -> tuple[Part | None, Part | None]:
+    """Leave only what is of one of MODALITIES."""
+    return (None if name == "image" else text), (None if name == "text" else photo)
 
 
 def modality(*, text: bool, photo: bool) -> str:
