@@ -481,7 +481,3 @@ def doctor() -> None:
 def main() -> None:
     """Run the command line."""
     app()
-
-
-if __name__ == "__main__":
-    main()

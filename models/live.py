@@ -1,0 +1,85 @@
+"""What other declarations, past inspections and the services of intelligence say of a declaration.
+
+Values only. streams/signals.py gathers them, models/risk.py weighs them. They are recorded when a
+declaration is first scored, so that it gets the same score when it is delivered again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+ENTITIES: Final = ("importer", "seller", "declarant", "code", "origin", "office")
+"""What past inspections are counted for; code is the HS6 code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Unit prices of comparable goods."""
+
+    count: int
+    median: float
+    """Of the logarithm of the price in EUR/kg."""
+    spread: float
+    """Standard deviation of that logarithm; from quantiles, so that a few prices cannot move it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoUse:
+    """Earlier declarations of the same photo: by content, or nearly by perceptual hash.
+
+    Each goods item counts once, however often its declaration is delivered or amended.
+    """
+
+    same_heading: int
+    """Under the HS heading (4 digits) that is declared now."""
+    other_heading: int
+    """Under another."""
+    other_trader: int
+    """By another seller, under whichever heading."""
+    lowest_price: float | None
+    highest_price: float | None
+    """Of the earlier declarations. Unit: log EUR/kg."""
+    example: str
+    """Declaration id of the latest under another heading; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSignals:
+    """Of one goods item."""
+
+    price: Peers | None = None
+    """Of the same HS6 code and origin, or of the code where the origin is rare."""
+    photo: PhotoUse | None = None
+    """None without a photo that could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Past inspections of an importer, a code, …: all decided before this declaration."""
+
+    inspected: int
+    irregular: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSignals:
+    """Of one declaration; windows end at its acceptance time."""
+
+    items: tuple[ItemSignals, ...]
+    """In the order declared."""
+    importer_day: int = 0
+    """Other declarations of this importer in the last 24 hours."""
+    seller_day: int = 0
+    """Other declarations of this seller in the last 24 hours."""
+    small_count: int = 0
+    """Other consignments of this importer from this seller in the last 72 hours, each of at most
+    DE_MINIMIS."""
+    small_value: float = 0.0
+    """Of those together, this one not included. Unit: EUR."""
+    rates: Mapping[str, Rate] = field(default_factory=dict)
+    """ENTITIES → past inspections; an entity that was never inspected is left out."""
+
+
+DE_MINIMIS: Final = 150.0
+"""Value up to which consignments are free of customs duty (Council Regulation (EC) No 1186/2009,
+Article 23). Unit: EUR."""
