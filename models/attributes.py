@@ -1,0 +1,100 @@
+"""The declared attributes of a goods item, and what past inspections are counted by. Pure.
+
+Nothing here is a vocabulary: a trader, code or route that was never seen has no past, and that is
+all that the model knows of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from schemas.records import Declaration, GoodsItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """Of one goods item and the declaration that it is of."""
+
+    office: str
+    declarant: str
+    importer: str
+    seller: str
+    hs6: str
+    origin: str
+    """ISO 3166-1 alpha-2, as the dispatch."""
+    dispatch: str
+    mode: str
+    procedure: str
+    regime: str
+    """Tariff regime or preference that is claimed; empty where the declaration does not tell."""
+    duty_rate: float | None
+    """Unit: percent; None where no measure is known."""
+    net_mass: float | None
+    """Unit: kg."""
+    amount: float | None
+    """In any currency: only compared within one stream."""
+
+    @property
+    def heading(self) -> str:
+        """The HS heading."""
+        return self.hs6[:4]
+
+    @property
+    def chapter(self) -> str:
+        """The HS chapter."""
+        return self.hs6[:2]
+
+    @classmethod
+    def of(cls, declaration: Declaration, item: GoodsItem, duty_rate: float | None = None) -> Self:
+        """Take them from a declaration."""
+        in_euro = item.item_amount is not None and item.item_currency == "EUR"
+        return cls(
+            office=declaration.declaration_office,
+            declarant=declaration.declarant.identification if declaration.declarant else "",
+            importer=declaration.importer.identification if declaration.importer else "",
+            seller=declaration.seller.identification if declaration.seller else "",
+            hs6=item.commodity_code[:6],
+            origin=item.country_of_origin,
+            dispatch=declaration.country_of_dispatch,
+            mode=declaration.mode_of_transport,
+            procedure=declaration.procedure,
+            regime="",
+            duty_rate=duty_rate,
+            net_mass=None if item.net_mass is None else float(item.net_mass),
+            amount=float(item.item_amount or 0) if in_euro else None,
+        )
+
+
+HISTORIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "all": (),
+    "importer": ("importer",),
+    "seller": ("seller",),
+    "declarant": ("declarant",),
+    "office": ("office",),
+    "code": ("hs6",),
+    "origin": ("origin",),
+    "code_origin": ("hs6", "origin"),
+    "code_dispatch": ("hs6", "dispatch"),
+    "route": ("hs6", "origin", "dispatch"),
+    "heading_origin": ("heading", "origin"),
+    "heading_dispatch": ("heading", "dispatch"),
+    "chapter_origin": ("chapter", "origin"),
+    "regime": ("hs6", "origin", "dispatch", "regime", "duty_rate"),
+    "procedure": ("hs6", "origin", "procedure"),
+    "mode": ("hs6", "origin", "mode"),
+}
+"""Name → the attributes that past inspections are counted by. Found by search on the year 2020 of
+the Customs Declaration Datasets (first nine months → last three): routes of a code tell most."""
+
+
+def histories(attributes: Attributes) -> dict[str, tuple[str, ...]]:
+    """Return what past inspections of a goods item are counted by: name → values.
+
+    Those with an empty first value are left out: no importer is not one importer.
+    """
+    found = {}
+    for name, fields in HISTORIES.items():
+        values = tuple(str(getattr(attributes, field)) for field in fields)
+        if not values or values[0]:
+            found[name] = values
+    return found
