@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.hs import Belief, HsModel, modality
+from models.likelihoods import Told
+from models.live import Peers
 from models.vectors import Array
 from schemas.reasons import Reason
-from schemas.records import GoodsItem, Signal
+from schemas.records import Signal
 
 EVIDENCE: Final[Mapping[str, Mapping[str, Reason | None]]] = {
     "wrong_code": {
@@ -38,32 +40,34 @@ EVIDENCE: Final[Mapping[str, Mapping[str, Reason | None]]] = {
 }
 """Kind → the features that tell it → the reason they speak for; None where one sets the level."""
 SHARES: Final[Mapping[str, float]] = {
-    "wrong_code": 0.05,
-    "wrong_photo": 0.05,
-    "vague_text": 0.02,
-    "undervaluation": 0.03,
+    "wrong_code": 0.02,
+    "wrong_photo": 0.02,
+    "vague_text": 0.008,
+    "undervaluation": 0.012,
+    "photo_reuse": 0.012,
+    "splitting": 0.012,
+    "history": 0.02,
 }
 """Assumed share of each kind among goods items; no public data with photos tells it."""
+TOLD: Final[Mapping[str, Reason]] = {
+    "undervaluation": Reason.UNIT_PRICE_LOW,
+    "photo_reuse": Reason.PHOTO_REUSED,
+    "splitting": Reason.CONSIGNMENT_SPLIT,
+    "history": Reason.LIKE_PAST_IRREGULARITIES,
+}
+"""Kinds whose likelihood ratio is told as it is → their reason. `history` is what past inspections
+say of such attributes; the others are closed forms."""
+MODALITIES: Final[Mapping[str, str]] = {
+    "price": "undervaluation",
+    "photo_use": "photo_reuse",
+    "consignments": "splitting",
+    "history": "history",
+}
+"""Evidence beside text and photo, as an assessment names it → the kind that it tells of."""
 WRONG: Final = -6.0
 """Log-ratio at which a code is plainly wrong. Unit: nats."""
 FIRES: Final = 0.3
 """Least weight of a reason that is told. Unit: nats."""
-UNDERVALUED_SHIFT: Final = math.log(0.2)
-"""An undervalued price is about a fifth of the real one. Unit: log EUR/kg."""
-UNDERVALUED_SPREAD: Final = 0.4
-CAP: Final = 8.0
-"""Most that a price may tell. Unit: nats."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peers:
-    """Unit prices of comparable goods: of one HS6 code."""
-
-    count: int
-    median: float
-    """Of the logarithm of the price in EUR/kg."""
-    spread: float
-    """Standard deviation of that logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,7 @@ def features(groups: Groups, declared: str, beliefs: Beliefs) -> dict[str, float
     return found
 
 
-def told(kind: str, found: Mapping[str, float]) -> bool:
+def tells(kind: str, found: Mapping[str, float]) -> bool:
     """Return whether any evidence is there that tells this kind."""
     return any(name in found for name, reason in EVIDENCE[kind].items() if reason is not None)
 
@@ -207,58 +211,43 @@ class RiskModel:
     usual: Mapping[str, float]
     """Mean of each feature over regular goods that have it."""
     peers: Mapping[str, Peers]
-
-    def price(self, item: GoodsItem) -> tuple[float, str] | None:
-        """Return how much likelier the unit price is of undervalued goods than of regular ones.
-
-        The ratio of two log-normal densities; closed, since no public data has labelled prices
-        with photos.
-
-        Returns:
-            Its logarithm, and the price in words; None without peers.
-        """
-        peers = self.peers.get(item.commodity_code[:6])
-        if (
-            peers is None
-            or not item.item_amount
-            or not item.net_mass
-            or item.item_currency != "EUR"
-        ):
-            return None
-        if item.item_amount < 0 or item.net_mass < 0:
-            return None
-        price = math.log(float(item.item_amount) / float(item.net_mass))
-        regular = _log_density(price, peers.median, peers.spread)
-        spread = math.hypot(peers.spread, UNDERVALUED_SPREAD)
-        undervalued = _log_density(price, peers.median + UNDERVALUED_SHIFT, spread)
-        if price > peers.median:  # a price above the median is no sign of undervaluation
-            undervalued = min(undervalued, regular)
-        words = (
-            f"{math.exp(price):.2f} EUR/kg; comparable goods {math.exp(peers.median):.2f} EUR/kg"
-        )
-        return min(undervalued - regular, CAP), words
+    """HS6 code → prices to compare with, where the stream has none yet."""
 
     def judge(
         self,
         hs: HsModel,
         groups: Groups,
-        item: GoodsItem,
+        declared: str,
+        *,
         text: Array | None,
         photos: tuple[Array, ...],
+        told: Mapping[str, Told],
     ) -> Judgement:
-        """Judge one goods item by its text's embedding and its photos'."""
+        """Judge one goods item.
+
+        Args:
+            hs: says what code goods are of.
+            groups: of its nomenclature.
+            declared: commodity code.
+            text: embedding of its text; None without one.
+            photos: embeddings of its photos.
+            told: kinds of TOLD → what is told of them; what cannot be told is left out.
+        """
         evidence = believed(hs, text, photos)
-        found = features(groups, item.commodity_code[:6], evidence)
+        found = features(groups, declared[:6], evidence)
         best = evidence.both or evidence.photo or evidence.text
         there = {"text": text is not None, "photo": bool(photos)}
-        priced = self.price(item)
-        present = {"text": there["text"], "image": there["photo"], "price": priced is not None}
-        odds, weights = self._odds(found, priced[0] if priced else 0.0)
-        details = {Reason.UNIT_PRICE_LOW: priced[1]} if priced else {}
+        odds, weights = self._odds(found, {kind: one.log_ratio for kind, one in told.items()})
+        words = {TOLD[kind]: one.words for kind, one in told.items()}
+        present = {
+            "text": there["text"],
+            "image": there["photo"],
+            **{name: kind in told for name, kind in MODALITIES.items()},
+        }
         return Judgement(
             risk=odds / (1 + odds),
             signals=tuple(
-                Signal(code=reason, weight=round(weight, 6), detail=details.get(reason, ""))
+                Signal(code=reason, weight=round(weight, 6), detail=words.get(reason, ""))
                 for reason, weight in sorted(weights.items(), key=lambda pair: -pair[1])
                 if weight >= FIRES
             ),
@@ -267,29 +256,38 @@ class RiskModel:
             hs_set=() if best is None else hs.hs_set(modality(**there), best),
         )
 
-    def risk(self, found: Mapping[str, float]) -> float:
-        """Return the probability that goods with these features are irregular, price unknown."""
-        odds, _ = self._odds(found, 0.0)
+    def risk(self, found: Mapping[str, float], told: Mapping[str, float] | None = None) -> float:
+        """Return the probability that goods with this evidence are irregular.
+
+        Args:
+            found: features.
+            told: kinds of TOLD → log-likelihood ratio. Unit: nats.
+        """
+        odds, _ = self._odds(found, told or {})
         return odds / (1 + odds)
 
-    def _odds(self, found: Mapping[str, float], price: float) -> tuple[float, dict[Reason, float]]:
+    def _odds(
+        self, found: Mapping[str, float], told: Mapping[str, float]
+    ) -> tuple[float, dict[Reason, float]]:
         """Return the odds of any irregularity, and what each reason weighs.
 
         A reason weighs what the log-odds would fall by if its evidence were as usual. Unit: nats.
         """
-        odds = {"undervaluation": prior_odds("undervaluation") * math.exp(price)}
-        spoken: dict[Reason, dict[str, float]] = {Reason.UNIT_PRICE_LOW: {"undervaluation": price}}
+        odds, spoken = dict[str, float](), dict[Reason, dict[str, float]]()
+        for kind, reason in TOLD.items():
+            odds[kind] = prior_odds(kind) * math.exp(told.get(kind, 0.0))
+            spoken[reason] = {kind: told.get(kind, 0.0)}
         for kind, evidence in EVIDENCE.items():
             odds[kind] = prior_odds(kind)
-            if told(kind, found):
+            if tells(kind, found):
                 log_odds = self.kinds[kind].base
-                for name, reason in evidence.items():
+                for name, reason_or_none in evidence.items():
                     if name not in found:
                         continue
                     added = self.kinds[kind].weights[name] * (found[name] - self.usual[name])
                     log_odds += added
-                    if reason is not None:
-                        by_kind = spoken.setdefault(reason, {})
+                    if reason_or_none is not None:
+                        by_kind = spoken.setdefault(reason_or_none, {})
                         by_kind[kind] = by_kind.get(kind, 0.0) + added
                 odds[kind] = math.exp(log_odds)
         total = sum(odds.values())
@@ -298,7 +296,3 @@ class RiskModel:
             usual = sum(one * math.exp(-by_kind.get(kind, 0.0)) for kind, one in odds.items())
             weights[reason] = math.log(total / usual)
         return total, weights
-
-
-def _log_density(x: float, mean: float, spread: float) -> float:
-    return -0.5 * ((x - mean) / spread) ** 2 - math.log(spread)

@@ -6,8 +6,9 @@ through the encoders alone, and every sum is taken over arrays of one shape.
 
 import csv
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
@@ -15,17 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from models import bundle
+from models import bundle, likelihoods
+from models.attributes import Attributes
 from models.backends import OnnxBackend
 from models.conformal import COVERAGE
 from models.encoders import Encoders, Vector
 from models.exemplars import ExemplarIndex
 from models.hs import Calibration, HsModel, Nomenclature
-from models.policy import Policy
-from models.risk import Groups, Judgement, Kind, Peers, RiskModel
+from models.likelihoods import Told
+from models.live import LiveSignals, Peers
+from models.policy import Thresholds
+from models.risk import Groups, Judgement, Kind, RiskModel, prior_odds
+from models.tabular import TabularModel, features
+from models.tariff import Tariff, expected_revenue
 from models.text import GENERAL
 from models.vectors import best
-from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment, Selection
+from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment
 
 CANDIDATES: Final = 5
 DIGITS: Final = 6
@@ -47,16 +53,18 @@ class DeclarationEvidence:
 
     declaration: Declaration
     items: tuple[ItemEvidence, ...]
+    live: LiveSignals | None = None
+    """None where they could not be had."""
+    tariff: Tariff = field(default_factory=Tariff)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the model says of a declaration."""
 
-    lane: str
     risk: float
     expected_revenue_at_risk: float
-    selection: Selection
+    """Unit: EUR."""
     items: tuple[ItemAssessment, ...]
 
 
@@ -64,7 +72,14 @@ class Scorer:
     """A loaded bundle. Thread safe."""
 
     def __init__(
-        self, *, bundle_id: str, encoders: Encoders, hs: HsModel, risk: RiskModel, policy: Policy
+        self,
+        *,
+        bundle_id: str,
+        encoders: Encoders,
+        hs: HsModel,
+        risk: RiskModel,
+        tabular: TabularModel,
+        thresholds: Thresholds,
     ) -> None:
         self.bundle_id = bundle_id
         self.text_encoder_id = bundle_id[:16]
@@ -74,7 +89,8 @@ class Scorer:
         self._encoders = encoders
         self._hs = hs
         self._risk = risk
-        self._policy = policy
+        self._tabular = tabular
+        self.thresholds = thresholds
         self._groups = Groups.of(hs.codes)
 
     @classmethod
@@ -93,7 +109,8 @@ class Scorer:
             encoders=Encoders(directory, threads=threads),
             hs=load_hs(directory, threads=threads),
             risk=RiskModel(kinds, risk["usual"], _peers(directory / "peers.csv")),
-            policy=Policy(**model["policy"]),
+            tabular=TabularModel.load(directory, threads=threads),
+            thresholds=Thresholds(**model["policy"]),
         )
 
     def embed_texts(self, texts: Sequence[str]) -> list[Vector]:
@@ -109,20 +126,84 @@ class Scorer:
         return [self._verdict(one) for one in evidence]
 
     def _verdict(self, evidence: DeclarationEvidence) -> Verdict:
-        items = tuple(self._assess(one) for one in evidence.items)
-        # The riskiest item speaks for all: items of one declaration share their trader, so their
-        # risks do not multiply as independent ones would.
-        risk = max(item.risk for item in items)
+        told = [self._told(evidence, place) for place in range(len(evidence.items))]
+        items = tuple(
+            self._assess(one, kinds) for one, kinds in zip(evidence.items, told, strict=True)
+        )
         return Verdict(
-            lane=self._policy.lane(risk),
-            risk=risk,
-            expected_revenue_at_risk=0.0,  # no tariff measure is known to the bundle
-            selection=Selection(basis="risk", probability=1.0),
+            # The riskiest item speaks for all: items of one declaration share their trader, so
+            # their risks do not multiply as independent ones would.
+            risk=max(item.risk for item in items),
+            expected_revenue_at_risk=round(
+                sum(self._revenue(evidence, place, item) for place, item in enumerate(items)), 2
+            ),
             items=items,
         )
 
-    def _assess(self, one: ItemEvidence) -> ItemAssessment:
-        judged = self._risk.judge(self._hs, self._groups, one.item, one.text, one.photos)
+    def _told(self, evidence: DeclarationEvidence, place: int) -> dict[str, Told]:
+        """Return what is told of each kind in `models.risk.TOLD`, of one goods item."""
+        item, live = evidence.items[place].item, evidence.live
+        peers = self._peers(evidence, place)
+        told = {
+            "undervaluation": likelihoods.price(item, peers),
+            "photo_reuse": likelihoods.photo_reuse(live.items[place].photo) if live else None,
+            "splitting": likelihoods.splitting(evidence.declaration, live) if live else None,
+            "history": self._history(evidence, item, live, peers) if live else None,
+        }
+        return {kind: one for kind, one in told.items() if one is not None}
+
+    def _history(
+        self,
+        evidence: DeclarationEvidence,
+        item: GoodsItem,
+        live: LiveSignals,
+        peers: Peers | None,
+    ) -> Told | None:
+        """Return what past inspections say; None before the first one."""
+        if "all" not in live.rates:
+            return None
+        declaration = evidence.declaration
+        duty = evidence.tariff.duty(
+            item.commodity_code, item.country_of_origin, declaration.acceptance_time
+        )
+        row = features(Attributes.of(declaration, item, duty), live.rates, peers)
+        ratio = self._tabular.judge(row).log_ratio
+        past = live.rates.get("code_origin")
+        words = (
+            f"{past.irregular} of {past.inspected} inspections of this code and origin"
+            if past
+            else ""
+        )
+        return Told(max(-likelihoods.CAP, min(ratio, likelihoods.CAP)), words)
+
+    def _revenue(
+        self, evidence: DeclarationEvidence, place: int, assessed: ItemAssessment
+    ) -> float:
+        """Return the duty and VAT that an item is expected to lose. Unit: EUR."""
+        item, usual = evidence.items[place].item, None
+        peers = self._peers(evidence, place)
+        told = likelihoods.price(item, peers)
+        if told is not None and peers is not None:
+            odds = prior_odds("undervaluation") * math.exp(told.log_ratio)
+            usual = odds / (1 + odds), math.exp(peers.median) * float(item.net_mass or 0)
+        candidates = [(one.hs6, one.probability) for one in assessed.candidates]
+        at = evidence.declaration.acceptance_time
+        return expected_revenue(evidence.tariff, item, candidates, usual, at)
+
+    def _peers(self, evidence: DeclarationEvidence, place: int) -> Peers | None:
+        """Return the prices to compare with: of the stream, else of the bundle."""
+        seen = evidence.live.items[place].price if evidence.live else None
+        return seen or self._risk.peers.get(evidence.items[place].item.commodity_code[:6])
+
+    def _assess(self, one: ItemEvidence, told: Mapping[str, Told]) -> ItemAssessment:
+        judged = self._risk.judge(
+            self._hs,
+            self._groups,
+            one.item.commodity_code,
+            text=one.text,
+            photos=one.photos,
+            told=told,
+        )
         return ItemAssessment(
             sequence_number=one.item.sequence_number,
             commodity_code=one.item.commodity_code,

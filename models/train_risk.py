@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from models.embedder import Embedded
 from models.encoders import Encoders
 from models.hs import HsModel
-from models.risk import EVIDENCE, Groups, Kind, RiskModel, believed, features, prior_odds, told
+from models.risk import EVIDENCE, Groups, Kind, RiskModel, believed, features, prior_odds, tells
 from models.vectors import Array
 
 YELLOW_CLEAN: Final = 0.09
@@ -158,7 +158,7 @@ def _usual(regular: Sequence[Case]) -> dict[str, float]:
 def _fit_kind(kind: str, cases_of_all: Sequence[Case], usual: Mapping[str, float]) -> Kind:
     """Fit one kind against regular goods, as if both were as frequent; then set its prior odds."""
     found = [
-        one for one in cases_of_all if one.kind in {REGULAR, kind} and told(kind, one.features)
+        one for one in cases_of_all if one.kind in {REGULAR, kind} and tells(kind, one.features)
     ]
     names = list(EVIDENCE[kind])
     rows = np.array(

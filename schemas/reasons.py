@@ -17,6 +17,9 @@ class Reason(StrEnum):
     TEXT_PHOTO_DISAGREE = "text_photo_disagree"
     UNIT_PRICE_LOW = "unit_price_low"
     TEXT_VAGUE = "text_vague"
+    PHOTO_REUSED = "photo_reused"
+    CONSIGNMENT_SPLIT = "consignment_split"
+    LIKE_PAST_IRREGULARITIES = "like_past_irregularities"
     # degradations
     PHOTO_ABSENT = "photo_absent"
     PHOTO_NOT_FOUND = "photo_not_found"
@@ -30,6 +33,8 @@ class Reason(StrEnum):
     PHOTOS_TOO_MANY = "photos_too_many"
     TEXT_ABSENT = "text_absent"
     PRICE_UNKNOWN = "price_unknown"
+    SIGNALS_UNAVAILABLE = "signals_unavailable"
+    CAPACITY_UNKNOWN = "capacity_unknown"
     # dead letters
     VALUE_EMPTY = "value_empty"
     VALUE_TOO_LARGE = "value_too_large"
@@ -46,6 +51,9 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.TEXT_PHOTO_DISAGREE: "The photo does not show what the goods text says.",
     Reason.UNIT_PRICE_LOW: "The unit price is far below that of comparable goods.",
     Reason.TEXT_VAGUE: "The goods text is too vague to classify.",
+    Reason.PHOTO_REUSED: "The photo was used before, for goods of another heading.",
+    Reason.CONSIGNMENT_SPLIT: "Consignments of small value together exceed the duty-free limit.",
+    Reason.LIKE_PAST_IRREGULARITIES: "Inspections of such declarations often found irregularities.",
     Reason.PHOTO_ABSENT: "No photo was declared.",
     Reason.PHOTO_NOT_FOUND: "The photo is not where the declaration says.",
     Reason.PHOTO_UNAVAILABLE: "The object storage did not answer in time.",
@@ -58,6 +66,8 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.PHOTOS_TOO_MANY: "More photos were declared than are looked at.",
     Reason.TEXT_ABSENT: "No goods text was declared.",
     Reason.PRICE_UNKNOWN: "No unit price could be compared.",
+    Reason.SIGNALS_UNAVAILABLE: "Other declarations and past inspections could not be looked up.",
+    Reason.CAPACITY_UNKNOWN: "The lane is by fixed thresholds: the capacity was not known.",
     Reason.VALUE_EMPTY: "The event has no value.",
     Reason.VALUE_TOO_LARGE: "The event is larger than allowed.",
     Reason.VALUE_NOT_AVRO: "The event is not in the Confluent Avro format.",

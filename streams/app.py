@@ -23,16 +23,20 @@ from models.bundle import default_bundle
 from models.scorer import Scorer
 from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS
 from streams.acker import Acker
+from streams.budget import Capacity
 from streams.dead_letter import Limit
 from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
 from streams.events import Inbound, Outbound
 from streams.health import Health
 from streams.images import Photos, stores
+from streams.lanes import Lanes
 from streams.pump import Pumps
+from streams.reference import Reference
 from streams.registry import Registry
 from streams.screen import Screen
 from streams.settings import Settings
+from streams.signals import Signals
 
 MEGABYTE = 1 << 20
 log = structlog.get_logger(__name__)
@@ -139,6 +143,8 @@ def build(settings: Settings) -> faust.App:
     app = faust_app(settings)
     # Two threads: one pump's photos are decoded while the other's are embedded.
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="inference")
+    reference = Reference(settings)
+    reference.start()
     redis = Redis.from_url(
         settings.redis_url.get_secret_value(),
         protocol=3,
@@ -160,6 +166,14 @@ def build(settings: Settings) -> faust.App:
         scorer=scorer,
         photos=photos,
         embedder=Embedder(scorer, cache, executor),
+        signals=Signals(
+            redis,
+            key=settings.pseudonym_key.get_secret_value().encode(),
+            pause_s=settings.cache_pause_s,
+            ttl=timedelta(days=settings.signals_ttl_days),
+        ),
+        lanes=lanes(settings, scorer, redis),
+        known=lambda: reference.snapshot,
         executor=executor,
         photos_per_item=settings.photos_per_item,
         now=lambda: datetime.now(UTC),
@@ -201,6 +215,7 @@ def build(settings: Settings) -> faust.App:
     async def watch() -> None:
         while True:
             health.check_progress()
+            reference.check()
             await asyncio.sleep(1)
 
     @app.agent(declarations, concurrency=1, supervisor_strategy=CrashingSupervisor)
@@ -217,6 +232,19 @@ def build(settings: Settings) -> faust.App:
         log.info("health served", addresses=[list(address) for address in runner.addresses])
 
     return app
+
+
+def lanes(settings: Settings, scorer: Scorer, redis: Redis) -> Lanes:
+    """Return what decides on lanes: the inspectors' capacity where one is set."""
+    capacity = settings.capacity and Capacity(
+        redis,
+        budget=settings.capacity,
+        fallback=scorer.thresholds,
+        window=timedelta(seconds=settings.capacity_window_s),
+        pause_s=settings.cache_pause_s,
+    )
+    key = settings.selection_key.get_secret_value().encode()
+    return Lanes(scorer.thresholds, capacity, key=key)
 
 
 def run(settings: Settings) -> None:

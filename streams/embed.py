@@ -4,15 +4,31 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from models import image
+from models.encoders import Vector
 from models.image import BadPhoto
+from models.photo_hash import perceptual_hash
 from models.scorer import Scorer
-from streams.embedding_cache import EmbeddingCache, Vector
+from streams.embedding_cache import EmbeddingCache
 from streams.images import NoPhoto, Photo
 
 T = TypeVar("T")
+FLOAT = np.dtype(np.float32)
+HASH_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPhoto:
+    """What is kept of a photo."""
+
+    vector: Vector
+    perceptual_hash: int
+    """As models.photo_hash gives it."""
 
 
 class Embedder:
@@ -27,49 +43,59 @@ class Embedder:
         """Embed texts, in order."""
         scorer = self._scorer
 
-        def compute(missing: Sequence[str]) -> Mapping[str, Vector]:
-            return dict(zip(missing, scorer.embed_texts(missing), strict=True))
+        def compute(missing: Sequence[str]) -> Mapping[str, bytes]:
+            vectors = scorer.embed_texts(missing)
+            return {text: v.tobytes() for text, v in zip(missing, vectors, strict=True)}
 
         hashes = {text: hashlib.sha256(text.encode()).hexdigest() for text in texts}
-        vectors = await self._through_cache(
-            hashes, scorer.text_encoder_id, scorer.text_dimension, compute
+        found = await self._through_cache(
+            hashes, scorer.text_encoder_id, scorer.text_dimension * FLOAT.itemsize, compute
         )
-        return [vectors[text] for text in texts]
+        return [np.frombuffer(found[text], FLOAT) for text in texts]
 
-    async def photos(self, photos: Sequence[Photo]) -> list[Vector | NoPhoto]:
+    async def photos(self, photos: Sequence[Photo]) -> list[EmbeddedPhoto | NoPhoto]:
         """Embed photos, in order; in place of one that cannot be decoded stands why."""
         scorer = self._scorer
         bad: dict[Photo, NoPhoto] = {}
 
-        def compute(missing: Sequence[Photo]) -> Mapping[Photo, Vector]:
+        def compute(missing: Sequence[Photo]) -> Mapping[Photo, bytes]:
             pixels = {}
             for photo in missing:
                 try:
                     pixels[photo] = image.decode(photo.data)
                 except BadPhoto as error:
                     bad[photo] = NoPhoto(error.reason, error.detail)
-            return dict(zip(pixels, scorer.embed_photos(list(pixels.values())), strict=True))
+            vectors = scorer.embed_photos(list(pixels.values()))
+            return {
+                photo: vector.tobytes() + perceptual_hash(shown).to_bytes(HASH_BYTES)
+                for (photo, shown), vector in zip(pixels.items(), vectors, strict=True)
+            }
 
         hashes = {photo: photo.sha256 for photo in photos}
-        vectors = await self._through_cache(
-            hashes, scorer.image_encoder_id, scorer.image_dimension, compute
+        length = scorer.image_dimension * FLOAT.itemsize
+        found = await self._through_cache(
+            hashes, scorer.image_encoder_id, length + HASH_BYTES, compute
         )
-        return [vectors[photo] if photo in vectors else bad[photo] for photo in photos]
+
+        def embedded(kept: bytes) -> EmbeddedPhoto:
+            return EmbeddedPhoto(np.frombuffer(kept[:length], FLOAT), int.from_bytes(kept[length:]))
+
+        return [embedded(found[photo]) if photo in found else bad[photo] for photo in photos]
 
     async def _through_cache(
         self,
         hashes: Mapping[T, str],
         encoder_id: str,
-        dimension: int,
-        compute: Callable[[Sequence[T]], Mapping[T, Vector]],
-    ) -> dict[T, Vector]:
+        length: int,
+        compute: Callable[[Sequence[T]], Mapping[T, bytes]],
+    ) -> dict[T, bytes]:
         keys = {content: f"embedding:{encoder_id}:{hash_}" for content, hash_ in hashes.items()}
-        cached = await self._cache.get(list(keys.values()), dimension)
-        vectors = {content: cached[key] for content, key in keys.items() if key in cached}
-        missing = [content for content in keys if content not in vectors]
+        cached = await self._cache.get(list(keys.values()), length)
+        found = {content: cached[key] for content, key in keys.items() if key in cached}
+        missing = [content for content in keys if content not in found]
         if missing:
             loop = asyncio.get_running_loop()
             fresh = await loop.run_in_executor(self._executor, compute, missing)
-            await self._cache.put({keys[content]: vector for content, vector in fresh.items()})
-            vectors |= fresh
-        return vectors
+            await self._cache.put({keys[content]: kept for content, kept in fresh.items()})
+            found |= fresh
+        return found

@@ -5,15 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams import metrics
 
-Vector = NDArray[np.float32]
 log = structlog.get_logger(__name__)
 
 
@@ -30,8 +27,8 @@ class EmbeddingCache:
         self._pause_s = pause_s
         self._paused_until = 0.0
 
-    async def get(self, keys: Sequence[str], dimension: int) -> dict[str, Vector]:
-        """Return what is cached of `keys`, each a vector of `dimension`."""
+    async def get(self, keys: Sequence[str], length: int) -> dict[str, bytes]:
+        """Return what is cached of `keys`, each of `length` bytes; others are not taken."""
         if not keys or self._paused:
             metrics.CACHE.labels("unavailable").inc(len(keys))
             return {}
@@ -42,22 +39,22 @@ class EmbeddingCache:
             metrics.CACHE.labels("unavailable").inc(len(keys))
             return {}
         found = {
-            key: np.frombuffer(value, np.float32)
+            key: value
             for key, value in zip(keys, values, strict=True)
-            if value is not None and len(value) == dimension * np.dtype(np.float32).itemsize
+            if value is not None and len(value) == length
         }
         metrics.CACHE.labels("hit").inc(len(found))
         metrics.CACHE.labels("miss").inc(len(keys) - len(found))
         return found
 
-    async def put(self, vectors: Mapping[str, Vector]) -> None:
-        """Cache vectors; a failure costs only the next reader's time."""
-        if not vectors or self._paused:
+    async def put(self, embeddings: Mapping[str, bytes]) -> None:
+        """Cache embeddings; a failure costs only the next reader's time."""
+        if not embeddings or self._paused:
             return
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for key, vector in vectors.items():
-                    pipeline.set(key, vector.tobytes(), ex=self._ttl)
+                for key, embedding in embeddings.items():
+                    pipeline.set(key, embedding, ex=self._ttl)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             self._pause(error)

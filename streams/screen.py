@@ -15,7 +15,10 @@ from datetime import datetime
 
 import structlog
 
+from models.encoders import Vector
+from models.policy import GREEN
 from models.scorer import DeclarationEvidence, ItemEvidence, Scorer, Verdict
+from models.tariff import Tariff
 from schemas import codec, rules
 from schemas.codec import Undecodable
 from schemas.reasons import TEXTS, Reason
@@ -28,15 +31,18 @@ from schemas.records import (
     Degradation,
     GoodsItem,
     ItemAssessment,
+    Selection,
 )
 from schemas.topics import ALERTS, ASSESSMENTS, Topic
 from streams import metrics
 from streams.dead_letter import dead_letter
-from streams.embed import Embedder
+from streams.embed import EmbeddedPhoto, Embedder
 from streams.events import Inbound, Outbound, cloud_event, event_id
 from streams.images import NoPhoto, Photo, Photos
+from streams.lanes import InLane, Judged, Lanes
+from streams.reference import Snapshot
+from streams.signals import Observed, Signals
 
-GREEN = "green"
 TIMINGS = "redlane_timings"
 """Header with the milliseconds each step took: a header, for equal input must give equal bytes."""
 log = structlog.get_logger(__name__)
@@ -51,6 +57,21 @@ class _Case:
     degraded: tuple[Degradation, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A photo that was fetched and embedded."""
+
+    sha256: str
+    vector: Vector
+    perceptual_hash: int
+
+    @classmethod
+    def of(cls, photo: Photo, embedded: EmbeddedPhoto | NoPhoto) -> "_Seen | NoPhoto":
+        if isinstance(embedded, NoPhoto):
+            return embedded
+        return cls(photo.sha256, embedded.vector, embedded.perceptual_hash)
+
+
 class Screen:
     """The stage; see the module."""
 
@@ -62,6 +83,9 @@ class Screen:
         scorer: Scorer,
         photos: Photos,
         embedder: Embedder,
+        signals: Signals,
+        lanes: Lanes,
+        known: Callable[[], Snapshot],
         executor: Executor,
         photos_per_item: int,
         now: Callable[[], datetime],
@@ -71,6 +95,9 @@ class Screen:
         self._scorer = scorer
         self._photos = photos
         self._embedder = embedder
+        self._signals = signals
+        self._lanes = lanes
+        self._known = known
         self._executor = executor
         self._photos_per_item = photos_per_item
         self._now = now
@@ -84,15 +111,14 @@ class Screen:
             for number, declaration in enumerate(declarations)
             if isinstance(declaration, Declaration)
         }
+        known = self._known()
         cases = await self._cases(
-            [(batch[number], found) for number, found in good.items()], timings
+            [(batch[number], found) for number, found in good.items()], known.tariff, timings
         )
         with _timed("score", timings):
             verdicts = await self._score([case.evidence for case in cases])
-        fates = {
-            number: self._fate(case, verdict, timings)
-            for number, case, verdict in zip(good, cases, verdicts, strict=True)
-        }
+        with _timed("decide", timings):
+            fates = dict(zip(good, await self._fates(cases, verdicts, known, timings), strict=True))
         return [
             fates[number] if isinstance(found, Declaration) else self._dead(cause, found)
             for number, (cause, found) in enumerate(zip(batch, declarations, strict=True))
@@ -107,54 +133,75 @@ class Screen:
         return declaration
 
     async def _cases(
-        self, found: Sequence[tuple[Inbound, Declaration]], timings: dict[str, float]
+        self,
+        found: Sequence[tuple[Inbound, Declaration]],
+        tariff: Tariff,
+        timings: dict[str, float],
     ) -> list[_Case]:
-        """Gather the evidence of every goods item: its text's and its photos' embeddings."""
+        """Gather the evidence: embeddings of texts and photos, and signals of the stream."""
         items = [item for _, declaration in found for item in declaration.goods_items]
-        references = [item.images[: self._photos_per_item] for item in items]
         with _timed("fetch", timings):
-            fetched = await asyncio.gather(
-                *(self._photos.fetch(reference) for some in references for reference in some)
-            )
+            references = [ref for item in items for ref in item.images[: self._photos_per_item]]
+            fetched = await asyncio.gather(*map(self._photos.fetch, references))
         with _timed("embed", timings):
             photos = [photo for photo in fetched if isinstance(photo, Photo)]
             embedded = iter(await self._embedder.photos(photos))
             described = [item.description for item in items if item.description.strip()]
             texts = iter(await self._embedder.texts(described))
         looked_at = iter(
-            [next(embedded) if isinstance(photo, Photo) else photo for photo in fetched]
+            [_Seen.of(one, next(embedded)) if isinstance(one, Photo) else one for one in fetched]
         )
+        seen = [
+            [
+                [next(looked_at) for _ in item.images[: self._photos_per_item]]
+                for item in one.goods_items
+            ]
+            for _, one in found
+        ]
+        with _timed("signals", timings):
+            signals = await self._signals.gather(
+                [_observed(*one, shown) for one, shown in zip(found, seen, strict=True)]
+            )
         cases = []
-        for cause, declaration in found:
-            evidence, degraded = [], list[Degradation]()
-            for item in declaration.goods_items:
-                seen = [next(looked_at) for _ in item.images[: self._photos_per_item]]
-                vectors = tuple(photo for photo in seen if not isinstance(photo, NoPhoto))
-                text = next(texts) if item.description.strip() else None
-                evidence.append(ItemEvidence(item, text, vectors))
-                missing = [photo for photo in seen if isinstance(photo, NoPhoto)]
-                degraded += self._degradations(item, missing)
+        for (cause, declaration), shown, live in zip(found, seen, signals, strict=True):
+            evidence = tuple(
+                ItemEvidence(
+                    item,
+                    next(texts) if item.description.strip() else None,
+                    tuple(one.vector for one in some if isinstance(one, _Seen)),
+                )
+                for item, some in zip(declaration.goods_items, shown, strict=True)
+            )
+            degraded = [
+                degradation
+                for item, some in zip(declaration.goods_items, shown, strict=True)
+                for degradation in self._degradations(item, some)
+            ]
+            if live is None:
+                degraded.append(_degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE))
             cases.append(
-                _Case(cause, DeclarationEvidence(declaration, tuple(evidence)), tuple(degraded))
+                _Case(
+                    cause,
+                    DeclarationEvidence(declaration, evidence, live, tariff),
+                    tuple(degraded),
+                )
             )
         return cases
 
-    def _degradations(self, item: GoodsItem, missing: Sequence[NoPhoto]) -> Iterator[Degradation]:
-        def degradation(evidence: str, reason: Reason, detail: str = "") -> Degradation:
-            metrics.DEGRADATIONS.labels(reason).inc()
-            return Degradation(
-                sequence_number=item.sequence_number, evidence=evidence, code=reason, detail=detail
-            )
-
-        for photo in missing:
-            yield degradation("image", photo.reason, photo.detail)
+    def _degradations(
+        self, item: GoodsItem, seen: Sequence[_Seen | NoPhoto]
+    ) -> Iterator[Degradation]:
+        number = item.sequence_number
+        for photo in seen:
+            if isinstance(photo, NoPhoto):
+                yield _degradation(number, "image", photo.reason, photo.detail)
         if not item.images:
-            yield degradation("image", Reason.PHOTO_ABSENT)
+            yield _degradation(number, "image", Reason.PHOTO_ABSENT)
         if len(item.images) > self._photos_per_item:
             detail = f"{len(item.images)} declared, {self._photos_per_item} looked at"
-            yield degradation("image", Reason.PHOTOS_TOO_MANY, detail)
+            yield _degradation(number, "image", Reason.PHOTOS_TOO_MANY, detail)
         if not item.description.strip():
-            yield degradation("text", Reason.TEXT_ABSENT)
+            yield _degradation(number, "text", Reason.TEXT_ABSENT)
 
     async def _score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict | Exception]:
         """Score all at once; where that fails each alone, so that one cannot fail the others."""
@@ -171,29 +218,63 @@ class Screen:
                 alone.append(error)
         return alone
 
+    async def _fates(
+        self,
+        cases: Sequence[_Case],
+        verdicts: Sequence[Verdict | Exception],
+        known: Snapshot,
+        timings: Mapping[str, float],
+    ) -> list[tuple[Outbound, ...]]:
+        judged = [
+            Judged(
+                case.evidence.declaration,
+                verdict.risk,
+                known.matcher.matching(case.evidence.declaration),
+            )
+            for case, verdict in zip(cases, verdicts, strict=True)
+            if isinstance(verdict, Verdict)
+        ]
+        decided = iter(await self._lanes.decide(judged))
+        return [
+            self._fate(case, verdict, next(decided), timings)
+            if isinstance(verdict, Verdict)
+            else self._dead(case.cause, verdict)
+            for case, verdict in zip(cases, verdicts, strict=True)
+        ]
+
     def _fate(
-        self, case: _Case, verdict: Verdict | Exception, timings: Mapping[str, float]
+        self,
+        case: _Case,
+        verdict: Verdict,
+        decided: InLane,
+        timings: Mapping[str, float],
     ) -> tuple[Outbound, ...]:
-        if isinstance(verdict, Exception):
-            return self._dead(case.cause, verdict)
         declaration, bundle_id = case.evidence.declaration, self._scorer.bundle_id
+        degraded = case.degraded
+        if decided.degraded:
+            degraded += (_degradation(0, "capacity", Reason.CAPACITY_UNKNOWN),)
+        decision = decided.decision
         assessment = Assessment(
             declaration_id=declaration.declaration_id,
             declaration_version=declaration.version,
             declaration_event_id=case.cause.source_id,
             declaration_office=declaration.declaration_office,
-            lane=verdict.lane,
+            lane=decision.lane,
             risk=verdict.risk,
             expected_revenue_at_risk=verdict.expected_revenue_at_risk,
-            selection=verdict.selection,
+            selection=Selection(
+                basis=decision.basis,
+                probability=decision.probability,
+                profile_id=decision.profile_id,
+            ),
             items=verdict.items,
-            degraded=case.degraded,
+            degraded=degraded,
             bundle_id=bundle_id,
         )
-        metrics.DECLARATIONS.labels(verdict.lane).inc()
+        metrics.DECLARATIONS.labels(decision.lane).inc()
         metrics.LATENCY_SECONDS.observe(max(0.0, self._now().timestamp() - case.cause.timestamp))
         events = [self._event(case.cause, ASSESSMENTS, assessment, timings)]
-        if verdict.lane != GREEN:
+        if decision.lane != GREEN:
             events.append(self._event(case.cause, ALERTS, self._alert(case, assessment), timings))
         return tuple(events)
 
@@ -231,7 +312,7 @@ class Screen:
                 _alert_item(item, judged)
                 for item, judged in sorted(pairs, key=lambda pair: -pair[1].risk)
             ),
-            degraded=case.degraded,
+            degraded=assessment.degraded,
             bundle_id=assessment.bundle_id,
         )
 
@@ -246,6 +327,24 @@ class Screen:
             reason=error.reason if isinstance(error, Undecodable) else Reason.SCREENING_FAILED,
         )
         return (letter,)
+
+
+def _observed(
+    cause: Inbound, declaration: Declaration, seen: Sequence[Sequence[_Seen | NoPhoto]]
+) -> Observed:
+    return Observed(
+        event_id(cause, "", "signals"),
+        declaration,
+        tuple(
+            tuple((one.sha256, one.perceptual_hash) for one in some if isinstance(one, _Seen))
+            for some in seen
+        ),
+    )
+
+
+def _degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> Degradation:
+    metrics.DEGRADATIONS.labels(reason).inc()
+    return Degradation(sequence_number=item, evidence=evidence, code=reason, detail=detail)
 
 
 def _alert_item(item: GoodsItem, judged: ItemAssessment) -> AlertItem:

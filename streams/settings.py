@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models.policy import Budget
+
 
 class Settings(BaseSettings):
     """Settings, each from the environment variable REDLANE_<NAME IN CAPITALS>."""
@@ -61,6 +63,22 @@ class Settings(BaseSettings):
     batch_wait_ms: int = Field(
         default=20, ge=0, description="longest wait for a micro-batch to fill"
     )
+    pseudonym_key: SecretStr = Field(
+        default=SecretStr(""), description="of traders' names; the same for all workers"
+    )
+    selection_key: SecretStr = Field(
+        default=SecretStr(""), description="of random selections; the same for all workers"
+    )
+    capacity: Budget | None = Field(
+        default=None,
+        description="of the inspectors, as shares of all declarations, in JSON: "
+        '{"yellow": 0.08, "red": 0.02, "random": 0.01, "offices": {"BEANR000": {…}}}; '
+        "without it the bundle's thresholds decide",
+    )
+    capacity_window_s: int = Field(
+        default=3600, gt=0, description="of one set of thresholds; divides a week"
+    )
+    signals_ttl_days: int = Field(default=30, ge=1, description="without news of a trader, a code")
     photo_concurrency: int = Field(default=32, ge=1, description="photos fetched at a time")
     photo_deadline_s: float = Field(
         default=5.0, gt=0, description="for one photo, with its retries"
