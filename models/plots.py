@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: how far its confidence is right, and which codes it confuses."""
+"""Pictures of an evaluation or a simulation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +9,17 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from models.evaluate import Said
+    from models.simulate import Week
 
 CODES: Final = 30
 """Codes in the confusion plot: those of most errors."""
 COLOURS: Final = {"text": "#b45309", "image": "#0f766e", "both": "#1d4ed8"}
+STRATEGY_COLOURS: Final = {
+    "risk": "#1d4ed8",
+    "hybrid": "#0f766e",
+    "random": "#6b7280",
+    "oracle": "#b45309",
+}
 
 
 def draw(said: Mapping[str, "Said"], codes: Sequence[str], folder: Path) -> None:
@@ -69,3 +76,29 @@ def _confusion(one: "Said", codes: Sequence[str], path: Path) -> None:
 def _save(figure: Figure, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=120)
+
+
+def draw_simulation(weeks: Mapping[str, Sequence["Week"]], path: Path) -> None:
+    """Plot precision, recall and revenue of each strategy, week by week."""
+    figure = Figure(figsize=(10, 9))
+    panels = figure.subplots(3, 1, sharex=True)
+    for name, found in weeks.items():
+        starts = [week.start for week in found]
+        colour = STRATEGY_COLOURS[name]
+        panels[0].plot(starts, [week.precision for week in found], color=colour, label=name)
+        panels[1].plot(starts, [week.recall for week in found], color=colour)
+        share = np.cumsum([week.revenue_found for week in found]) / np.maximum(
+            np.cumsum([week.revenue for week in found]), 1e-9
+        )
+        panels[2].plot(starts, share, color=colour)
+    for panel, text in zip(
+        panels,
+        ("irregular among the inspected", "found of the irregular", "revenue found, up to then"),
+        strict=True,
+    ):
+        panel.set(ylabel=text, ylim=(0, 1.02))
+        panel.grid(alpha=0.3)
+    panels[0].legend(loc="upper right", ncols=len(weeks))
+    panels[0].set_title("Inspections within the capacity")
+    figure.autofmt_xdate()
+    _save(figure, path)

@@ -108,16 +108,24 @@ def fit(
     history = History()
     features = replay(rows, history)
     irregular = np.array([row.irregular for row in rows], np.float32)
-    revenue = _scaled([row.revenue for row in rows]) * irregular
-    early = int(len(rows) * (1 - HELD))
+    revenue = np.array([row.revenue for row in rows], np.float32)
+    return fit_features(features, irregular, revenue, seed=seed, say=say), history
+
+
+def fit_features(
+    features: Array, irregular: Array, revenue: Array, *, seed: int, say: Say = lambda *_: None
+) -> Fitted:
+    """Train on features (N, F) in the order of time, irregular (N,) and revenue (N,)."""
+    costs = _scaled(revenue) * irregular
+    early = int(len(features) * (1 - HELD))
     say("Training on the earlier part, to fit the scale on the later")
     unscaled = Scale(0.5, 0.5, 0.0, 0.0)
-    booster, network = _train(features[:early], irregular[:early], revenue[:early], seed)
+    booster, network = _train(features[:early], irregular[:early], costs[:early], seed)
     held = Fitted(booster, network, unscaled).outputs(features[early:])
     scale = fit_scale(held[:, 0], held[:, 1], irregular[early:], usual=float(irregular.mean()))
     say("Training on all")
-    booster, network = _train(features, irregular, revenue, seed)
-    return Fitted(booster, network, scale), history
+    booster, network = _train(features, irregular, costs, seed)
+    return Fitted(booster, network, scale)
 
 
 def fit_scale(trees: Array, network: Array, irregular: Array, *, usual: float) -> Scale:
@@ -133,7 +141,7 @@ def fit_scale(trees: Array, network: Array, irregular: Array, *, usual: float) -
 
 
 def _train(features: Array, irregular: Array, revenue: Array, seed: int) -> tuple[Any, LeafNetwork]:
-    data = lightgbm.Dataset(features, irregular)
+    data = lightgbm.Dataset(np.ascontiguousarray(features), np.ascontiguousarray(irregular))
     booster = lightgbm.train(PARAMETERS | {"seed": seed}, data, num_boost_round=ROUNDS)
     network = tabular_network.train(
         _leaves(booster, features), features, irregular, revenue, seed=seed
@@ -145,9 +153,9 @@ def _leaves(booster: Any, features: Array) -> Any:
     return booster.predict(features, pred_leaf=True).astype(np.int64)
 
 
-def _scaled(revenue: Sequence[float]) -> Array:
+def _scaled(revenue: Array) -> Array:
     """Return the logarithms, scaled to a mean of 1 over those that are not 0."""
-    logs = np.log1p(np.array(revenue, np.float32))
+    logs = np.log1p(revenue)
     return np.asarray(logs / max(float(logs[logs > 0].mean()) if (logs > 0).any() else 1.0, 1e-6))
 
 

@@ -236,9 +236,10 @@ def build(settings: Settings) -> faust.App:
 
 def lanes(settings: Settings, scorer: Scorer, redis: Redis) -> Lanes:
     """Return what decides on lanes: the inspectors' capacity where one is set."""
-    capacity = settings.capacity and Capacity(
+    budget = settings.capacity
+    capacity = budget and Capacity(
         redis,
-        budget=settings.capacity,
+        budget=budget,
         fallback=scorer.thresholds,
         window=timedelta(seconds=settings.capacity_window_s),
         pause_s=settings.cache_pause_s,

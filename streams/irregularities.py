@@ -5,6 +5,7 @@ irregularity.
 """
 
 import hashlib
+import io
 import random
 import struct
 import zlib
@@ -14,15 +15,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from PIL import Image
+
 from models.catalogue import Goods
 from schemas.codec import PREFIX, encode
 from schemas.records import Declaration, GoodsItem, ImageReference, Party
 
 DEFAULT_SHARES: Final[Mapping[str, float]] = {
-    "clean": 0.56,
-    "wrong_code": 0.10,
-    "wrong_photo": 0.10,
+    "clean": 0.46,
+    "wrong_code": 0.08,
+    "wrong_photo": 0.08,
+    "photo_reuse": 0.07,
     "undervaluation": 0.07,
+    "splitting": 0.07,
     "vague_text": 0.04,
     "missing_photo": 0.04,
     "broken_photo": 0.05,
@@ -32,6 +37,10 @@ VAGUE: Final = ("PARTS", "GIFT", "ACCESSORIES", "SAMPLES", "HOUSEHOLD GOODS", "M
 OFFICES: Final = ("BEBRU000", "BEANR000", "BELGG000", "BEZAV000", "BEGNE000")
 EPOCH: Final = datetime(2026, 11, 2, 8, tzinfo=UTC)
 TOO_LARGE: Final = 10_000_000
+PARTS: Final = (5, 6, 7, 8)
+"""Consignments that one is split into."""
+PART_EUR: Final = (90.0, 140.0)
+"""Value of each: under the limit alone, above it two by two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,17 @@ class _Item:
     photo: bytes
 
 
+@dataclass(slots=True)
+class _Split:
+    """A consignment that is sent in parts."""
+
+    goods: Goods
+    importer: Party
+    seller: Party
+    parts: int
+    sent: int = 0
+
+
 class Irregularities:
     """Makes consignments of a catalogue's goods. Equal seed and run give equal consignments."""
 
@@ -77,6 +97,7 @@ class Irregularities:
         run: str,
         seed: int,
         shares: Mapping[str, float] = DEFAULT_SHARES,
+        start: datetime = EPOCH,
     ) -> None:
         """Take the goods.
 
@@ -86,6 +107,7 @@ class Irregularities:
             run: tells declarations of two runs apart; letters and digits.
             seed: of everything.
             shares: kind → its share of the declarations.
+            start: acceptance time of the first; one comes a second.
 
         Raises:
             ValueError: a kind is unknown.
@@ -98,7 +120,10 @@ class Irregularities:
         self._run = run
         self._random = random.Random(seed)  # noqa: S311 - seeded on purpose
         self._shares = shares
+        self._start = start
         self._photos: dict[str, bytes] = {}
+        self._used: list[Goods] = []
+        self._split: _Split | None = None
         self._turn = 0
 
     def consignments(self, count: int) -> Iterator[Consignment]:
@@ -112,12 +137,18 @@ class Irregularities:
     def _consignment(self, number: int, kind: str) -> Consignment:
         dice = self._random
         id_ = f"26BE{self._run}{number:07d}"
-        goods = [self._pick(kind), *(dice.choice(self._goods) for _ in range(_extra(dice)))]
+        extra = 0 if kind == "splitting" else _extra(dice)
+        goods = [self._pick(kind), *(dice.choice(self._goods) for _ in range(extra))]
         items = [self._item(one, place) for place, one in enumerate(goods, 1)]
         at = dice.randrange(len(items)) if kind != "wrong_code" else 0
         damage = getattr(self, f"_{kind}")
         items[at], detail = damage(items[at])
+        if kind == "clean":
+            self._used += goods
         declaration = self._declaration(id_, number, tuple(item.record for item in items))
+        if kind == "splitting" and self._split is not None:
+            of, self._split.sent = self._split, self._split.sent + 1
+            declaration = replace(declaration, importer=of.importer, seller=of.seller)
         value: Callable[[int], bytes | None] = lambda schema_id: encode(declaration, schema_id)  # noqa: E731
         if kind == "malformed":
             value, detail = self._malformed_value(declaration)
@@ -129,6 +160,8 @@ class Irregularities:
         )
 
     def _pick(self, kind: str) -> Goods:
+        if kind == "splitting":
+            return self._next_part().goods
         if kind != "wrong_code":
             return self._random.choice(self._goods)
         dear = [one for one in self._goods if one.lower_duty_hs6]
@@ -158,25 +191,36 @@ class Irregularities:
 
     def _declaration(self, id_: str, number: int, items: tuple[GoodsItem, ...]) -> Declaration:
         dice = self._random
-
-        def party(country: str, traders: int) -> Party:
-            return Party(identification=f"{country}{dice.randrange(traders):09d}", country=country)
-
         origin = items[0].country_of_origin
         return Declaration(
             declaration_id=id_,
             version=1,
             data_set="H7" if len(items) == 1 and (items[0].item_amount or 0) <= 150 else "H1",  # noqa: PLR2004
-            acceptance_time=EPOCH + timedelta(seconds=number),
+            acceptance_time=self._start + timedelta(seconds=number),
             declaration_office=dice.choice(OFFICES),
-            declarant=party("BE", 30),
-            importer=party("BE", 3000),
-            seller=party(origin, 200),
+            declarant=self._party("BE", 30),
+            importer=self._party("BE", 3000),
+            seller=self._party(origin, 200),
             country_of_dispatch=origin,
             mode_of_transport=dice.choice("1445"),
             procedure="4000",
             goods_items=items,
         )
+
+    def _party(self, country: str, traders: int) -> Party:
+        # Another run has other traders: its consignments are not the next parts of this one's.
+        number = zlib.crc32(self._run.encode()) % 900_000_000 + self._random.randrange(traders)
+        return Party(identification=f"{country}{number:09d}", country=country)
+
+    def _next_part(self) -> _Split:
+        """Return the consignment whose next part is due; a new one when the last is complete."""
+        if self._split is None or self._split.sent == self._split.parts:
+            cheap = [g for g in self._goods if (g.price_eur or PART_EUR[1]) <= PART_EUR[1]]
+            goods = self._random.choice(cheap or self._goods)
+            seller = self._party(goods.origin or "CN", 200)
+            parts = self._random.choice(PARTS)
+            self._split = _Split(goods, self._party("BE", 3000), seller, parts)
+        return self._split
 
     def _photo(self, goods: Goods) -> bytes:
         if goods.item_id not in self._photos:
@@ -208,6 +252,27 @@ class Irregularities:
         others = [g for g in self._goods if g.hs6[:2] != item.goods.hs6[:2]]
         other = self._random.choice(others)
         return self._with_photo(item, self._photo(other)), f"photo of {other.item_id}"
+
+    def _photo_reuse(self, item: _Item) -> tuple[_Item, str]:
+        heading = item.goods.hs6[:4]
+        used = [g for g in self._used if g.hs6[:4] != heading]
+        other = self._random.choice(used or [g for g in self._goods if g.hs6[:4] != heading])
+        return self._with_photo(item, _encoded_again(self._photo(other), self._random)), (
+            f"photo of {other.item_id}, used before, encoded again"
+        )
+
+    def _splitting(self, item: _Item) -> tuple[_Item, str]:
+        """Make it one part: its value under the limit, at the usual unit price."""
+        value = self._random.uniform(*PART_EUR)
+        share = value / float(item.record.item_amount or value)
+        changed = _changed(
+            item,
+            item_amount=_decimal(value, 2),
+            net_mass=_decimal(float(item.record.net_mass or 0) * share, 6),
+            gross_mass=_decimal(float(item.record.gross_mass or 0) * share, 6),
+        )
+        part = self._next_part()
+        return changed, f"part {part.sent + 1} of {part.parts}"
 
     def _undervaluation(self, item: _Item) -> tuple[_Item, str]:
         share = self._random.uniform(0.10, 0.35)
@@ -275,6 +340,16 @@ def bomb() -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
+
+
+def _encoded_again(photo: bytes, dice: random.Random) -> bytes:
+    """Return the photo a little smaller and in another quality: other bytes, the same picture."""
+    with Image.open(io.BytesIO(photo)) as image:
+        scale = dice.uniform(0.7, 0.95)
+        small = image.convert("RGB").resize((int(image.width * scale), int(image.height * scale)))
+        out = io.BytesIO()
+        small.save(out, "JPEG", quality=dice.randint(60, 85))
+    return out.getvalue()
 
 
 def _changed(item: _Item, **fields: object) -> _Item:

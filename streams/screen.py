@@ -40,7 +40,7 @@ from streams.embed import EmbeddedPhoto, Embedder
 from streams.events import Inbound, Outbound, cloud_event, event_id
 from streams.images import NoPhoto, Photo, Photos
 from streams.lanes import InLane, Judged, Lanes
-from streams.reference import Snapshot
+from streams.known import Snapshot
 from streams.signals import Observed, Signals
 
 TIMINGS = "redlane_timings"

@@ -7,6 +7,7 @@ import typer
 
 from streams.cli.learning import evaluation, training
 from streams.cli.profile import profiles
+from streams.cli.simulate import simulate
 from streams.progress import Bar
 from streams.settings import Settings
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 
 app.add_typer(training, name="train", no_args_is_help=True)
 app.add_typer(evaluation, name="evaluate", no_args_is_help=True)
+app.command()(simulate)
 app.add_typer(profiles, name="profile", no_args_is_help=True)
 # Each command imports what it needs itself: `redlane --help` should not wait for a model library.
 
