@@ -10,10 +10,12 @@ from typing import Final, Self
 
 import numpy as np
 
-ENTITIES: Final = ("importer", "seller", "declarant", "code", "origin", "office")
-"""What past inspections are counted for; code is the HS6 code."""
 MIN_PEERS: Final = 8
 MIN_SPREAD: Final = 0.1
+MIN_USES: Final = 4
+"""Prices of one photo: they are of one article, so fewer tell."""
+USES_SPREAD: Final = 0.25
+"""Least spread of so few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class Peers:
     """Standard deviation of that logarithm; from quantiles, so that a few prices cannot move it."""
 
     @classmethod
-    def of(cls, prices: Iterable[float]) -> Self | None:
-        """Take the logarithms of the prices; None of fewer than MIN_PEERS."""
+    def of(
+        cls, prices: Iterable[float], *, least: int = MIN_PEERS, spread: float = MIN_SPREAD
+    ) -> Self | None:
+        """Take the logarithms of the prices; None of too few, and no spread below the given."""
         values = np.fromiter(prices, np.float64)
-        if len(values) < MIN_PEERS:
+        if len(values) < least:
             return None
         low, median, high = np.quantile(values, (0.16, 0.5, 0.84))
-        return cls(len(values), float(median), max(float(high - low) / 2, MIN_SPREAD))
+        return cls(len(values), float(median), max(float(high - low) / 2, spread))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,18 @@ class PhotoUse:
     """Under another."""
     other_trader: int
     """By another seller, under whichever heading."""
-    lowest_price: float | None
-    highest_price: float | None
-    """Of the earlier declarations. Unit: log EUR/kg."""
+    price: Peers | None
+    """Unit prices that were declared with it, under this heading; of at least MIN_USES."""
     example: str
     """Declaration id of the latest under another heading; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Past inspections of an importer, a code, …: all decided before the declaration came."""
+
+    inspected: int
+    irregular: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +75,8 @@ class ItemSignals:
     """Of the same HS6 code and origin, or of the code where the origin is rare."""
     photo: PhotoUse | None = None
     """None without a photo that could be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Past inspections of an importer, a code, …: all decided before this declaration."""
-
-    inspected: int
-    irregular: int
+    rates: Mapping[str, Rate] = field(default_factory=dict)
+    """models.attributes.HISTORIES → past inspections; what was never inspected is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +94,6 @@ class LiveSignals:
     DE_MINIMIS."""
     small_value: float = 0.0
     """Of those together, this one not included. Unit: EUR."""
-    rates: Mapping[str, Rate] = field(default_factory=dict)
-    """ENTITIES → past inspections; an entity that was never inspected is left out."""
 
 
 DE_MINIMIS: Final = 150.0

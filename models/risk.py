@@ -57,6 +57,9 @@ TOLD: Final[Mapping[str, Reason]] = {
 }
 """Kinds whose likelihood ratio is told as it is → their reason. `history` is what past inspections
 say of such attributes; the others are closed forms."""
+USE_TELLS: Final[Mapping[str, float]] = {"wrong_code": 0.5, "wrong_photo": 0.5}
+"""Kinds that earlier uses of the photo tell of as they tell of reuse, but by this share: those who
+used it before may have erred."""
 MODALITIES: Final[Mapping[str, str]] = {
     "price": "undervaluation",
     "photo_use": "photo_reuse",
@@ -290,6 +293,9 @@ class RiskModel:
                         by_kind = spoken.setdefault(reason_or_none, {})
                         by_kind[kind] = by_kind.get(kind, 0.0) + added
                 odds[kind] = math.exp(log_odds)
+            use = USE_TELLS.get(kind, 0.0) * told.get("photo_reuse", 0.0)
+            odds[kind] *= math.exp(use)
+            spoken[Reason.PHOTO_REUSED][kind] = use
         total = sum(odds.values())
         weights = {}
         for reason, by_kind in spoken.items():

@@ -24,7 +24,7 @@ from models.encoders import Encoders, Vector
 from models.exemplars import ExemplarIndex
 from models.hs import Calibration, HsModel, Nomenclature
 from models.likelihoods import Told
-from models.live import LiveSignals, Peers
+from models.live import ItemSignals, LiveSignals, Peers
 from models.policy import Thresholds
 from models.risk import Groups, Judgement, Kind, RiskModel, prior_odds
 from models.tabular import TabularModel, features
@@ -148,27 +148,24 @@ class Scorer:
             "undervaluation": likelihoods.price(item, peers),
             "photo_reuse": likelihoods.photo_reuse(live.items[place].photo) if live else None,
             "splitting": likelihoods.splitting(evidence.declaration, live) if live else None,
-            "history": self._history(evidence, item, live, peers) if live else None,
+            "history": self._history(evidence, place, peers),
         }
         return {kind: one for kind, one in told.items() if one is not None}
 
     def _history(
-        self,
-        evidence: DeclarationEvidence,
-        item: GoodsItem,
-        live: LiveSignals,
-        peers: Peers | None,
+        self, evidence: DeclarationEvidence, place: int, peers: Peers | None
     ) -> Told | None:
         """Return what past inspections say; None before the first one."""
-        if "all" not in live.rates:
+        rates = evidence.live.items[place].rates if evidence.live else {}
+        if "all" not in rates:
             return None
-        declaration = evidence.declaration
+        declaration, item = evidence.declaration, evidence.items[place].item
         duty = evidence.tariff.duty(
             item.commodity_code, item.country_of_origin, declaration.acceptance_time
         )
-        row = features(Attributes.of(declaration, item, duty), live.rates, peers)
+        row = features(Attributes.of(declaration, item, duty), rates, peers)
         ratio = self._tabular.judge(row).log_ratio
-        past = live.rates.get("code_origin")
+        past = rates.get("code_origin")
         words = (
             f"{past.irregular} of {past.inspected} inspections of this code and origin"
             if past
@@ -191,8 +188,9 @@ class Scorer:
         return expected_revenue(evidence.tariff, item, candidates, usual, at)
 
     def _peers(self, evidence: DeclarationEvidence, place: int) -> Peers | None:
-        """Return the prices to compare with: of the stream, else of the bundle."""
-        seen = evidence.live.items[place].price if evidence.live else None
+        """Return the prices to compare with: of the same photo, of the stream, of the bundle."""
+        live = evidence.live.items[place] if evidence.live else ItemSignals()
+        seen = (live.photo.price if live.photo else None) or live.price
         return seen or self._risk.peers.get(evidence.items[place].item.commodity_code[:6])
 
     def _assess(self, one: ItemEvidence, told: Mapping[str, Told]) -> ItemAssessment:

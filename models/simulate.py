@@ -171,11 +171,12 @@ class _Office:
         certain = self._certain(rows, features, dice)
         chance = np.where(certain, 1.0, self._random_share())
         inspected = dice.random(len(rows)) < chance
-        for place in np.flatnonzero(inspected) if self.model else ():
-            self.waiting.append((rows[place], features[place]))
-        for row in rows if self.model else ():
-            self.history.seen(row.attributes)
-        return [(rows[place], float(chance[place])) for place in np.flatnonzero(inspected)]
+        places = [int(place) for place in np.flatnonzero(inspected)]
+        if self.model is not None:
+            self.waiting += [(rows[place], features[place]) for place in places]
+            for row in rows:
+                self.history.seen(row.attributes)
+        return [(rows[place], float(chance[place])) for place in places]
 
     def _random_share(self) -> float:
         if self.strategy == "oracle":

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     VALUE_NOT_AVRO = "value_not_avro"
     SCHEMA_UNKNOWN = "schema_unknown"
     DECLARATION_INVALID = "declaration_invalid"
+    OUTCOME_INVALID = "outcome_invalid"
     SCREENING_FAILED = "screening_failed"
 
 
@@ -73,6 +74,7 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.VALUE_NOT_AVRO: "The event is not in the Confluent Avro format.",
     Reason.SCHEMA_UNKNOWN: "The event's schema id is not one of this topic's.",
     Reason.DECLARATION_INVALID: "The declaration breaks a rule of the contract.",
+    Reason.OUTCOME_INVALID: "The inspection outcome breaks a rule of the contract.",
     Reason.SCREENING_FAILED: "Screening this declaration failed again and again.",
 }
 """English text of each code, for a person."""

@@ -5,11 +5,14 @@ from typing import Final
 
 from schemas.codec import Undecodable
 from schemas.reasons import Reason
-from schemas.records import Declaration
+from schemas.records import Declaration, InspectionOutcome
 
 MAX_GOODS_ITEMS: Final = 999
 """Goods items of one declaration; UCC Annex B, cardinality of the goods item level."""
 COMMODITY_CODE: Final = re.compile(r"\d{6}(\d{2}(\d{2})?)?", re.ASCII)
+
+RESULTS: Final = ("conforming", "irregular")
+"""Of an inspection."""
 
 
 def check(declaration: Declaration, key: bytes | None) -> None:
@@ -21,6 +24,18 @@ def check(declaration: Declaration, key: bytes | None) -> None:
     broken = _broken_rule(declaration, key)
     if broken:
         raise Undecodable(Reason.DECLARATION_INVALID, broken)
+
+
+def check_outcome(outcome: InspectionOutcome, key: bytes | None) -> None:
+    """Check an inspection outcome.
+
+    Raises:
+        Undecodable: with OUTCOME_INVALID and the rule that is broken.
+    """
+    if key != outcome.declaration_id.encode() or not key:
+        raise Undecodable(Reason.OUTCOME_INVALID, "the event's key is not the declaration_id")
+    if outcome.result not in RESULTS:
+        raise Undecodable(Reason.OUTCOME_INVALID, f"result is none of {', '.join(RESULTS)}")
 
 
 def _broken_rule(declaration: Declaration, key: bytes | None) -> str | None:

@@ -40,6 +40,7 @@ TOPICS: Final = _load()
 DECLARATIONS: Final = TOPICS["declarations"]
 ASSESSMENTS: Final = TOPICS["assessments"]
 ALERTS: Final = TOPICS["alerts"]
+INSPECTION_OUTCOMES: Final = TOPICS["inspection-outcomes"]
 DEAD_LETTERS: Final = TOPICS["dead-letters"]
 RISK_PROFILES: Final = TOPICS["risk-profiles"]
 TARIFF_MEASURES: Final = TOPICS["tariff-measures"]

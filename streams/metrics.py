@@ -14,7 +14,9 @@ STAGE_SECONDS = Histogram(
     ["step"],
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-"""step: decode, fetch, embed or score."""
+"""step: decode, fetch, embed, signals, score or decide."""
+OUTCOMES = Counter("redlane_outcomes_total", "Inspection outcomes that were read.", ["fate"])
+"""fate: conforming, irregular, known, unknown (nobody selected it here) or dead_letter."""
 LATENCY_SECONDS = Histogram(
     "redlane_declaration_latency_seconds",
     "From the declaration's Kafka timestamp to its verdict.",

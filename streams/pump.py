@@ -15,8 +15,9 @@ from streams.dead_letter import Limit
 from streams.events import Inbound, Outbound
 
 Stage = Callable[[Sequence[Inbound]], Awaitable[list[tuple[Outbound, ...]]]]
-"""Takes a micro-batch; returns for each event, in order, what it leads to: never nothing.
-An error that it raises is a failing service or a bug, and stops the worker."""
+"""Takes a micro-batch; returns for each event, in order, what it leads to; nothing only where its
+effect is elsewhere, and done. An error that it raises is a failing service or a bug, and stops the
+worker."""
 Publish = Callable[[Sequence[Outbound]], Awaitable[None]]
 """Returns when the broker has taken every event; raises when it will not."""
 

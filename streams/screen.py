@@ -15,6 +15,7 @@ from datetime import datetime
 
 import structlog
 
+from models.attributes import Attributes
 from models.encoders import Vector
 from models.policy import GREEN
 from models.scorer import DeclarationEvidence, ItemEvidence, Scorer, Verdict
@@ -39,9 +40,10 @@ from streams.dead_letter import dead_letter
 from streams.embed import EmbeddedPhoto, Embedder
 from streams.events import Inbound, Outbound, cloud_event, event_id
 from streams.images import NoPhoto, Photo, Photos
-from streams.lanes import InLane, Judged, Lanes
 from streams.known import Snapshot
-from streams.signals import Observed, Signals
+from streams.lanes import InLane, Judged, Lanes
+from streams.observations import Observed
+from streams.signals import Signals
 
 TIMINGS = "redlane_timings"
 """Header with the milliseconds each step took: a header, for equal input must give equal bytes."""
@@ -53,6 +55,7 @@ class _Case:
     """A declaration that was decoded, with what could not be had of its evidence."""
 
     cause: Inbound
+    observed: Observed
     evidence: DeclarationEvidence
     degraded: tuple[Degradation, ...]
 
@@ -159,11 +162,14 @@ class Screen:
             for _, one in found
         ]
         with _timed("signals", timings):
-            signals = await self._signals.gather(
-                [_observed(*one, shown) for one, shown in zip(found, seen, strict=True)]
-            )
+            observed = [
+                _observed(*one, shown, tariff) for one, shown in zip(found, seen, strict=True)
+            ]
+            signals = await self._signals.gather(observed)
         cases = []
-        for (cause, declaration), shown, live in zip(found, seen, signals, strict=True):
+        for (cause, declaration), shown, of, live in zip(
+            found, seen, observed, signals, strict=True
+        ):
             evidence = tuple(
                 ItemEvidence(
                     item,
@@ -182,6 +188,7 @@ class Screen:
             cases.append(
                 _Case(
                     cause,
+                    of,
                     DeclarationEvidence(declaration, evidence, live, tariff),
                     tuple(degraded),
                 )
@@ -225,16 +232,27 @@ class Screen:
         known: Snapshot,
         timings: Mapping[str, float],
     ) -> list[tuple[Outbound, ...]]:
-        judged = [
-            Judged(
-                case.evidence.declaration,
-                verdict.risk,
-                known.matcher.matching(case.evidence.declaration),
-            )
+        scored = [
+            (case, verdict)
             for case, verdict in zip(cases, verdicts, strict=True)
             if isinstance(verdict, Verdict)
         ]
-        decided = iter(await self._lanes.decide(judged))
+        in_lanes = await self._lanes.decide(
+            [
+                Judged(
+                    case.evidence.declaration,
+                    verdict.risk,
+                    known.matcher.matching(case.evidence.declaration),
+                )
+                for case, verdict in scored
+            ]
+        )
+        await self._signals.remember(
+            case.observed
+            for (case, _), one in zip(scored, in_lanes, strict=True)
+            if one.decision.lane != GREEN
+        )
+        decided = iter(in_lanes)
         return [
             self._fate(case, verdict, next(decided), timings)
             if isinstance(verdict, Verdict)
@@ -330,14 +348,23 @@ class Screen:
 
 
 def _observed(
-    cause: Inbound, declaration: Declaration, seen: Sequence[Sequence[_Seen | NoPhoto]]
+    cause: Inbound,
+    declaration: Declaration,
+    seen: Sequence[Sequence[_Seen | NoPhoto]],
+    tariff: Tariff,
 ) -> Observed:
+    at = declaration.acceptance_time
     return Observed(
         event_id(cause, "", "signals"),
         declaration,
         tuple(
-            tuple((one.sha256, one.perceptual_hash) for one in some if isinstance(one, _Seen))
-            for some in seen
+            Attributes.of(
+                declaration, item, tariff.duty(item.commodity_code, item.country_of_origin, at)
+            )
+            for item in declaration.goods_items
+        ),
+        tuple(
+            tuple(one.perceptual_hash for one in some if isinstance(one, _Seen)) for some in seen
         ),
     )
 

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     )
     threads: int | None = Field(default=None, description="of inference; all cores if not given")
     consumer_group: str = "redlane-screen"
+    learn_consumer_group: str = "redlane-learn"
     health_host: str = "127.0.0.1"
     health_port: int = Field(
         default=6066, description="of /livez, /readyz and /metrics; 0 for a free one"

@@ -44,11 +44,33 @@ def worker() -> None:
     `REDLANE_CONSUMER_GROUP=shadow REDLANE_BUNDLE=/srv/bundles/next redlane worker`
     """
     from streams import logs
-    from streams.app import run
+    from streams.app import screening
+    from streams.worker import run
 
     settings = Settings()
     logs.configure(settings.log_level)
-    run(settings)
+    run(screening(settings))
+
+
+@app.command()
+def learn() -> None:
+    """Learn from inspections: inspection-outcomes → past hit rates, dead-letters.
+
+    Runs like `redlane worker`, in a consumer group of its own, and needs no model. What it learns
+    is what the screening workers know of importers, codes and routes. REDLANE_PSEUDONYM_KEY must be
+    theirs.
+
+    **Example**
+
+    `set -a; . ./redlane.env; REDLANE_HEALTH_PORT=6067 redlane learn`
+    """
+    from streams import logs
+    from streams.app import learning
+    from streams.worker import run
+
+    settings = Settings()
+    logs.configure(settings.log_level)
+    run(learning(settings))
 
 
 @app.command()

@@ -1,12 +1,13 @@
 """The whole local stack: Kafka, registry, Valkey and SeaweedFS, started and stopped together."""
 
 import contextlib
+import secrets
 import shlex
 import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.local import fetch, preflight
@@ -38,6 +39,9 @@ class Stack:
     registry: Registry
     valkey: Valkey
     seaweedfs: SeaweedFS
+    pseudonym_key: str = field(default_factory=secrets.token_hex)
+    selection_key: str = field(default_factory=secrets.token_hex)
+    """They last as long as the stack, as what they sign does."""
 
     def environment(self) -> dict[str, str]:
         """Return the settings (REDLANE_…) with which every command uses this stack."""
@@ -51,6 +55,8 @@ class Stack:
             "REDLANE_S3_ACCESS_KEY_ID": self.seaweedfs.access_key,
             "REDLANE_S3_SECRET_ACCESS_KEY": self.seaweedfs.secret_key,
             "REDLANE_S3_BUCKETS": self.seaweedfs.bucket,
+            "REDLANE_PSEUDONYM_KEY": self.pseudonym_key,
+            "REDLANE_SELECTION_KEY": self.selection_key,
         }
 
     def settings(self) -> Settings:
