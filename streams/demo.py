@@ -10,6 +10,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,12 +25,13 @@ from models.bundle import default_bundle
 from models.catalogue import read
 from schemas import codec
 from schemas.records import Alert, Assessment
-from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS
+from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, TARIFF_MEASURES
 from streams.catalogue import sample
 from streams.deploy import deploy
 from streams.irregularities import DEFAULT_SHARES, Consignment, Irregularities
 from streams.local.process import LOOPBACK, Process, free_port
 from streams.local.stack import Stack, local_stack
+from streams.reference import TARIFF, Publisher, load_tariff_csv
 from streams.registry import Registry
 from streams.send import new_run, send
 from streams.settings import Settings
@@ -39,6 +41,10 @@ COLOURS = {"green": "green", "yellow": "yellow", "red": "red", "dead_letter": "m
 QUIET_S = 60.0
 """Without any fate for this long after the last declaration was sent, what is missing is lost."""
 ROWS = 12
+CAPACITY = {"yellow": 0.30, "red": 0.12, "random": 0.01}
+"""Of the demo's inspectors. Half of what is sent is irregular, so it is far above any real one."""
+WINDOW_S = 120
+"""Of one set of thresholds: a few windows in a demo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +153,8 @@ def _worker(stack: Stack, bundle: Path) -> tuple[Process, str]:
     environment = stack.environment() | {
         "REDLANE_BUNDLE": str(bundle),
         "REDLANE_HEALTH_PORT": str(port),
+        "REDLANE_CAPACITY": json.dumps(CAPACITY),
+        "REDLANE_CAPACITY_WINDOW_S": str(WINDOW_S),
     }
     command = [sys.executable, "-m", "streams.cli", "worker"]
     worker = Process(
@@ -177,12 +185,17 @@ def run(options: Options) -> int:
     with local_stack(say=console.print) as stack:
         settings = stack.settings()
         deploy(settings, say=lambda _: None)
+        Publisher(settings, source="redlane/demo").put(TARIFF_MEASURES, load_tariff_csv(TARIFF))
         worker, ready = _worker(stack, bundle)
         try:
             worker.wait_until(lambda: _answers(ready), within_s=90)
             console.print("The worker is ready")
             source = Irregularities(
-                goods, bucket=settings.s3_buckets[0], run=new_run(), seed=options.seed
+                goods,
+                bucket=settings.s3_buckets[0],
+                run=new_run(),
+                seed=options.seed,
+                start=datetime.fromtimestamp(time.time() // WINDOW_S * WINDOW_S, UTC),
             )
             consignments = source.consignments(options.count)
             with _Sending(settings, consignments, options.rate, tally) as sending:

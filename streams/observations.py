@@ -185,7 +185,7 @@ class Question:
         rest = iter(answers)
         importer, seller = traders(self._one.declaration)
         days = [next(rest), next(rest)]
-        pair = self._others(next(rest), place=1) if importer and seller else []
+        pair = self._others(next(rest), place=1)
         small = [float(value) for *_, value in pair if 0 < float(value) <= DE_MINIMIS]
         return LiveSignals(
             items=tuple(self._item(*item, lambda: next(rest)) for item in self._items)

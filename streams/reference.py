@@ -43,6 +43,8 @@ PASSING: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaErro
 POLL_S: Final = 0.2
 """Between what is published and what is known."""
 BATCH: Final = 1000
+TARIFF: Final = Path(__file__).parent / "sample" / "tariff.csv"
+"""Of the sample catalogue."""
 TARIFF_2024: Final = datetime(2024, 1, 1, tzinfo=UTC)
 log = structlog.get_logger(__name__)
 

@@ -1,5 +1,6 @@
 """The command `redlane`. Every command reads its settings from the environment (REDLANE_…)."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -144,10 +145,10 @@ def send(
 ) -> None:
     """Send declarations made of a catalogue, some of them irregular.
 
-    Kinds: clean, wrong_code, wrong_photo, undervaluation, vague_text, missing_photo, broken_photo,
-    malformed. Photos are uploaded to the first bucket of REDLANE_S3_BUCKETS. A folder's goods.csv
-    has the columns item_id, image, description and hs6, and may have title, price_eur,
-    net_mass_kg, origin and lower_duty_hs6.
+    Kinds: clean, wrong_code, wrong_photo, photo_reuse, undervaluation, splitting, vague_text,
+    missing_photo, broken_photo, malformed. Photos are uploaded to the first bucket of
+    REDLANE_S3_BUCKETS. A folder's goods.csv has the columns item_id, image, description and hs6,
+    and may have title, price_eur, net_mass_kg, origin and lower_duty_hs6.
 
     **Examples**
 
@@ -173,6 +174,7 @@ def send(
             run=new_run(),
             seed=seed,
             shares=shares,
+            start=datetime.now(UTC).replace(microsecond=0),
         )
     except (BadCatalogue, ValueError) as problem:
         typer.echo(problem, err=True)
