@@ -257,7 +257,7 @@ class Irregularities:
         heading = item.goods.hs6[:4]
         used = [g for g in self._used if g.hs6[:4] != heading]
         other = self._random.choice(used or [g for g in self._goods if g.hs6[:4] != heading])
-        return self._with_photo(item, _encoded_again(self._photo(other), self._random)), (
+        return self._with_photo(item, encoded_again(self._photo(other), self._random)), (
             f"photo of {other.item_id}, used before, encoded again"
         )
 
@@ -342,7 +342,7 @@ def bomb() -> bytes:
     )
 
 
-def _encoded_again(photo: bytes, dice: random.Random) -> bytes:
+def encoded_again(photo: bytes, dice: random.Random) -> bytes:
     """Return the photo a little smaller and in another quality: other bytes, the same picture."""
     with Image.open(io.BytesIO(photo)) as image:
         scale = dice.uniform(0.7, 0.95)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from models.policy import Thresholds
 from models.scorer import DeclarationEvidence, Verdict
 from schemas.codec import encode
-from schemas.records import Declaration, ItemAssessment, Selection
+from schemas.records import Declaration, ItemAssessment
 from streams.events import Inbound, Outbound
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -22,6 +23,7 @@ class FakeScorer:
     image_encoder_id = "image-1"
     text_dimension = 4
     image_dimension = 3
+    thresholds = Thresholds(yellow=0.5, red=0.8)
 
     def __init__(self):
         self.texts: list[str] = []
@@ -57,10 +59,8 @@ class FakeScorer:
             )
         risk = max(item.risk for item in items)
         return Verdict(
-            lane="red" if risk > 0.8 else "yellow" if risk > 0.5 else "green",
             risk=risk,
             expected_revenue_at_risk=0.0,
-            selection=Selection(basis="risk", probability=1.0),
             items=tuple(items),
         )
 

@@ -153,6 +153,64 @@ def train_risk(
     typer.echo(f"Wrote {out}")
 
 
+@evaluation.command("evidence")
+def evaluate_evidence(
+    goods: Annotated[Path, typer.Option(help="Folder of goods with the split test.")],
+    declarations: Annotated[Path, typer.Option(help="Folder with train.csv and valid.csv.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Pairings, each a minute.")] = 5,
+    as_labelled: Annotated[
+        bool, typer.Option("--as-labelled", help="Do not thin the declarations' own frauds.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure what text, photo and both add to a declaration's attributes.
+
+    The pairing is synthetic, as no public data have all three: real declarations get text and photo
+    of real goods of their code. Misclassification to a lower duty, reuse of photos, undervaluation
+    and splitting are injected beside the declarations' own frauds. Told is the share of all
+    irregular ones that is found by inspecting the riskiest 10 of 100.
+
+    **Examples**
+
+    `redlane evaluate evidence --goods ./goods --declarations ./declarations`
+
+    `redlane evaluate evidence --goods ./goods --declarations ./declarations --as-labelled --json`
+    """
+    import json
+
+    from models.bundle import default_bundle
+    from models.catalogue import BadCatalogue
+    from models.declarations import BadDeclarations
+    from models.scorer import Scorer
+    from streams.evidence_benchmark import MODALITIES, stores
+    from streams.evidence_benchmark import evaluate_evidence as evaluate
+
+    try:
+        with Bar() as bar, stores(rounds) as signals:
+            scorer = Scorer.load(default_bundle(bar))
+            figures = evaluate(
+                goods, declarations, scorer, signals, as_labelled=as_labelled, seed=seed, say=bar
+            )
+    except (BadDeclarations, BadCatalogue) as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(1) from problem
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    kinds = figures["all"]["by_kind"]
+    table = Table("evidence", "recall at 10 %", "ECE", *kinds, title="Synthetic pairing")
+    for name in MODALITIES:
+        row = figures[name]
+        recall = f"{row['recall_at_10']:.1%} ± {row['spread']:.1%}"
+        by_kind = (f"{row['by_kind'][kind]:.0%}" for kind in kinds)
+        table.add_row(name, recall, f"{row['ece']:.3f}", *by_kind)
+    Console().print(table)
+
+
 @evaluation.command("risk")
 def evaluate_risk(
     declarations: Annotated[Path, typer.Option(help="Folder with train.csv and valid.csv.")],

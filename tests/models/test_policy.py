@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.policy import NOTHING, Budget, Decision, Policy, Seen, Thresholds, adapt, dice, hit_rate
+from models.policy import NOTHING, Budget, Decision, Seen, Thresholds, adapt, dice, hit_rate
 from schemas.records import RiskProfile
 
 BUDGET = Budget(yellow=0.08, red=0.02, random=0.01)
@@ -205,11 +205,11 @@ def test_chance_alone_leads_to_the_yellow_lane():
 
 def test_fixed_thresholds_decide_alone():
     """As a bundle has them; what the thresholds are until a risk was seen, with a random part."""
-    fixed = Policy(yellow=0.3, red=0.6)
+    fixed = Thresholds(yellow=0.3, red=0.6)
     assert [fixed.lane(risk) for risk in (0.29, 0.3, 0.6)] == ["green", "yellow", "red"]
     assert adapt(NOTHING, BUDGET, fixed) == Thresholds(0.3, 0.6, random=0.01)
     with pytest.raises(ValueError, match="red lane asks for less"):
-        Policy(yellow=0.6, red=0.3)
+        Thresholds(yellow=0.6, red=0.3)
 
 
 @pytest.mark.parametrize(

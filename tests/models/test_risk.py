@@ -56,8 +56,8 @@ def test_each_kind_of_evidence_raises_the_risk_by_itself(model):
 
 def test_a_reason_weighs_what_the_log_odds_would_fall_by(model):
     """The only odd evidence weighs all that the risk exceeds the usual one by."""
-    odds, weights = model._odds(USUAL | {"agreement": -5.0}, 0.0)
-    usual, level = model._odds(USUAL, 0.0)
+    odds, weights = model._odds(USUAL | {"agreement": -5.0}, {})
+    usual, level = model._odds(USUAL, {})
     assert weights[Reason.TEXT_PHOTO_DISAGREE] == pytest.approx(math.log(odds / usual))
     assert weights[Reason.CODE_UNLIKELY] == pytest.approx(0)
     assert all(weight == pytest.approx(0) for weight in level.values())
@@ -65,17 +65,27 @@ def test_a_reason_weighs_what_the_log_odds_would_fall_by(model):
 
 def test_a_low_price_adds_its_own_odds(model):
     """Whatever the code and the photo say."""
-    odds, weights = model._odds(USUAL, 5.0)
+    odds, weights = model._odds(USUAL, {"undervaluation": 5.0})
     added = prior_odds("undervaluation") * (math.exp(5) - 1)
-    assert odds - model._odds(USUAL, 0.0)[0] == pytest.approx(added)
+    assert odds - model._odds(USUAL, {})[0] == pytest.approx(added)
     assert weights[Reason.UNIT_PRICE_LOW] > 1
+
+
+def test_a_photo_known_under_this_heading_speaks_for_the_code(model):
+    """By half of what it says against reuse; under another heading it speaks against the code."""
+    odd = USUAL | {"both_heading": WRONG}
+    level = model.risk(odd)
+    assert model.risk(odd, {"photo_reuse": -4.0}) < level - 0.1
+    assert model.risk(USUAL, {"photo_reuse": 4.0}) > model.risk(USUAL) + 0.2
+    _, weights = model._odds(USUAL, {"photo_reuse": 4.0})
+    assert max(weights, key=weights.get) == Reason.PHOTO_REUSED
 
 
 def test_another_process_says_the_same_to_the_last_bit():
     """Sums are taken in one order, whatever seed a process hashes by."""
     code = (
         "from tests.models.test_risk import USUAL, same_weights;"
-        "print(same_weights()._odds({n: v - 0.1 * len(n) for n, v in USUAL.items()}, 0.3))"
+        "print(same_weights()._odds({n: v - 0.1 * len(n) for n, v in USUAL.items()}, dict(history=0.3)))"
     )
     said = {
         subprocess.run(

@@ -35,7 +35,7 @@ def test_a_model_finds_more_than_chance_and_less_than_an_oracle(weeks):
     assert precision(weeks["random"]) < 0.35
     assert precision(weeks["risk"]) > precision(weeks["random"]) + 0.2
     assert precision(weeks["hybrid"]) > precision(weeks["random"]) + 0.1
-    assert precision(weeks["oracle"]) > 0.97  # some days have fewer than the capacity
+    assert precision(weeks["oracle"]) > 0.9  # some days have fewer than the capacity
 
 
 @pytest.mark.parametrize("name", ["risk", "hybrid", "random", "oracle"])

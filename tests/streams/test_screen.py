@@ -12,6 +12,8 @@ from fakeredis import FakeAsyncRedis
 from obstore.store import MemoryStore
 from PIL import Image
 
+from models.profiles import Matcher
+from models.tariff import Tariff
 from schemas import codec
 from schemas.examples import examples
 from schemas.reasons import Reason
@@ -21,7 +23,11 @@ from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
 from streams.images import Photos
 from streams.irregularities import bomb
+from streams.known import Snapshot
+from streams.lanes import Lanes
+from streams.observations import Keys
 from streams.screen import Screen
+from streams.signals import Signals
 from tests.fakes import NOW, FakeScorer, inbound
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
@@ -53,13 +59,18 @@ def scorer():
 @pytest.fixture
 def screen(store, scorer):
     executor = ThreadPoolExecutor(1)
-    cache = EmbeddingCache(FakeAsyncRedis(), ttl=timedelta(days=1), pause_s=1)
+    redis = FakeAsyncRedis()
+    cache = EmbeddingCache(redis, ttl=timedelta(days=1), pause_s=1)
+    nothing_known = Snapshot((), Matcher(()), Tariff(()))
     return Screen(
         writers={7: codec.schema("declaration")},
         schema_ids=IDS,
         scorer=scorer,
         photos=Photos({"goods-photos": store}, concurrency=4, deadline_s=5, max_bytes=10_000),
         embedder=Embedder(scorer, cache, executor),
+        signals=Signals(redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1),
+        lanes=Lanes(scorer.thresholds, None, key=b"key"),
+        known=lambda: nothing_known,
         executor=executor,
         photos_per_item=2,
         now=lambda: NOW,
@@ -123,7 +134,7 @@ async def test_headers_are_cloud_events_and_carry_the_trace(screen):
     assert headers["ce_type"] == b"redlane.assessment"
     assert headers["ce_time"] == b"2026-11-02T09:30:00.000+00:00"
     assert headers["traceparent"] == trace
-    assert json.loads(headers["redlane_timings"]).keys() == {"fetch", "embed", "score"}
+    assert json.loads(headers["redlane_timings"]).keys() == {"fetch", "embed", "signals", "score"}
 
 
 @pytest.mark.parametrize(
