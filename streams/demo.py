@@ -1,5 +1,6 @@
 """`redlane demo`: the local stack, a worker and the sample catalogue, live in the terminal."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -8,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +26,16 @@ from models.bundle import default_bundle
 from models.catalogue import read
 from schemas import codec
 from schemas.records import Alert, Assessment
-from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, TARIFF_MEASURES
+from schemas.topics import (
+    ALERTS,
+    ASSESSMENTS,
+    DEAD_LETTERS,
+    INSPECTION_OUTCOMES,
+    TARIFF_MEASURES,
+)
 from streams.catalogue import sample
 from streams.deploy import deploy
+from streams.inspector import outcomes
 from streams.irregularities import DEFAULT_SHARES, Consignment, Irregularities
 from streams.local.process import LOOPBACK, Process, free_port
 from streams.local.stack import Stack, local_stack
@@ -147,20 +155,19 @@ def summary_table(tally: Tally) -> Table:
     return table
 
 
-def _worker(stack: Stack, bundle: Path) -> tuple[Process, str]:
-    """Start a worker; returns it and the address of its readiness."""
+@contextlib.contextmanager
+def _running(stack: Stack, name: str, **settings: str) -> Iterator[Process]:
+    """Run `redlane NAME` until it is ready, and stop it at the end."""
     port = free_port()
-    environment = stack.environment() | {
-        "REDLANE_BUNDLE": str(bundle),
-        "REDLANE_HEALTH_PORT": str(port),
-        "REDLANE_CAPACITY": json.dumps(CAPACITY),
-        "REDLANE_CAPACITY_WINDOW_S": str(WINDOW_S),
-    }
-    command = [sys.executable, "-m", "streams.cli", "worker"]
-    worker = Process(
-        "worker", command, directory=stack.directory / "worker", environment=environment
-    )
-    return worker.start(), f"http://{LOOPBACK}:{port}/readyz"
+    environment = stack.environment() | {"REDLANE_HEALTH_PORT": str(port), **settings}
+    command = [sys.executable, "-m", "streams.cli", name]
+    process = Process(name, command, directory=stack.directory / name, environment=environment)
+    process.start()
+    try:
+        process.wait_until(lambda: _answers(f"http://{LOOPBACK}:{port}/readyz"), within_s=90)
+        yield process
+    finally:
+        process.stop()
 
 
 def _answers(url: str) -> bool:
@@ -186,24 +193,29 @@ def run(options: Options) -> int:
         settings = stack.settings()
         deploy(settings, say=lambda _: None)
         Publisher(settings, source="redlane/demo").put(TARIFF_MEASURES, load_tariff_csv(TARIFF))
-        worker, ready = _worker(stack, bundle)
+        source = Irregularities(
+            goods,
+            bucket=settings.s3_buckets[0],
+            run=new_run(),
+            seed=options.seed,
+            start=datetime.fromtimestamp(time.time() // WINDOW_S * WINDOW_S, UTC),
+        )
+        screening = {
+            "REDLANE_BUNDLE": str(bundle),
+            "REDLANE_CAPACITY": json.dumps(CAPACITY),
+            "REDLANE_CAPACITY_WINDOW_S": str(WINDOW_S),
+        }
         try:
-            worker.wait_until(lambda: _answers(ready), within_s=90)
-            console.print("The worker is ready")
-            source = Irregularities(
-                goods,
-                bucket=settings.s3_buckets[0],
-                run=new_run(),
-                seed=options.seed,
-                start=datetime.fromtimestamp(time.time() // WINDOW_S * WINDOW_S, UTC),
-            )
-            consignments = source.consignments(options.count)
-            with _Sending(settings, consignments, options.rate, tally) as sending:
-                _watch(console, options, sending, worker)
+            with (
+                _running(stack, "learn") as learn,
+                _running(stack, "worker", **screening) as worker,
+            ):
+                console.print("The workers are ready: one screens, one learns from inspections")
+                consignments = source.consignments(options.count)
+                with _Sending(settings, consignments, options.rate, tally) as sending:
+                    _watch(console, options, sending, (worker, learn))
         except KeyboardInterrupt:
             console.print("Interrupted; stopping …")
-        finally:
-            worker.stop()
     console.print(summary_table(tally))
     summary = tally.summary()
     if options.json_file:
@@ -254,7 +266,9 @@ class _Sending:
             self.failure = error
 
 
-def _watch(console: Console, options: Options, sending: _Sending, worker: Process) -> None:
+def _watch(
+    console: Console, options: Options, sending: _Sending, workers: Sequence[Process]
+) -> None:
     """Show fates as they come, until all have theirs, or for ever if not once."""
     tally = sending.tally
     bar = Progress(
@@ -263,6 +277,7 @@ def _watch(console: Console, options: Options, sending: _Sending, worker: Proces
     sent = bar.add_task("sent", total=options.count)
     settled = bar.add_task("fate known", total=options.count)
     fates = Fates(sending.settings, tally)
+    publisher = Publisher(sending.settings, source="redlane/demo")
     last = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         for came in fates.follow():
@@ -273,12 +288,14 @@ def _watch(console: Console, options: Options, sending: _Sending, worker: Proces
             if not console.is_terminal:
                 for alert in fates.newest:
                     console.print(" | ".join(alert_row(alert)), markup=False, highlight=False)
+            publisher.put(INSPECTION_OUTCOMES, outcomes(fates.newest, tally.truths))
             fates.newest.clear()
             if sending.failure is not None:
                 raise sending.failure
-            if worker.returncode is not None:
-                console.print(worker.tail(), markup=False)
-                return
+            for worker in workers:
+                if worker.returncode is not None:
+                    console.print(worker.tail(), markup=False)
+                    return
             complete = sending.done and tally.settled == len(tally.truths)
             if options.once and (complete or time.monotonic() - last > QUIET_S):
                 return

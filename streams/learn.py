@@ -6,7 +6,8 @@ worker.
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from redis.asyncio import Redis
@@ -34,6 +35,7 @@ class Learn:
         keys: Keys,
         attempts: int = 6,
         delay_s: float = 0.5,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """Take the store; a failing one is tried `attempts` times, each wait twice the last."""
         self._writers = writers
@@ -41,6 +43,7 @@ class Learn:
         self._keys = keys
         self._attempts = attempts
         self._delay_s = delay_s
+        self._now = now
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
         """Learn from a micro-batch; only what is no outcome leads to an event, a dead letter."""
@@ -68,8 +71,9 @@ class Learn:
     async def _learn(self, outcome: InspectionOutcome) -> str:
         """Record an outcome, unless a later decision on the declaration was."""
         last = self._keys.of("decided", outcome.declaration_id)
-        remembered, before = await self._redis.mget(
-            [self._keys.inspected(outcome.declaration_id), last]
+        learned = self._keys.of("learned", outcome.declaration_id)
+        remembered, before, former = await self._redis.mget(
+            [self._keys.inspected(outcome.declaration_id), last, learned]
         )
         if remembered is None:  # selected by nobody here, or a year ago
             return "unknown"
@@ -78,13 +82,22 @@ class Learn:
         if before is not None and json.loads(before) >= decision:
             return "known"
         wrong = {finding.sequence_number for finding in outcome.findings}
+        who = self._keys.digest(outcome.declaration_id)
+        # A decision dated in the future by mistake must not make all others old.
+        old = min(at, self._now()) - 2 * YEAR
         async with self._redis.pipeline(transaction=True) as pipeline:
+            # An amendment in between may have changed the code or a trader: no decision counts for
+            # what was declared before as well.
+            for item, rated in json.loads(former or b"{}").items():
+                for name in rated:
+                    for key in rate_keys(name):
+                        pipeline.zrem(key, f"{who}|{item}")
             for item, rated in json.loads(remembered).items():
                 # A finding on no goods item is one on the whole declaration.
                 irregular = outcome.result == "irregular" and (
                     not wrong or 0 in wrong or int(item) in wrong
                 )
-                member = f"{self._keys.digest(outcome.declaration_id)}|{item}"
+                member = f"{who}|{item}"
                 for name in rated:
                     inspected, found = rate_keys(name)
                     pipeline.zadd(inspected, {member: at})
@@ -93,8 +106,9 @@ class Learn:
                     else:
                         pipeline.zrem(found, member)
                     for key in (inspected, found):
-                        pipeline.zremrangebyscore(key, "-inf", at - 2 * YEAR)
+                        pipeline.zremrangebyscore(key, "-inf", old)
                         pipeline.expire(key, YEAR)
+            pipeline.set(learned, remembered, ex=YEAR)
             pipeline.set(last, json.dumps(decision), ex=YEAR)
             await pipeline.execute()
         return outcome.result

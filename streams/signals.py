@@ -104,9 +104,20 @@ class Signals:
                 )
             earlier = await pipeline.execute()
         return (
-            signals if record is None else read(json.loads(record))
-            for record, signals in zip(earlier, fresh, strict=True)
+            _recorded(record) or signals for record, signals in zip(earlier, fresh, strict=True)
         )
+
+
+def _recorded(record: bytes | None) -> LiveSignals | None:
+    """Return the signals of a record; None where there is none that this version can read."""
+    if record is None:
+        return None
+    try:
+        return read(json.loads(record))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # A worker of another version may have written it: no reason to stop this one.
+        log.warning("recorded signals not read", error=type(error).__name__)
+        return None
 
 
 def _use(one: Mapping[str, Any]) -> PhotoUse:
@@ -114,7 +125,11 @@ def _use(one: Mapping[str, Any]) -> PhotoUse:
 
 
 def read(record: Mapping[str, Any]) -> LiveSignals:
-    """Return signals from their record."""
+    """Return signals from their record.
+
+    Raises:
+        TypeError, KeyError, AttributeError: it is of another format.
+    """
 
     def item(one: Mapping[str, Any]) -> ItemSignals:
         return ItemSignals(

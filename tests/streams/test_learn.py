@@ -43,7 +43,10 @@ async def signals(redis):
 @pytest.fixture
 def learn(redis):
     writers = {9: codec.schema("inspection-outcome")}
-    return Learn(writers=writers, redis=redis, keys=KEYS, attempts=2, delay_s=0.01)
+    now = observed(1).declaration.acceptance_time + timedelta(days=1)
+    return Learn(
+        writers=writers, redis=redis, keys=KEYS, attempts=2, delay_s=0.01, now=now.timestamp
+    )
 
 
 def outcome(number, result, *, hours=1, id_="o1", key=None, **fields):
@@ -79,6 +82,20 @@ async def test_the_last_decision_on_a_declaration_counts(learn, signals):
     await learn([outcome(1, "conforming", hours=3, id_="o2")])
     await learn([outcome(1, "irregular", hours=2, id_="o3")])
     assert await rate(signals) == Rate(inspected=1, irregular=0)
+
+
+async def test_a_correction_after_an_amendment_counts_for_what_is_declared_now(learn, signals):
+    """Else the code that was declared first would keep an irregularity that nobody found."""
+    await learn([outcome(1, "irregular")])
+    await signals.remember([observed(1, version=2, item={"commodity_code": "610910"})])
+    await learn([outcome(1, "conforming", hours=3, id_="o2")])
+    assert await rate(signals) is None
+
+
+async def test_a_decision_dated_in_the_future_makes_no_other_old(learn, signals):
+    """One wrong date would otherwise erase every hit rate."""
+    await learn([outcome(1, "irregular"), outcome(2, "conforming", id_="o2", hours=24 * 365 * 50)])
+    assert await rate(signals) == Rate(inspected=1, irregular=1)
 
 
 async def test_a_declaration_nobody_remembers_is_passed_over(learn, signals):

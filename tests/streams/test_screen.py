@@ -2,29 +2,35 @@
 
 import io
 import json
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import obstore
 import pytest
 from fakeredis import FakeAsyncRedis
 from obstore.store import MemoryStore
 from PIL import Image
+from redis.asyncio import Redis
 
+from models.policy import Budget
 from models.profiles import Matcher
 from models.tariff import Tariff
 from schemas import codec
 from schemas.examples import examples
 from schemas.reasons import Reason
-from schemas.records import Alert, Assessment, ImageReference
+from schemas.records import Alert, Assessment, Condition, ImageReference, Party, RiskProfile
 from schemas.topics import ALERTS, ASSESSMENTS
+from streams.budget import Capacity
 from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
 from streams.images import Photos
 from streams.irregularities import bomb
 from streams.known import Snapshot
 from streams.lanes import Lanes
+from streams.local.process import LOOPBACK, free_port
 from streams.observations import Keys
 from streams.screen import Screen
 from streams.signals import Signals
@@ -56,12 +62,19 @@ def scorer():
     return FakeScorer()
 
 
-@pytest.fixture
-def screen(store, scorer):
+def made(store, scorer, *, redis=None, capacity=None, known=None):
+    """Wire a stage on fakes."""
     executor = ThreadPoolExecutor(1)
-    redis = FakeAsyncRedis()
+    redis = redis or FakeAsyncRedis()
     cache = EmbeddingCache(redis, ttl=timedelta(days=1), pause_s=1)
-    nothing_known = Snapshot((), Matcher(()), Tariff(()))
+    snapshot = known or Snapshot((), Matcher(()), Tariff(()))
+    budget = capacity and Capacity(
+        redis,
+        budget=capacity,
+        fallback=scorer.thresholds,
+        window=timedelta(seconds=20),
+        pause_s=1,
+    )
     return Screen(
         writers={7: codec.schema("declaration")},
         schema_ids=IDS,
@@ -69,12 +82,17 @@ def screen(store, scorer):
         photos=Photos({"goods-photos": store}, concurrency=4, deadline_s=5, max_bytes=10_000),
         embedder=Embedder(scorer, cache, executor),
         signals=Signals(redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1),
-        lanes=Lanes(scorer.thresholds, None, key=b"key"),
-        known=lambda: nothing_known,
+        lanes=Lanes(scorer.thresholds, budget, key=b"key"),
+        known=lambda: snapshot,
         executor=executor,
         photos_per_item=2,
         now=lambda: NOW,
     )
+
+
+@pytest.fixture
+def screen(store, scorer):
+    return made(store, scorer)
 
 
 def risky(risk, number=1, **fields):
@@ -231,3 +249,90 @@ async def test_the_alert_shows_the_riskiest_goods_first(screen):
     alert = codec.decode(outcome[1].value, Alert, {2: codec.schema("alert")})
     assert [(item.sequence_number, item.risk) for item in alert.items] == [(2, 0.9), (1, 0.2)]
     assert alert.assessment_id == dict(outcome[0].headers)["ce_id"].decode()
+
+
+def day(count=80, seed=7):
+    """Declarations of few traders within a few minutes, of all risks."""
+    dice = random.Random(seed)
+    for number in range(count):
+        declaration = risky(
+            round(dice.random(), 3), number, item_amount=Decimal(dice.choice([40, 90, 300]))
+        )
+        yield inbound(
+            replace(
+                declaration,
+                acceptance_time=LOW.acceptance_time + timedelta(seconds=2 * number),
+                importer=Party(identification=f"I{dice.randrange(5)}"),
+            ),
+            offset=number,
+        )
+
+
+async def test_any_suffix_that_is_redelivered_gets_identical_scores_and_lanes(store, scorer):
+    """Signals, thresholds and random selections too: equal bytes, whatever came in between."""
+    budget = Budget(yellow=0.15, red=0.05, random=0.02)
+    redis = FakeAsyncRedis()
+    stage = made(store, scorer, redis=redis, capacity=budget)
+    events = list(day())
+    first = [
+        outcome for start in range(0, 80, 16) for outcome in await stage(events[start : start + 16])
+    ]
+    lanes = [assessment(outcome).lane for outcome in first]
+    assert len(set(lanes)) == 3
+    another = made(store, scorer, redis=redis, capacity=budget)  # restarted: it knows nothing
+    for start in (0, 37, 79):
+        again = [outcome for event in events[start:] for outcome in await another([event])]
+        wanted = [[event.value for event in outcome] for outcome in first[start:]]
+        assert [[event.value for event in outcome] for outcome in again] == wanted
+
+
+async def test_every_lane_tells_why_and_with_what_probability(store, scorer):
+    """So that hit rates can be estimated from the inspected alone."""
+    stage = made(store, scorer, capacity=Budget(yellow=0.15, red=0.05, random=0.02))
+    for start in range(3):
+        for outcome in await stage(list(day(40, seed=start))):
+            selection = assessment(outcome).selection
+            assert selection.basis in {"risk", "random"}
+            assert 0.02 <= selection.probability <= 1
+
+
+async def test_a_profile_selects_whatever_the_risk_and_one_persons_profile_does_not(store, scorer):
+    """Four eyes: it tells which profile it was."""
+    both = RiskProfile(
+        profile_id="shoes",
+        conditions=(Condition(field="commodity_code", operator="starts_with", values=("64",)),),
+        lane="red",
+        valid_until=LOW.acceptance_time + timedelta(days=1),
+        author="a",
+        approver="b",
+    )
+    for approver, lane in (("b", "red"), ("a", "green"), ("", "green")):
+        profile = replace(both, approver=approver)
+        known = Snapshot((profile,), Matcher((profile,)), Tariff(()))
+        (outcome,) = await made(store, scorer, known=known)([inbound(risky(0.1))])
+        found = assessment(outcome)
+        assert found.lane == lane
+        assert (found.selection.basis == "profile") == (lane == "red")
+        assert found.selection.profile_id == ("shoes" if lane == "red" else "")
+
+
+async def test_without_redis_the_verdict_is_degraded_and_not_late(store, scorer):
+    """It says which evidence was missing, and that the lane is by fixed thresholds."""
+    gone = Redis.from_url(f"redis://{LOOPBACK}:{free_port()}/0", socket_connect_timeout=0.2)
+    stage = made(store, scorer, redis=gone, capacity=Budget(yellow=0.15, red=0.05))
+    (outcome,) = await stage([inbound(risky(0.9))])
+    found = assessment(outcome)
+    assert found.lane == "red"
+    missing = {one.code for one in found.degraded}
+    assert {Reason.SIGNALS_UNAVAILABLE, Reason.CAPACITY_UNKNOWN} <= missing
+
+
+async def test_a_declaration_that_is_to_be_inspected_can_be_learned_from(store, scorer):
+    """Green ones are not remembered: nobody inspects them."""
+    redis = FakeAsyncRedis()
+    await made(store, scorer, redis=redis)(
+        [inbound(risky(0.9, 1)), inbound(risky(0.1, 2), offset=1)]
+    )
+    keys = Keys(b"key")
+    assert await redis.get(keys.inspected("D1")) is not None
+    assert await redis.get(keys.inspected("D2")) is None

@@ -1,17 +1,22 @@
 """What is observed of the stream, and that a redelivery sees what the first delivery saw."""
 
+import io
 import json
 import random
 from dataclasses import asdict, replace
 from datetime import timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from fakeredis import FakeAsyncRedis
+from PIL import Image, ImageDraw
 from redis.asyncio import Redis
 
+from models import image
 from models.attributes import Attributes
 from models.live import Rate
+from models.photo_hash import perceptual_hash
 from schemas.examples import examples
 from schemas.records import Party
 from streams.local.process import LOOPBACK, free_port
@@ -107,6 +112,73 @@ async def test_a_record_gives_back_the_same_values(signals):
     """Exactly, floats too."""
     for one in await gathered(signals, stream(), 20):
         assert read(json.loads(json.dumps(asdict(one)))) == one
+
+
+@pytest.mark.parametrize("record", [b"not json", b"[]", b"null", b'{"items": [1]}', b'{"new": 1}'])
+async def test_a_record_of_another_version_is_not_read(signals, redis, record):
+    """A worker that is rolled out, or back, goes on: it gathers afresh."""
+    one = observed(1)
+    (expected,) = await signals.gather([one])
+    await redis.set(KEYS.record(one.event_id), record)
+    assert await signals.gather([one]) == [expected]
+
+
+async def test_what_comes_late_sees_what_came_before_it_in_time(signals):
+    """By acceptance time, not by arrival: what was accepted later is not known to it."""
+    buyer = Party(identification="BE-buyer")
+    await signals.gather([observed(n, seconds=60 * n, importer=buyer) for n in (1, 2, 4, 5)])
+    (late,) = await signals.gather([observed(3, seconds=180, importer=buyer)])
+    assert (late.importer_day, late.small_count) == (2, 2)
+    assert late.items[0].photo.same_heading == 2
+    (last,) = await signals.gather([observed(6, seconds=360, importer=buyer)])
+    assert (last.importer_day, last.small_count) == (5, 5)
+
+
+@pytest.mark.parametrize("value", [-5, 0, 1e12])
+async def test_absurd_amounts_are_no_small_consignments(signals, value):
+    """Neither do they raise; a negative or missing amount has no price."""
+    buyer = Party(identification="BE-buyer")
+    odd = observed(1, value=value, importer=buyer)
+    (item,) = odd.declaration.goods_items
+    none = replace(odd.declaration, goods_items=(replace(item, item_amount=None),))
+    await signals.gather([odd, replace(odd, event_id="none", declaration=none)])
+    (found,) = await signals.gather([observed(2, seconds=1, importer=buyer)])
+    assert (found.importer_day, found.small_count) == (1, 0)
+
+
+def picture(seed):
+    """A photo of structure: shapes on a ground."""
+    dice = np.random.default_rng(seed)
+    shown = Image.new("RGB", (320, 320), tuple(dice.integers(0, 255, 3).tolist()))
+    draw = ImageDraw.Draw(shown)
+    for number in range(14):
+        x, y, right, low = dice.integers(0, 320, 4).tolist()
+        box = (min(x, right), min(y, low), max(x, right) + 1, max(y, low) + 1)
+        shape = draw.ellipse if number % 2 else draw.rectangle
+        shape(box, fill=tuple(dice.integers(0, 255, 3).tolist()))
+    return shown
+
+
+def hash_of(shown, quality):
+    """The hash of a photo as it comes: encoded, then decoded."""
+    encoded = io.BytesIO()
+    shown.save(encoded, "JPEG", quality=quality)
+    return perceptual_hash(image.decode(encoded.getvalue()))
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_photo_that_was_scaled_and_encoded_again_is_the_same(signals, seed):
+    """Pixels → hash → look-up; another photo is another."""
+    await signals.gather([observed(1, photo=hash_of(picture(seed), 95))])
+    again = hash_of(picture(seed).resize((200, 200)), 40)
+    same, other = await signals.gather(
+        [
+            observed(2, seconds=1, photo=again),
+            observed(3, seconds=2, photo=hash_of(picture(seed + 100), 95)),
+        ]
+    )
+    assert same.items[0].photo.same_heading == 1
+    assert other.items[0].photo.same_heading == 0
 
 
 async def test_declarations_of_one_batch_see_each_other(signals):
