@@ -8,7 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from schemas.records import Declaration, GoodsItem
+from schemas.records import Declaration, GoodsItem, Party
+
+
+def identified(party: Party | None) -> str:
+    """Return a party's identification, without case and blanks; empty for nobody."""
+    return "".join(party.identification.split()).upper() if party else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +55,9 @@ class Attributes:
         in_euro = item.item_amount is not None and item.item_currency == "EUR"
         return cls(
             office=declaration.declaration_office,
-            declarant=declaration.declarant.identification if declaration.declarant else "",
-            importer=declaration.importer.identification if declaration.importer else "",
-            seller=declaration.seller.identification if declaration.seller else "",
+            declarant=identified(declaration.declarant),
+            importer=identified(declaration.importer),
+            seller=identified(declaration.seller),
             hs6=item.commodity_code[:6],
             origin=item.country_of_origin,
             dispatch=declaration.country_of_dispatch,

@@ -209,7 +209,7 @@ class Selection:
     basis: str = ""
     """risk, profile or random. No unit."""
     probability: float = 0.0
-    """Probability with which this declaration was selected for its lane. Fraction, 0 to 1."""
+    """Probability with which it was to be inspected, in the yellow or the red lane; of green ones too. Fraction, 0 to 1."""
     profile_id: str = ""
     """The risk profile that selected it, where basis is profile. No unit."""
 

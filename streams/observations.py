@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis.asyncio.client import Pipeline
 
-from models.attributes import Attributes, histories
+from models.attributes import Attributes, histories, identified
 from models.live import (
     DE_MINIMIS,
     MIN_USES,
@@ -164,6 +164,7 @@ class Question:
         importer, seller = traders(self._one.declaration)
         for name, trader in (("importer", importer), ("seller", seller)):
             pipeline.zcount(self._keys.of(name, trader), self._at - DAY, self._at)
+            pipeline.zscore(self._keys.of(name, trader), self._who)
         self._newest(pipeline, self._keys.of("pair", importer, seller), within=SPLIT)
         for item, attributes, photos in self._items:
             code, origin = item.commodity_code[:6], item.country_of_origin
@@ -183,18 +184,25 @@ class Question:
     def signals(self, answers: Sequence[Answer]) -> LiveSignals:
         """Read the answers, in the order asked."""
         rest = iter(answers)
-        importer, seller = traders(self._one.declaration)
-        days = [next(rest), next(rest)]
+        importer_day, seller_day = (self._day(next(rest), next(rest)) for _ in range(2))
         pair = self._others(next(rest), place=1)
         small = [float(value) for *_, value in pair if 0 < float(value) <= DE_MINIMIS]
         return LiveSignals(
             items=tuple(self._item(*item, lambda: next(rest)) for item in self._items)
             + (ItemSignals(),) * (len(self._one.declaration.goods_items) - len(self._items)),
-            importer_day=max(0, days[0] - 1) if importer else 0,
-            seller_day=max(0, days[1] - 1) if seller else 0,
+            importer_day=importer_day,
+            seller_day=seller_day,
             small_count=len(small),
             small_value=round(math.fsum(small), 2),
         )
+
+    def _day(self, count: int, own: float | None) -> int:
+        """Return how many others a count tells of.
+
+        It includes this declaration, unless another version in the micro-batch gave it another
+        time, or newer ones took its place.
+        """
+        return count - (own is not None and self._at - DAY <= own <= self._at)
 
     def _item(
         self,
@@ -217,8 +225,13 @@ class Question:
 
     def _use(self, item: GoodsItem, photo: int, found: Sequence[Sequence[bytes]]) -> PhotoUse:
         members = dict.fromkeys(member for some in found for member in some)
-        others = self._others(members, place=2)
-        uses = [one for one in others if distance(int(one[3], 16), photo) <= NEAR]
+        # First by photo, then by goods item: another photo of the item must not hide this one.
+        near = (
+            one
+            for one in members
+            if distance(int(one.split(SEPARATOR.encode())[3], 16), photo) <= NEAR
+        )
+        uses = self._others(near, place=2)
         _, seller = traders(self._one.declaration)
         elsewhere = [one for one in uses if one[6] != _heading(item)]
         here = (one for one in uses if one[6] == _heading(item))
@@ -250,12 +263,8 @@ class Question:
 
 
 def traders(declaration: Declaration) -> tuple[str, str]:
-    """Return the identifications of importer and seller; empty for none."""
-    importer, seller = declaration.importer, declaration.seller
-    return (
-        importer.identification if importer else "",
-        seller.identification if seller else "",
-    )
+    """Return who imports and who sells; empty for nobody."""
+    return identified(declaration.importer), identified(declaration.seller)
 
 
 def small_value(declaration: Declaration) -> float | None:

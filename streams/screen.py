@@ -17,6 +17,7 @@ import structlog
 
 from models.attributes import Attributes
 from models.encoders import Vector
+from models.photo_hash import BLANK
 from models.policy import GREEN
 from models.scorer import DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.tariff import Tariff
@@ -364,7 +365,12 @@ def _observed(
             for item in declaration.goods_items
         ),
         tuple(
-            tuple(one.perceptual_hash for one in some if isinstance(one, _Seen)) for some in seen
+            tuple(
+                one.perceptual_hash
+                for one in some
+                if isinstance(one, _Seen) and one.perceptual_hash != BLANK
+            )
+            for some in seen
         ),
     )
 

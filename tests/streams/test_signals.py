@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from models import image
 from models.attributes import Attributes
 from models.live import Rate
-from models.photo_hash import perceptual_hash
+from models.photo_hash import BLANK, perceptual_hash
 from schemas.examples import examples
 from schemas.records import Party
 from streams.local.process import LOOPBACK, free_port
@@ -331,3 +331,35 @@ async def test_nobody_is_no_trader(signals):
 def test_a_key_is_needed():
     with pytest.raises(ValueError, match="REDLANE_PSEUDONYM_KEY"):
         Keys(b"")
+
+
+@pytest.mark.parametrize("size", [1, 5])
+async def test_versions_of_one_batch_are_one_declaration(signals, size):
+    """Whichever declarations come together, each is left out of its own count, and no other."""
+    buyer = Party(identification="BE-buyer")
+    found = [observed(n, seconds=n, importer=buyer) for n in range(3)]
+    found += [observed(9, seconds=10 * v, version=v, importer=buyer) for v in (1, 2)]
+    days = [one.importer_day for one in await gathered(signals, found, size)]
+    assert days == [0, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("decoy", [0xFFFF_FFFF_FFFF_BEEF, 0x0000_0000_0000_BEEF])
+async def test_another_photo_of_the_item_hides_no_use(signals, decoy):
+    """Although both are found in one band."""
+    shown = replace(observed(1, item={"commodity_code": "640411"}), photos=((decoy, PICTURE),))
+    await signals.gather([shown])
+    (one,) = await signals.gather([observed(2, seconds=1, item={"commodity_code": "610910"})])
+    assert one.items[0].photo.other_heading == 1
+
+
+async def test_a_trader_written_otherwise_is_the_same(signals):
+    """Case and blanks make no other trader."""
+    await signals.gather([observed(1, importer=Party(identification="BE0123"))])
+    (one,) = await signals.gather([observed(2, seconds=1, importer=Party(identification="be 0123 "))])  # fmt: skip
+    assert one.importer_day == one.small_count == 1
+
+
+def test_a_picture_that_shows_nothing_has_no_hash():
+    """Placeholders are alike without being one photo."""
+    for level in (0, 128, 255):
+        assert perceptual_hash(np.full((260, 260, 3), level, np.uint8)) == BLANK
