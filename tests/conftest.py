@@ -38,7 +38,7 @@ def start_worker(stack, bundle):
     """Starts workers; those that still run at the end are stopped."""
     workers = []
 
-    def start(**settings):
+    def start(name="worker", **settings):
         port = free_port()
         environment = stack.environment() | {
             "REDLANE_BUNDLE": str(bundle),
@@ -46,10 +46,10 @@ def start_worker(stack, bundle):
             "REDLANE_THREADS": "1",
         }
         environment |= {f"REDLANE_{name.upper()}": value for name, value in settings.items()}
-        directory = stack.directory / f"worker-{port}"
-        command = [sys.executable, "-m", "streams.cli", "worker"]
+        directory = stack.directory / f"{name}-{port}"
+        command = [sys.executable, "-m", "streams.cli", name]
         worker = Process(
-            "worker", command, directory=directory, environment=environment, stop_within_s=90
+            name, command, directory=directory, environment=environment, stop_within_s=90
         )
         workers.append(worker)
         worker.health = f"http://{LOOPBACK}:{port}"

@@ -1,6 +1,7 @@
 """The one door: equal bits for equal input, honest about what is missing."""
 
 import io
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,10 +15,14 @@ from models import bundle as bundles
 from models.bundle import BadBundle
 from models.catalogue import read
 from models.image import PHOTO_SIZE, BadPhoto, decode
+from models.live import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
 from models.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.tabular import RATED
+from models.tariff import Tariff
 from models.text import normalise
 from schemas.examples import examples
 from schemas.reasons import Reason
+from schemas.records import TariffMeasure
 from streams.irregularities import bomb
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
@@ -199,3 +204,70 @@ def test_a_bad_photo_has_a_reason(data, reason):
 def test_goods_text_is_cleaned(text, clean):
     """Full-width letters, control characters, capitals and spaces do not matter."""
     assert normalise(text) == clean
+
+
+def with_signals(item, **signals):
+    """The item in a declaration of small value, at its unit price, with what the stream says."""
+    share = Decimal(90) / item.item.item_amount
+    mass = round(item.item.net_mass * share, 6)
+    cheap = replace(
+        item,
+        item=replace(item.item, item_amount=Decimal(90), net_mass=mass, item_currency="EUR"),
+    )
+    of_item = {name: signals.pop(name) for name in ("price", "photo", "rates") if name in signals}
+    return replace(declared(cheap), live=LiveSignals(items=(ItemSignals(**of_item),), **signals))
+
+
+def reasons(scorer, evidence):
+    (verdict,) = scorer.score([evidence])
+    return verdict.risk, {signal.code: signal for signal in verdict.items[0].signals}
+
+
+def test_what_the_stream_says_raises_the_risk_and_is_told(scorer, evidence):
+    """A photo of other goods, parts of a consignment, a price below its peers, a bad record."""
+    item = next(iter(evidence.values()))
+    level, _ = reasons(scorer, with_signals(item))
+    usual = math.log(item.item.item_amount / item.item.net_mass)
+    record = dict.fromkeys(RATED, Rate(40, 36)) | {"all": Rate(1000, 50)}
+    signs = {
+        Reason.PHOTO_REUSED: {"photo": PhotoUse(0, 4, 4, None, "D7")},
+        Reason.CONSIGNMENT_SPLIT: {"small_count": 3, "small_value": 300.0},
+        Reason.UNIT_PRICE_LOW: {"price": Peers(20, usual + 1.6, 0.2)},
+        Reason.LIKE_PAST_IRREGULARITIES: {"rates": record},
+    }
+    for reason, signals in signs.items():
+        risk, told = reasons(scorer, with_signals(item, **signals))
+        assert risk > level + 0.1, reason
+        assert told[reason].weight > 0.5
+        assert told[reason].detail
+
+
+def test_no_inspection_and_no_signals_leave_the_risk_where_it_was(scorer, evidence):
+    """Promise 3: what is missing is neither suspicious nor clean."""
+    item = next(iter(evidence.values()))
+    without = replace(with_signals(item), live=None)
+    (verdict,) = scorer.score([without])
+    level, _ = reasons(scorer, with_signals(item))
+    assert verdict.risk == pytest.approx(level, abs=0.05)
+    assert {"history", "photo_use", "consignments"}.isdisjoint(verdict.items[0].modalities)
+
+
+def test_duty_at_stake_is_told_where_the_tariff_is_known(scorer, evidence):
+    """Declared under a code of lower duty: the difference counts, with VAT."""
+    item = (
+        evidence["clacky-keyboard"]
+        if "clacky-keyboard" in evidence
+        else next(iter(evidence.values()))
+    )
+    true = item.item.commodity_code
+    wrong = replace(item, item=replace(item.item, commodity_code="490199", item_amount=Decimal(1000), item_currency="EUR"))  # fmt: skip
+    measures = [
+        TariffMeasure(measure_id=code, commodity_code=code, duty_rate=rate)
+        for code, rate in ((true, 10.0), ("490199", 0.0))
+    ]
+    (known,) = scorer.score([replace(declared(wrong), tariff=Tariff(measures))])
+    (unknown,) = scorer.score([declared(wrong)])
+    share = next(c.probability for c in known.items[0].candidates if c.hs6 == true)
+    assert known.expected_revenue_at_risk - unknown.expected_revenue_at_risk == pytest.approx(
+        1000 * share * 0.10 * 1.21, rel=0.01
+    )

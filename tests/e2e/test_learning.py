@@ -1,0 +1,73 @@
+"""Screened, inspected, learned: on real services, a worker each."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from confluent_kafka import Consumer, Producer
+from redis import Redis
+
+from models.catalogue import read
+from schemas.codec import decode
+from schemas.records import Alert
+from schemas.topics import ALERTS, INSPECTION_OUTCOMES
+from streams.inspector import outcomes
+from streams.irregularities import Irregularities
+from streams.observations import Keys, rate_keys
+from streams.reference import Publisher
+from streams.registry import Registry
+from streams.send import new_run, send
+from tests.conftest import ready
+
+
+def alerts(settings, within_s=60):
+    """Yield the alerts, until none comes any more."""
+    writers = Registry(settings.registry_url).writers(ALERTS)
+    consumer = Consumer(settings.confluent() | {"group.id": new_run(), "auto.offset.reset": "earliest"})  # fmt: skip
+    consumer.subscribe([ALERTS.name])
+    deadline = time.monotonic() + within_s
+    try:
+        while time.monotonic() < deadline:
+            for message in consumer.consume(50, timeout=1):
+                yield decode(message.value(), Alert, writers)
+    finally:
+        consumer.close()
+
+
+def test_what_inspectors_find_counts_for_later_declarations(stack, goods_folder, start_worker):
+    """Outcomes delivered twice count once, and what is no outcome stops nothing."""
+    settings = stack.settings()
+    workers = [start_worker("worker"), start_worker("learn")]
+    for worker in workers:
+        worker.wait_until(lambda one=worker: ready(one), within_s=90)
+    shares = {"clean": 0.4, "photo_reuse": 0.6}
+    source = Irregularities(read(goods_folder), bucket=settings.s3_buckets[0], run=new_run(), seed=3, shares=shares)  # fmt: skip
+    truths = {}
+    send(
+        settings,
+        source.consignments(30),
+        rate=0,
+        truth=None,
+        sent=lambda one: truths.update({one.truth.declaration_id: one.truth}),
+    )
+    found = []
+    for alert in alerts(settings):
+        found += outcomes([alert], truths)
+        if len(found) >= 8:
+            break
+    assert len(found) >= 8
+    found = [replace(one, decided_at=datetime.now(UTC) - timedelta(hours=1)) for one in found]
+    producer = Producer(settings.confluent())
+    producer.produce(INSPECTION_OUTCOMES.name, key=b"x", value=b"nonsense")
+    assert producer.flush(10) == 0
+    publisher = Publisher(settings, source="redlane/test")
+    publisher.put(INSPECTION_OUTCOMES, found + found)
+    keys = Keys(settings.pseudonym_key.get_secret_value().encode())
+    inspected, irregular = rate_keys(f"all:{keys.digest()}")
+    store = Redis.from_url(stack.valkey.url)
+    deadline = time.monotonic() + 60
+    while store.zcard(inspected) < len(found):
+        assert time.monotonic() < deadline, workers[1].tail()
+        time.sleep(0.2)
+    assert store.zcard(irregular) == sum(one.result == "irregular" for one in found)
+    assert [worker.stop() for worker in workers] == [0, 0]
