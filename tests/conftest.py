@@ -5,6 +5,8 @@ import sys
 import urllib.request
 
 import pytest
+from fakeredis import FakeAsyncRedis
+from redis.asyncio import Redis
 
 from models.bundle import default_bundle
 from streams.catalogue import sample
@@ -31,6 +33,18 @@ def bundle():
 def goods_folder():
     """The sample catalogue, fetched the first time."""
     return sample()
+
+
+@pytest.fixture(params=["fake", "valkey"])
+async def redis(request):
+    """An empty Redis: the fake, and the real one."""
+    if request.param == "fake":
+        client = FakeAsyncRedis()
+    else:
+        client = Redis.from_url(request.getfixturevalue("stack").valkey.url, protocol=3)
+    await client.flushall()
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture

@@ -18,18 +18,6 @@ START = MONDAY + 2900 * WEEK
 KEY = b"secret of the test"
 
 
-@pytest.fixture(params=["fake", "valkey"])
-async def redis(request):
-    """An empty server."""
-    if request.param == "fake":
-        client = FakeAsyncRedis()
-    else:
-        client = Redis.from_url(request.getfixturevalue("stack").valkey.url, protocol=3)
-    await client.flushall()
-    yield client
-    await client.aclose()
-
-
 def capacity(redis, **settings):
     settings = {"budget": BUDGET, "fallback": FALLBACK, "pause_s": 60} | settings
     return Capacity(redis, **settings)

@@ -5,7 +5,6 @@ from datetime import timedelta
 import numpy as np
 import obstore
 import pytest
-from fakeredis import FakeAsyncRedis
 from obstore.store import MemoryStore
 from redis.asyncio import Redis
 
@@ -65,18 +64,6 @@ async def test_a_storage_that_does_not_answer_is_no_photo():
     found = await photos.fetch(ImageReference(uri="s3://goods-photos/any"))
     assert isinstance(found, NoPhoto)
     assert found.reason == Reason.PHOTO_UNAVAILABLE
-
-
-@pytest.fixture(params=["fake", "valkey"])
-async def redis(request):
-    """An empty cache server."""
-    if request.param == "fake":
-        client = FakeAsyncRedis()
-    else:
-        client = Redis.from_url(request.getfixturevalue("stack").valkey.url, protocol=3)
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 async def test_the_cache_gives_back_the_same_bits(redis):

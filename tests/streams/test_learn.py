@@ -4,8 +4,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fakeredis import FakeAsyncRedis
-from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as Lost
 
 from models.live import Rate
@@ -19,18 +17,6 @@ from tests.fakes import inbound
 from tests.streams.test_signals import KEYS, observed
 
 OUTCOME = next(record for _, record in examples("inspection-outcome"))
-
-
-@pytest.fixture(params=["fake", "valkey"])
-async def redis(request):
-    """An empty store."""
-    if request.param == "fake":
-        client = FakeAsyncRedis()
-    else:
-        client = Redis.from_url(request.getfixturevalue("stack").valkey.url, protocol=3)
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

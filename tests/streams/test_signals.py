@@ -9,7 +9,6 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from fakeredis import FakeAsyncRedis
 from PIL import Image, ImageDraw
 from redis.asyncio import Redis
 
@@ -26,18 +25,6 @@ from streams.signals import KEPT, Signals, read
 LOW = dict(examples("declaration"))["declaration/low-value"]
 KEYS = Keys(b"key")
 PICTURE, NEAR, OTHER = 0x8F3A_55C0_1234_BEEF, 0x8F3A_55C0_1234_BEE8, 0x0123_4567_89AB_CDEF
-
-
-@pytest.fixture(params=["fake", "valkey"])
-async def redis(request):
-    """An empty store."""
-    if request.param == "fake":
-        client = FakeAsyncRedis()
-    else:
-        client = Redis.from_url(request.getfixturevalue("stack").valkey.url, protocol=3)
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
