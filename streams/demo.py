@@ -49,7 +49,7 @@ COLOURS = {"green": "green", "yellow": "yellow", "red": "red", "dead_letter": "m
 QUIET_S = 60.0
 """Without any fate for this long after the last declaration was sent, what is missing is lost."""
 ROWS = 12
-CAPACITY = {"yellow": 0.30, "red": 0.12, "random": 0.01}
+CAPACITY = {"yellow": 0.28, "red": 0.12, "random": 0.01}
 """Of the demo's inspectors. Half of what is sent is irregular, so it is far above any real one."""
 WINDOW_S = 120
 """Of one set of thresholds: a few windows in a demo."""
