@@ -50,6 +50,15 @@ def stream(count=3000, seed=7):
     return rows
 
 
+def write(path, rows):
+    """Write declarations as a folder has them."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for day, a, irregular in rows:
+            writer.writerow([day, a.office, a.procedure, a.mode, a.declarant, a.importer, a.seller, a.hs6, a.dispatch, a.origin, a.duty_rate, a.regime, a.net_mass, a.amount, int(irregular)])  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def fitted():
     return fit(stream(6000))
@@ -150,12 +159,8 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path, content, says):
 def test_the_command_prints_the_figures(tmp_path):
     """Train and judge, fractions as JSON."""
     for name, seed in (("train", 1), ("valid", 2)):
-        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for row in stream(800, seed=seed):
-                a = row.attributes
-                writer.writerow([row.day, a.office, a.procedure, a.mode, a.declarant, a.importer, a.seller, a.hs6, a.dispatch, a.origin, a.duty_rate, a.regime, a.net_mass, a.amount, int(row.irregular)])  # fmt: skip
+        rows = stream(800, seed=seed)
+        write(tmp_path / f"{name}.csv", [(row.day, row.attributes, row.irregular) for row in rows])
     done = CliRunner().invoke(app, ["evaluate", "risk", "--declarations", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout[done.stdout.index("{") :])
