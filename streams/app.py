@@ -13,6 +13,7 @@ from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, INSPECTION_OUTCOME
 from streams.budget import Capacity
 from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
+from streams.evidence import Gatherer
 from streams.images import Photos, stores
 from streams.lanes import Lanes
 from streams.learn import Learn
@@ -58,22 +59,26 @@ def screening(settings: Settings) -> faust.App:
         deadline_s=settings.photo_deadline_s,
         max_bytes=settings.photo_max_bytes,
     )
+    signals = Signals(
+        redis,
+        keys=Keys(settings.pseudonym_key.get_secret_value().encode()),
+        pause_s=settings.cache_pause_s,
+        ttl=timedelta(days=settings.signals_ttl_days),
+    )
     stage = Screen(
         writers=registry.writers(DECLARATIONS),
         schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
         scorer=scorer,
-        photos=photos,
-        embedder=Embedder(scorer, cache, executor),
-        signals=Signals(
-            redis,
-            keys=Keys(settings.pseudonym_key.get_secret_value().encode()),
-            pause_s=settings.cache_pause_s,
-            ttl=timedelta(days=settings.signals_ttl_days),
+        gatherer=Gatherer(
+            photos=photos,
+            embedder=Embedder(scorer, cache, executor),
+            signals=signals,
+            photos_per_item=settings.photos_per_item,
         ),
+        signals=signals,
         lanes=lanes(settings, scorer, redis),
         known=lambda: reference.snapshot,
         executor=executor,
-        photos_per_item=settings.photos_per_item,
         now=lambda: datetime.now(UTC),
     )
 

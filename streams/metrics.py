@@ -1,5 +1,9 @@
 """Every metric of Redlane, in one list. Names: redlane_<thing>_<unit>, _total for counters."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import Counter, Gauge, Histogram
 
 DECLARATIONS = Counter("redlane_declarations_total", "Declarations that got their fate.", ["fate"])
@@ -25,3 +29,12 @@ LATENCY_SECONDS = Histogram(
 UNDER_WAY = Gauge("redlane_declarations_under_way", "Declarations taken and not yet done.")
 OLDEST_SECONDS = Gauge("redlane_oldest_under_way_seconds", "Age of the oldest of them.")
 ASSIGNED = Gauge("redlane_assigned_partitions", "Partitions of this worker.")
+
+
+@contextmanager
+def timed(step: str, timings: dict[str, float]) -> Iterator[None]:
+    """Measure a step of a stage, and note how long it took. Unit: seconds."""
+    start = time.perf_counter()
+    yield
+    timings[step] = time.perf_counter() - start
+    STAGE_SECONDS.labels(step).observe(timings[step])

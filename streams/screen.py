@@ -6,21 +6,14 @@ or a dead letter.
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
-from models.attributes import Attributes
-from models.encoders import Vector
-from models.photo_hash import BLANK
 from models.policy import GREEN
-from models.scorer import DeclarationEvidence, ItemEvidence, Scorer, Verdict
-from models.tariff import Tariff
+from models.scorer import DeclarationEvidence, Scorer, Verdict
 from schemas import codec, rules
 from schemas.codec import Undecodable
 from schemas.reasons import TEXTS, Reason
@@ -30,7 +23,6 @@ from schemas.records import (
     AlertReason,
     Assessment,
     Declaration,
-    Degradation,
     GoodsItem,
     ItemAssessment,
     Selection,
@@ -38,42 +30,16 @@ from schemas.records import (
 from schemas.topics import ALERTS, ASSESSMENTS, Topic
 from streams import metrics
 from streams.dead_letter import dead_letter
-from streams.embed import EmbeddedPhoto, Embedder
 from streams.events import Inbound, Outbound, cloud_event, event_id
-from streams.images import NoPhoto, Photo, Photos
+from streams.evidence import Gathered, Gatherer, degradation
 from streams.known import Snapshot
 from streams.lanes import InLane, Judged, Lanes
-from streams.observations import Observed
+from streams.metrics import timed
 from streams.signals import Signals
 
 TIMINGS = "redlane_timings"
 """Header with the milliseconds each step took: a header, for equal input must give equal bytes."""
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A declaration that was decoded, with what could not be had of its evidence."""
-
-    cause: Inbound
-    observed: Observed
-    evidence: DeclarationEvidence
-    degraded: tuple[Degradation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A photo that was fetched and embedded."""
-
-    sha256: str
-    vector: Vector
-    perceptual_hash: int
-
-    @classmethod
-    def of(cls, photo: Photo, embedded: EmbeddedPhoto | NoPhoto) -> "_Seen | NoPhoto":
-        if isinstance(embedded, NoPhoto):
-            return embedded
-        return cls(photo.sha256, embedded.vector, embedded.perceptual_hash)
 
 
 class Screen:
@@ -85,25 +51,21 @@ class Screen:
         writers: Mapping[int, codec.Schema],
         schema_ids: Mapping[Topic, int],
         scorer: Scorer,
-        photos: Photos,
-        embedder: Embedder,
+        gatherer: Gatherer,
         signals: Signals,
         lanes: Lanes,
         known: Callable[[], Snapshot],
         executor: Executor,
-        photos_per_item: int,
         now: Callable[[], datetime],
     ) -> None:
         self._writers = writers
         self._schema_ids = schema_ids
         self._scorer = scorer
-        self._photos = photos
-        self._embedder = embedder
+        self._gatherer = gatherer
         self._signals = signals
         self._lanes = lanes
         self._known = known
         self._executor = executor
-        self._photos_per_item = photos_per_item
         self._now = now
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
@@ -116,12 +78,12 @@ class Screen:
             if isinstance(declaration, Declaration)
         }
         known = self._known()
-        cases = await self._cases(
+        cases = await self._gatherer.gather(
             [(batch[number], found) for number, found in good.items()], known.tariff, timings
         )
-        with _timed("score", timings):
+        with timed("score", timings):
             verdicts = await self._score([case.evidence for case in cases])
-        with _timed("decide", timings):
+        with timed("decide", timings):
             fates = dict(zip(good, await self._fates(cases, verdicts, known, timings), strict=True))
         return [
             fates[number] if isinstance(found, Declaration) else self._dead(cause, found)
@@ -135,81 +97,6 @@ class Screen:
         except Undecodable as error:
             return error
         return declaration
-
-    async def _cases(
-        self,
-        found: Sequence[tuple[Inbound, Declaration]],
-        tariff: Tariff,
-        timings: dict[str, float],
-    ) -> list[_Case]:
-        """Gather the evidence: embeddings of texts and photos, and signals of the stream."""
-        items = [item for _, declaration in found for item in declaration.goods_items]
-        with _timed("fetch", timings):
-            references = [ref for item in items for ref in item.images[: self._photos_per_item]]
-            fetched = await asyncio.gather(*map(self._photos.fetch, references))
-        with _timed("embed", timings):
-            photos = [photo for photo in fetched if isinstance(photo, Photo)]
-            embedded = iter(await self._embedder.photos(photos))
-            described = [item.description for item in items if item.description.strip()]
-            texts = iter(await self._embedder.texts(described))
-        looked_at = iter(
-            [_Seen.of(one, next(embedded)) if isinstance(one, Photo) else one for one in fetched]
-        )
-        seen = [
-            [
-                [next(looked_at) for _ in item.images[: self._photos_per_item]]
-                for item in one.goods_items
-            ]
-            for _, one in found
-        ]
-        with _timed("signals", timings):
-            observed = [
-                _observed(*one, shown, tariff) for one, shown in zip(found, seen, strict=True)
-            ]
-            signals = await self._signals.gather(observed)
-        cases = []
-        for (cause, declaration), shown, of, live in zip(
-            found, seen, observed, signals, strict=True
-        ):
-            evidence = tuple(
-                ItemEvidence(
-                    item,
-                    next(texts) if item.description.strip() else None,
-                    tuple(one.vector for one in some if isinstance(one, _Seen)),
-                )
-                for item, some in zip(declaration.goods_items, shown, strict=True)
-            )
-            degraded = [
-                degradation
-                for item, some in zip(declaration.goods_items, shown, strict=True)
-                for degradation in self._degradations(item, some)
-            ]
-            if live is None:
-                degraded.append(_degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE))
-            cases.append(
-                _Case(
-                    cause,
-                    of,
-                    DeclarationEvidence(declaration, evidence, live, tariff),
-                    tuple(degraded),
-                )
-            )
-        return cases
-
-    def _degradations(
-        self, item: GoodsItem, seen: Sequence[_Seen | NoPhoto]
-    ) -> Iterator[Degradation]:
-        number = item.sequence_number
-        for photo in seen:
-            if isinstance(photo, NoPhoto):
-                yield _degradation(number, "image", photo.reason, photo.detail)
-        if not item.images:
-            yield _degradation(number, "image", Reason.PHOTO_ABSENT)
-        if len(item.images) > self._photos_per_item:
-            detail = f"{len(item.images)} declared, {self._photos_per_item} looked at"
-            yield _degradation(number, "image", Reason.PHOTOS_TOO_MANY, detail)
-        if not item.description.strip():
-            yield _degradation(number, "text", Reason.TEXT_ABSENT)
 
     async def _score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict | Exception]:
         """Score all at once; where that fails each alone, so that one cannot fail the others."""
@@ -228,7 +115,7 @@ class Screen:
 
     async def _fates(
         self,
-        cases: Sequence[_Case],
+        cases: Sequence[Gathered],
         verdicts: Sequence[Verdict | Exception],
         known: Snapshot,
         timings: Mapping[str, float],
@@ -263,7 +150,7 @@ class Screen:
 
     def _fate(
         self,
-        case: _Case,
+        case: Gathered,
         verdict: Verdict,
         decided: InLane,
         timings: Mapping[str, float],
@@ -271,7 +158,7 @@ class Screen:
         declaration, bundle_id = case.evidence.declaration, self._scorer.bundle_id
         degraded = case.degraded
         if decided.degraded:
-            degraded += (_degradation(0, "capacity", Reason.CAPACITY_UNKNOWN),)
+            degraded += (degradation(0, "capacity", Reason.CAPACITY_UNKNOWN),)
         decision = decided.decision
         assessment = Assessment(
             declaration_id=declaration.declaration_id,
@@ -313,7 +200,7 @@ class Screen:
             ),
         )
 
-    def _alert(self, case: _Case, assessment: Assessment) -> Alert:
+    def _alert(self, case: Gathered, assessment: Assessment) -> Alert:
         declaration = case.evidence.declaration
         pairs = zip(declaration.goods_items, assessment.items, strict=True)
         return Alert(
@@ -348,38 +235,6 @@ class Screen:
         return (letter,)
 
 
-def _observed(
-    cause: Inbound,
-    declaration: Declaration,
-    seen: Sequence[Sequence[_Seen | NoPhoto]],
-    tariff: Tariff,
-) -> Observed:
-    at = declaration.acceptance_time
-    return Observed(
-        event_id(cause, "", "signals"),
-        declaration,
-        tuple(
-            Attributes.of(
-                declaration, item, tariff.duty(item.commodity_code, item.country_of_origin, at)
-            )
-            for item in declaration.goods_items
-        ),
-        tuple(
-            tuple(
-                one.perceptual_hash
-                for one in some
-                if isinstance(one, _Seen) and one.perceptual_hash != BLANK
-            )
-            for some in seen
-        ),
-    )
-
-
-def _degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> Degradation:
-    metrics.DEGRADATIONS.labels(reason).inc()
-    return Degradation(sequence_number=item, evidence=evidence, code=reason, detail=detail)
-
-
 def _alert_item(item: GoodsItem, judged: ItemAssessment) -> AlertItem:
     best = judged.candidates[0] if judged.candidates else None
     return AlertItem(
@@ -399,11 +254,3 @@ def _alert_item(item: GoodsItem, judged: ItemAssessment) -> AlertItem:
             for signal in judged.signals
         ),
     )
-
-
-@contextmanager
-def _timed(step: str, timings: dict[str, float]) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timings[step] = time.perf_counter() - start
-    metrics.STAGE_SECONDS.labels(step).observe(timings[step])

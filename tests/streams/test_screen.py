@@ -26,6 +26,7 @@ from schemas.topics import ALERTS, ASSESSMENTS
 from streams.budget import Capacity
 from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
+from streams.evidence import Gatherer
 from streams.images import Photos
 from streams.irregularities import bomb
 from streams.known import Snapshot
@@ -75,17 +76,21 @@ def made(store, scorer, *, redis=None, capacity=None, known=None):
         window=timedelta(seconds=20),
         pause_s=1,
     )
+    signals = Signals(redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1)
     return Screen(
         writers={7: codec.schema("declaration")},
         schema_ids=IDS,
         scorer=scorer,
-        photos=Photos({"goods-photos": store}, concurrency=4, deadline_s=5, max_bytes=10_000),
-        embedder=Embedder(scorer, cache, executor),
-        signals=Signals(redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1),
+        gatherer=Gatherer(
+            photos=Photos({"goods-photos": store}, concurrency=4, deadline_s=5, max_bytes=10_000),
+            embedder=Embedder(scorer, cache, executor),
+            signals=signals,
+            photos_per_item=2,
+        ),
+        signals=signals,
         lanes=Lanes(scorer.thresholds, budget, key=b"key"),
         known=lambda: snapshot,
         executor=executor,
-        photos_per_item=2,
         now=lambda: NOW,
     )
 

@@ -1,0 +1,155 @@
+"""Declarations → the evidence that a model judges: embeddings, and signals of the stream.
+
+What cannot be had is told as a degradation; it never stops a declaration.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from models.attributes import Attributes
+from models.encoders import Vector
+from models.photo_hash import BLANK
+from models.scorer import DeclarationEvidence, ItemEvidence
+from models.tariff import Tariff
+from schemas.reasons import Reason
+from schemas.records import Declaration, Degradation, GoodsItem
+from streams import metrics
+from streams.embed import EmbeddedPhoto, Embedder
+from streams.events import Inbound, event_id
+from streams.images import NoPhoto, Photo, Photos
+from streams.metrics import timed
+from streams.observations import Observed
+from streams.signals import Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A declaration with its evidence, and what could not be had of it."""
+
+    cause: Inbound
+    observed: Observed
+    evidence: DeclarationEvidence
+    degraded: tuple[Degradation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What was found of one goods item."""
+
+    item: GoodsItem
+    text: Vector | None
+    photos: tuple[EmbeddedPhoto | NoPhoto, ...]
+
+    @property
+    def seen(self) -> tuple[EmbeddedPhoto, ...]:
+        """The photos that could be looked at."""
+        return tuple(photo for photo in self.photos if not isinstance(photo, NoPhoto))
+
+
+class Gatherer:
+    """Gathers the evidence of a micro-batch."""
+
+    def __init__(
+        self, *, photos: Photos, embedder: Embedder, signals: Signals, photos_per_item: int
+    ) -> None:
+        self._photos = photos
+        self._embedder = embedder
+        self._signals = signals
+        self._photos_per_item = photos_per_item
+
+    async def gather(
+        self,
+        found: Sequence[tuple[Inbound, Declaration]],
+        tariff: Tariff,
+        timings: dict[str, float],
+    ) -> list[Gathered]:
+        """Return the evidence of each declaration, in order."""
+        described = await self._described([one for _, one in found], timings)
+        observed = [
+            _observed(cause, declaration, items, tariff)
+            for (cause, declaration), items in zip(found, described, strict=True)
+        ]
+        with timed("signals", timings):
+            signals = await self._signals.gather(observed)
+        gathered = []
+        for (cause, declaration), items, of, live in zip(
+            found, described, observed, signals, strict=True
+        ):
+            evidence = tuple(
+                ItemEvidence(one.item, one.text, tuple(photo.vector for photo in one.seen))
+                for one in items
+            )
+            degraded = [missing for one in items for missing in self._degradations(one)]
+            if live is None:
+                degraded.append(degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE))
+            gathered.append(
+                Gathered(
+                    cause,
+                    of,
+                    DeclarationEvidence(declaration, evidence, live, tariff),
+                    tuple(degraded),
+                )
+            )
+        return gathered
+
+    async def _described(
+        self, declarations: Sequence[Declaration], timings: dict[str, float]
+    ) -> list[list[_Described]]:
+        """Fetch and embed all photos and texts of the micro-batch at once."""
+        items = [item for one in declarations for item in one.goods_items]
+        with timed("fetch", timings):
+            references = [ref for item in items for ref in item.images[: self._photos_per_item]]
+            fetched = await asyncio.gather(*map(self._photos.fetch, references))
+        with timed("embed", timings):
+            there = [photo for photo in fetched if isinstance(photo, Photo)]
+            embedded = iter(await self._embedder.photos(there))
+            told = [item.description for item in items if item.description.strip()]
+            texts = iter(await self._embedder.texts(told))
+        photos = iter([next(embedded) if isinstance(one, Photo) else one for one in fetched])
+        return [
+            [
+                _Described(
+                    item,
+                    next(texts) if item.description.strip() else None,
+                    tuple(next(photos) for _ in item.images[: self._photos_per_item]),
+                )
+                for item in one.goods_items
+            ]
+            for one in declarations
+        ]
+
+    def _degradations(self, one: _Described) -> Iterator[Degradation]:
+        item, number = one.item, one.item.sequence_number
+        for photo in one.photos:
+            if isinstance(photo, NoPhoto):
+                yield degradation(number, "image", photo.reason, photo.detail)
+        if not item.images:
+            yield degradation(number, "image", Reason.PHOTO_ABSENT)
+        if len(item.images) > self._photos_per_item:
+            detail = f"{len(item.images)} declared, {self._photos_per_item} looked at"
+            yield degradation(number, "image", Reason.PHOTOS_TOO_MANY, detail)
+        if one.text is None:
+            yield degradation(number, "text", Reason.TEXT_ABSENT)
+
+
+def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> Degradation:
+    """Return what is told of missing evidence, and count it; item 0 is the whole declaration."""
+    metrics.DEGRADATIONS.labels(reason).inc()
+    return Degradation(sequence_number=item, evidence=evidence, code=reason, detail=detail)
+
+
+def _observed(
+    cause: Inbound, declaration: Declaration, items: Sequence[_Described], tariff: Tariff
+) -> Observed:
+    at = declaration.acceptance_time
+    attributes = (
+        Attributes.of(
+            declaration, item, tariff.duty(item.commodity_code, item.country_of_origin, at)
+        )
+        for item in declaration.goods_items
+    )
+    hashes = (
+        tuple(p.perceptual_hash for p in one.seen if p.perceptual_hash != BLANK) for one in items
+    )
+    return Observed(event_id(cause, "", "signals"), declaration, tuple(attributes), tuple(hashes))
