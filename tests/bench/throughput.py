@@ -3,19 +3,25 @@
 Machines are noisy, so nothing absolute is asserted; compare two versions by running both here.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from models.attributes import Attributes
 from models.bundle import default_bundle
 from models.catalogue import read
 from models.image import decode
+from models.photo_hash import perceptual_hash
 from models.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas import codec
 from schemas.records import Declaration
 from streams.catalogue import sample
-from streams.irregularities import Irregularities
+from streams.evidence_benchmark import stores
+from streams.irregularities import Consignment, Irregularities
+from streams.observations import Observed
 
 ROUNDS = 200
+BATCH = 16
 
 
 def per_call(work: Callable[[], object]) -> float:
@@ -29,12 +35,31 @@ def per_call(work: Callable[[], object]) -> float:
     return sorted(runs)[2]
 
 
+def of_signals(consignments: Sequence[Consignment], photo: int) -> float:
+    """Return the seconds of a declaration's signals, in micro-batches on a store that fills."""
+    observed = [
+        Observed(
+            one.declaration.declaration_id,
+            one.declaration,
+            tuple(Attributes.of(one.declaration, item) for item in one.declaration.goods_items),
+            ((photo,),) * len(one.declaration.goods_items),
+        )
+        for one in consignments
+    ]
+    with stores(1) as (signals,), asyncio.Runner() as runner:
+        start = time.perf_counter()
+        for first in range(0, len(observed), BATCH):
+            runner.run(signals.gather(observed[first : first + BATCH]))
+        return (time.perf_counter() - start) / len(observed)
+
+
 def main() -> None:
     """Print each step's time and its share."""
     goods = read(sample())
     scorer = Scorer.load(default_bundle())
     source = Irregularities(goods, bucket="b", run="R", seed=1, shares={"clean": 1.0})
-    (consignment,) = source.consignments(1)
+    consignments = list(source.consignments(BATCH * ROUNDS // 5))
+    consignment = consignments[0]
     declaration, value = consignment.declaration, consignment.value(1)
     assert value is not None
     writers = {1: codec.schema("declaration")}
@@ -48,9 +73,11 @@ def main() -> None:
         "decode a photo": lambda: decode(photo),
         "embed a photo": lambda: scorer.embed_photos([pixels]),
         "embed a text": lambda: scorer.embed_texts([item.description]),
+        "hash a photo": lambda: perceptual_hash(pixels),
         "score": lambda: scorer.score([case]),
     }
     times = {name: per_call(work) for name, work in steps.items()}
+    times["live signals"] = of_signals(consignments, perceptual_hash(pixels))
     total = sum(times.values())
     for name, seconds in times.items():
         print(f"{name:18} {seconds * 1000:7.2f} ms  {seconds / total:5.0%}")
