@@ -41,7 +41,7 @@ def screening(settings: Settings) -> faust.App:
 
     Raises:
         NotDeployed: the registry lacks a schema.
-        ValueError: a setting is missing.
+        NotConfigured: a key that workers share is missing.
     """
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
@@ -61,7 +61,7 @@ def screening(settings: Settings) -> faust.App:
     )
     signals = Signals(
         redis,
-        keys=Keys(settings.pseudonym_key.get_secret_value().encode()),
+        keys=Keys(settings.secret_keys()["pseudonym"]),
         pause_s=settings.cache_pause_s,
         ttl=timedelta(days=settings.signals_ttl_days),
     )
@@ -96,12 +96,12 @@ def learning(settings: Settings) -> faust.App:
 
     Raises:
         NotDeployed: the registry lacks a schema.
-        ValueError: a setting is missing.
+        NotConfigured: a key that workers share is missing.
     """
     stage = Learn(
         writers=Registry(settings.registry_url).writers(INSPECTION_OUTCOMES),
         redis=store(settings),
-        keys=Keys(settings.pseudonym_key.get_secret_value().encode()),
+        keys=Keys(settings.secret_keys()["pseudonym"]),
     )
     return worker(
         settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES, stage=stage
@@ -129,5 +129,4 @@ def lanes(settings: Settings, scorer: Scorer, redis: Redis) -> Lanes:
             window=timedelta(seconds=settings.capacity_window_s),
             pause_s=settings.cache_pause_s,
         )
-    key = settings.selection_key.get_secret_value().encode()
-    return Lanes(scorer.thresholds, capacity, key=key)
+    return Lanes(scorer.thresholds, capacity, key=settings.secret_keys()["selection"])

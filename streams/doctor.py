@@ -39,6 +39,11 @@ def examine(settings: Settings) -> list[Finding]:
         ("schema registry", _registry, address.format("REGISTRY_URL")),
         ("object storage", _storage, f"check REDLANE_S3_ENDPOINT, its keys and buckets; {LOCALLY}"),
         ("Redis", _redis, f"check REDLANE_REDIS_URL; {LOCALLY}. Workers run without, slower"),
+        (
+            "secret keys",
+            _keys,
+            "set REDLANE_PSEUDONYM_KEY and REDLANE_SELECTION_KEY, the same for all workers",
+        ),
         ("model bundle", _bundle, "check REDLANE_BUNDLE, or leave it out for the packaged default"),
     )
     findings = []
@@ -81,6 +86,10 @@ def _redis(settings: Settings) -> str:
     with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
         version = redis.info("server")["redis_version"]
     return f"answers, version {version}"
+
+
+def _keys(settings: Settings) -> str:
+    return f"{len(settings.secret_keys())} are set"
 
 
 def _bundle(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 Names of services' addresses are what `redlane up` prints.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,10 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.policy import Budget
+
+
+class NotConfigured(Exception):  # noqa: N818 - says what it is
+    """A setting without a sensible default is missing."""
 
 
 class Settings(BaseSettings):
@@ -98,10 +103,63 @@ class Settings(BaseSettings):
     )
     stall_limit_s: float = Field(default=300.0, description="without progress, stops the worker")
 
-    @field_validator("s3_buckets", mode="before")
+    console_database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="sqlite:///… or postgresql://…; a SQLite file in the state directory if not "
+        "given",
+    )
+    console_consumer_group: str = "redlane-console"
+    console_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1", "localhost"), description="that browsers may ask for, by commas"
+    )
+    console_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("explanations",), description="of heat maps, besides s3_buckets, by commas"
+    )
+    console_proxy_secret: SecretStr = Field(
+        default=SecretStr(""), description="that the OIDC proxy sends with every request"
+    )
+    console_proxy_secret_header: str = "X-Redlane-Proxy-Secret"
+    console_proxy_addresses: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="that the OIDC proxy calls from: addresses or networks, by commas"
+    )
+    console_user_header: str = Field(
+        default="X-Forwarded-User", description="who it is, from the OIDC proxy; never changes"
+    )
+    console_name_header: str = Field(
+        default="X-Forwarded-Preferred-Username", description="as colleagues know them"
+    )
+    console_groups_header: str = Field(
+        default="X-Forwarded-Groups", description="their groups, by commas"
+    )
+    console_roles: dict[str, Literal["viewer", "inspector", "supervisor"]] = Field(
+        default={
+            "redlane-viewer": "viewer",
+            "redlane-inspector": "inspector",
+            "redlane-supervisor": "supervisor",
+        },
+        description="group → role, in JSON; the strongest counts",
+    )
+    console_time_zone: str = Field(default="Europe/Brussels", description="of times on the pages")
+
+    @field_validator(
+        "s3_buckets", "console_hosts", "console_buckets", "console_proxy_addresses", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split(",")) if isinstance(value, str) else value
+
+    def secret_keys(self) -> dict[str, bytes]:
+        """Return the keys that workers share: `pseudonym` and `selection`.
+
+        Raises:
+            NotConfigured: one is empty, or longer than 64 bytes.
+        """
+        given = {"pseudonym": self.pseudonym_key, "selection": self.selection_key}
+        keys = {name: key.get_secret_value().encode() for name, key in given.items()}
+        for name, key in keys.items():
+            if not 0 < len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
+                raise NotConfigured(f"Set REDLANE_{name.upper()}_KEY: it has not 1 to 64 bytes.")
+        return keys
 
     def confluent(self) -> dict[str, str | int | float | bool]:
         """Return the connection settings as confluent-kafka takes them."""

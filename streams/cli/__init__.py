@@ -1,8 +1,9 @@
 """The command `redlane`. Every command reads its settings from the environment (REDLANE_…)."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +11,7 @@ from streams.cli.learning import evaluation, training
 from streams.cli.profile import profiles
 from streams.cli.simulate import simulate
 from streams.progress import Bar
-from streams.settings import Settings
+from streams.settings import NotConfigured, Settings
 
 app = typer.Typer(
     name="redlane",
@@ -44,13 +45,9 @@ def worker() -> None:
 
     `REDLANE_CONSUMER_GROUP=shadow REDLANE_BUNDLE=/srv/bundles/next redlane worker`
     """
-    from streams import logs
     from streams.app import screening
-    from streams.worker import run
 
-    settings = Settings()
-    logs.configure(settings.log_level)
-    run(screening(settings))
+    _run(screening)
 
 
 @app.command()
@@ -65,13 +62,25 @@ def learn() -> None:
 
     `set -a; . ./redlane.env; REDLANE_HEALTH_PORT=6067 redlane learn`
     """
-    from streams import logs
     from streams.app import learning
+
+    _run(learning)
+
+
+def _run(wire: Callable[[Settings], Any]) -> None:
+    """Run the worker that `wire` makes, until it is told to stop."""
+    from streams import logs
     from streams.worker import run
 
     settings = Settings()
     logs.configure(settings.log_level)
-    run(learning(settings))
+    try:
+        settings.secret_keys()  # before a service is asked, or a model loaded
+        wired = wire(settings)
+    except NotConfigured as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(2) from problem
+    run(wired)
 
 
 @app.command()

@@ -15,10 +15,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
+from typer.testing import CliRunner
 
 from schemas import codec
 from schemas.topics import DECLARATIONS, TOPICS
 from streams import doctor
+from streams.cli import app
 from streams.local import preflight
 from streams.local.kafka import Kafka
 from streams.local.process import LOOPBACK, Process, ServiceFailed, free_port
@@ -56,7 +58,14 @@ def test_the_doctor_finds_a_whole_stack_well(stack, bundle):
     found = doctor.examine(settings)
     assert [(f.part, f.problem) for f in found] == [
         (part, None)
-        for part in ("Kafka", "schema registry", "object storage", "Redis", "model bundle")
+        for part in (
+            "Kafka",
+            "schema registry",
+            "object storage",
+            "Redis",
+            "secret keys",
+            "model bundle",
+        )
     ]
     assert f"all {len(TOPICS)} topics" in found[0].detail
 
@@ -76,6 +85,15 @@ def test_the_doctor_says_what_to_do_where_nothing_runs(tmp_path):
     for finding in doctor.examine(settings):
         assert finding.problem, finding.part
         assert "REDLANE_" in finding.remedy
+
+
+@pytest.mark.parametrize("command", ["worker", "learn"])
+def test_a_worker_without_its_secret_keys_says_which(command, monkeypatch):
+    """Before it asks any service."""
+    monkeypatch.delenv("REDLANE_PSEUDONYM_KEY", raising=False)
+    done = CliRunner().invoke(app, [command])
+    assert done.exit_code == 2
+    assert "REDLANE_PSEUDONYM_KEY" in done.output
 
 
 def test_three_brokers_outlive_one(tmp_path):

@@ -1,4 +1,7 @@
-"""Screened, inspected, learned: on real services, a worker each."""
+"""Screened, inspected, learned: on real services, a worker each.
+
+It comes after test_worker.py, which counts all that lies on the topics.
+"""
 
 import time
 from dataclasses import replace
