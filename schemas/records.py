@@ -9,6 +9,35 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Why this lane, and with what probability, so that hit rates can be estimated without bias."""
+
+    basis: str = ""
+    """risk, profile or random. No unit."""
+    probability: float = 0.0
+    """Probability with which it was to be inspected, in the yellow or the red lane; of green ones too. Fraction, 0 to 1."""
+    profile_id: str = ""
+    """The risk profile that selected it, where basis is profile. No unit."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "basis": self.basis,
+            "probability": self.probability,
+            "profile_id": self.profile_id,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            basis=datum["basis"],
+            probability=datum["probability"],
+            profile_id=datum["profile_id"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertReason:
     """A reason code with its text."""
 
@@ -149,6 +178,8 @@ class Alert:
     """Fraction, 0 to 1."""
     expected_revenue_at_risk: float = 0.0
     """Unit: EUR."""
+    selection: Selection | None = None
+    """Why this lane. No unit."""
     declaration_office: str = ""
     """As declared. No unit."""
     acceptance_time: datetime = EPOCH
@@ -173,6 +204,7 @@ class Alert:
             "lane": self.lane,
             "risk": self.risk,
             "expected_revenue_at_risk": self.expected_revenue_at_risk,
+            "selection": None if self.selection is None else self.selection.to_avro(),
             "declaration_office": self.declaration_office,
             "acceptance_time": self.acceptance_time,
             "country_of_dispatch": self.country_of_dispatch,
@@ -192,6 +224,7 @@ class Alert:
             lane=datum["lane"],
             risk=datum["risk"],
             expected_revenue_at_risk=datum["expected_revenue_at_risk"],
+            selection=None if datum["selection"] is None else Selection.from_avro(datum["selection"]),
             declaration_office=datum["declaration_office"],
             acceptance_time=datum["acceptance_time"],
             country_of_dispatch=datum["country_of_dispatch"],
@@ -199,35 +232,6 @@ class Alert:
             items=tuple(AlertItem.from_avro(x) for x in datum["items"]),
             degraded=tuple(Degradation.from_avro(x) for x in datum["degraded"]),
             bundle_id=datum["bundle_id"],
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Why this lane, and with what probability, so that hit rates can be estimated without bias."""
-
-    basis: str = ""
-    """risk, profile or random. No unit."""
-    probability: float = 0.0
-    """Probability with which it was to be inspected, in the yellow or the red lane; of green ones too. Fraction, 0 to 1."""
-    profile_id: str = ""
-    """The risk profile that selected it, where basis is profile. No unit."""
-
-    def to_avro(self) -> dict[str, Any]:
-        """Return the record as fastavro writes it."""
-        return {
-            "basis": self.basis,
-            "probability": self.probability,
-            "profile_id": self.profile_id,
-        }
-
-    @classmethod
-    def from_avro(cls, datum: dict[str, Any]) -> Self:
-        """Build the record from what fastavro read."""
-        return cls(
-            basis=datum["basis"],
-            probability=datum["probability"],
-            profile_id=datum["profile_id"],
         )
 
 

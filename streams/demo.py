@@ -25,12 +25,13 @@ from rich.text import Text
 from models.bundle import default_bundle
 from models.catalogue import read
 from schemas import codec
-from schemas.records import Alert, Assessment
+from schemas.records import Alert, Assessment, Condition, RiskProfile
 from schemas.topics import (
     ALERTS,
     ASSESSMENTS,
     DEAD_LETTERS,
     INSPECTION_OUTCOMES,
+    RISK_PROFILES,
     TARIFF_MEASURES,
 )
 from streams.catalogue import sample
@@ -51,6 +52,20 @@ QUIET_S = 60.0
 ROWS = 12
 CAPACITY = {"yellow": 0.28, "red": 0.12, "random": 0.01}
 """Of the demo's inspectors. Half of what is sent is irregular, so it is far above any real one."""
+PROFILE = RiskProfile(
+    profile_id="statues-at-zaventem",
+    version=1,
+    title="Stone statues through Zaventem, whatever their risk",
+    conditions=(
+        Condition(field="commodity_code", operator="starts_with", values=("6815",)),
+        Condition(field="declaration_office", operator="equals", values=("BEZAV000",)),
+    ),
+    lane="yellow",
+    valid_until=datetime(9999, 1, 1, tzinfo=UTC),
+    author="demo-analyst",
+    approver="demo-supervisor",
+)
+"""By two people: one person's profile would be ignored."""
 WINDOW_S = 120
 """Of one set of thresholds: a few windows in a demo."""
 
@@ -117,6 +132,8 @@ def alert_row(alert: Alert) -> tuple[str, str, str, str, str, str]:
     """Return an alert as the cells of a row; its riskiest goods item speaks for it."""
     item = alert.items[0]
     reasons = "; ".join(reason.code for reason in item.reasons[:2])
+    if alert.selection is not None and alert.selection.basis != "risk":
+        reasons = f"selected: {alert.selection.profile_id or alert.selection.basis}"
     if alert.degraded:
         reasons = "; ".join(part for part in (reasons, alert.degraded[0].code) if part)
     return (
@@ -192,7 +209,9 @@ def run(options: Options) -> int:
     with local_stack(say=console.print) as stack:
         settings = stack.settings()
         deploy(settings, say=lambda _: None)
-        Publisher(settings, source="redlane/demo").put(TARIFF_MEASURES, load_tariff_csv(TARIFF))
+        publisher = Publisher(settings, source="redlane/demo")
+        publisher.put(TARIFF_MEASURES, load_tariff_csv(TARIFF))
+        publisher.put(RISK_PROFILES, [PROFILE])
         source = Irregularities(
             goods,
             bucket=settings.s3_buckets[0],

@@ -210,6 +210,7 @@ class Screen:
             lane=assessment.lane,
             risk=assessment.risk,
             expected_revenue_at_risk=assessment.expected_revenue_at_risk,
+            selection=assessment.selection,
             declaration_office=declaration.declaration_office,
             acceptance_time=declaration.acceptance_time,
             country_of_dispatch=declaration.country_of_dispatch,
