@@ -66,11 +66,16 @@ def _take(seen, message):
         seen.fates[key].add(id_)
 
 
-def assert_exactly_one_fate(seen):
-    """Input ids = assessment ids ∪ dead-letter ids after dedupe; each id one byte-identical verdict."""
+def assert_exactly_one_fate(seen, *, identical=True):
+    """Input ids = assessment ids ∪ dead-letter ids after dedupe; each id one byte-identical verdict.
+
+    Where Redis was lost the signals that a declaration was judged by are too: redelivered, it may be
+    judged otherwise, under the same id (docs/decisions/0009). Then `identical` is not asked.
+    """
     assert {key for _, _, key in seen.inputs} == set(seen.fates)
     assert [key for key, ids in seen.fates.items() if len(ids) != 1] == []
-    assert [id_ for id_, values in seen.verdicts.items() if len(values) != 1] == []
+    if identical:
+        assert [id_ for id_, values in seen.verdicts.items() if len(values) != 1] == []
 
 
 def committed(settings, group):
