@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("goods-photos",), description="that photos may be read from, by commas"
     )
+    s3_explanations_bucket: str = Field(
+        default="explanations", description="that heat maps are written to"
+    )
 
     bundle: Path | None = Field(
         default=None, description="model bundle; the packaged default if not given"
@@ -56,6 +59,7 @@ class Settings(BaseSettings):
     threads: int | None = Field(default=None, description="of inference; all cores if not given")
     consumer_group: str = "redlane-screen"
     learn_consumer_group: str = "redlane-learn"
+    explain_consumer_group: str = "redlane-explain"
     health_host: str = "127.0.0.1"
     health_port: int = Field(
         default=6066, description="of /livez, /readyz and /metrics; 0 for a free one"
@@ -118,7 +122,7 @@ class Settings(BaseSettings):
     console_proxy_secret: SecretStr = Field(
         default=SecretStr(""), description="that the OIDC proxy sends with every request"
     )
-    console_proxy_secret_header: str = "X-Redlane-Proxy-Secret"
+    console_proxy_secret_header: str = "X-Redlane-Proxy-Secret"  # noqa: S105 - its name
     console_proxy_addresses: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="that the OIDC proxy calls from: addresses or networks, by commas"
     )
