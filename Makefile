@@ -32,7 +32,7 @@ bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 lock: $(INSTALLED) ## Resolve the dependencies anew.
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra console --universal --python-version 3.11 \
 	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-serve.lock
 
 clean: ## Remove the virtual environment; the cache in ~/.cache/redlane stays.

@@ -6,14 +6,14 @@ the odds that it has among all goods: the risk falls back to them, never to "cle
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.hs import Belief, HsModel, modality
+from models.hs import Belief, HsModel, Similar, modality
 from models.likelihoods import Told
 from models.live import Peers
 from models.vectors import Array
@@ -96,17 +96,31 @@ class Beliefs(NamedTuple):
     """As `HsModel.agreement` gives it."""
 
 
-def believed(hs: HsModel, text: Array | None, photos: Sequence[Array]) -> Beliefs:
+def believed(
+    hs: HsModel,
+    text: Array | None,
+    photos: Sequence[Array],
+    similar: Sequence[Similar] = (),
+) -> Beliefs:
     """Ask the model for text alone, photos alone and both; of several photos the mean.
 
     Whether it knows such goods is told best by all evidence, so that decides for each alone too.
+
+    Args:
+        hs: the model.
+        text: embedding (D,).
+        photos: embeddings (I,).
+        similar: what `HsModel.similar` says of the text and each photo, where it was asked already.
     """
     if not photos:
-        return Beliefs(None if text is None else hs.belief(text, None), None, None, None)
+        near_text = similar[0].of("text") if similar else None
+        by_text = None if text is None else hs.belief(text, None, similar=near_text)
+        return Beliefs(by_text, None, None, None)
+    asked = similar or [hs.similar(text, photo) for photo in photos]
+    near = list(zip(photos, asked, strict=True))
     if text is None:
-        by_photo = _mean([hs.belief(None, photo) for photo in photos])
+        by_photo = _mean([hs.belief(None, photo, similar=similar) for photo, similar in near])
         return Beliefs(None, by_photo, None, None)
-    near = [(photo, hs.similar(text, photo)) for photo in photos]
     both = _mean([hs.belief(text, photo, similar=similar) for photo, similar in near])
     known = both.familiar
     by_text = hs.belief(text, None, familiar=known, similar=near[0][1].of("text"))
@@ -268,6 +282,28 @@ class RiskModel:
         """
         odds, _ = self._odds(found, told or {})
         return odds / (1 + odds)
+
+    def log_odds(
+        self,
+        groups: Groups,
+        declared: str,
+        beliefs: Beliefs,
+        told: Mapping[str, float],
+        usual: Collection[str] = (),
+    ) -> float:
+        """Return the log-odds of one goods item's risk. Unit: nats.
+
+        Args:
+            groups: of the nomenclature.
+            declared: commodity code.
+            beliefs: what its text and photos say.
+            told: kinds of TOLD → log-likelihood ratio. Unit: nats.
+            usual: features that are taken to be as they usually are.
+        """
+        found = features(groups, declared[:6], beliefs)
+        found |= {name: self.usual[name] for name in usual if name in found}
+        odds, _ = self._odds(found, told)
+        return math.log(odds)
 
     def _odds(
         self, found: Mapping[str, float], told: Mapping[str, float]

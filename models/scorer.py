@@ -4,10 +4,11 @@ Equal input and bundle give equal bits, alone or in a batch, cached or fresh: ea
 through the encoders alone, and every sum is taken over arrays of one shape.
 """
 
+import copy
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -26,7 +27,7 @@ from models.hs import Calibration, HsModel, Nomenclature
 from models.likelihoods import Told
 from models.live import ItemSignals, LiveSignals, Peers
 from models.policy import Thresholds
-from models.risk import Groups, Judgement, Kind, RiskModel, prior_odds
+from models.risk import Beliefs, Groups, Judgement, Kind, RiskModel, prior_odds
 from models.tabular import TabularModel, features
 from models.tariff import Tariff, expected_revenue
 from models.text import GENERAL
@@ -121,12 +122,33 @@ class Scorer:
         """Embed photos as `models.image.decode` returns them → each (image_dimension,)."""
         return self._encoders.embed_photos(photos)
 
+    @property
+    def hs(self) -> HsModel:
+        """Which says what code goods are of."""
+        return self._hs
+
+    def with_hs(self, hs: HsModel) -> Self:
+        """Return the scorer with another model of codes."""
+        other = copy.copy(self)
+        other._hs = hs  # noqa: SLF001 - it is of this class
+        return other
+
+    def log_odds(
+        self,
+        code: str,
+        beliefs: Beliefs,
+        told: Mapping[str, float],
+        usual: Collection[str] = (),
+    ) -> float:
+        """Return the log-odds of a goods item's risk; see `RiskModel.log_odds`. Unit: nats."""
+        return self._risk.log_odds(self._groups, code, beliefs, told, usual)
+
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
         """Judge declarations, in order."""
         return [self._verdict(one) for one in evidence]
 
     def _verdict(self, evidence: DeclarationEvidence) -> Verdict:
-        told = [self._told(evidence, place) for place in range(len(evidence.items))]
+        told = [self.told(evidence, place) for place in range(len(evidence.items))]
         items = tuple(
             self._assess(one, kinds) for one, kinds in zip(evidence.items, told, strict=True)
         )
@@ -140,10 +162,10 @@ class Scorer:
             items=items,
         )
 
-    def _told(self, evidence: DeclarationEvidence, place: int) -> dict[str, Told]:
+    def told(self, evidence: DeclarationEvidence, place: int) -> dict[str, Told]:
         """Return what is told of each kind in `models.risk.TOLD`, of one goods item."""
         item, live = evidence.items[place].item, evidence.live
-        peers = self._peers(evidence, place)
+        peers = self.peers(evidence, place)
         told = {
             "undervaluation": likelihoods.price(item, peers),
             "photo_reuse": likelihoods.photo_reuse(live.items[place].photo) if live else None,
@@ -178,7 +200,7 @@ class Scorer:
     ) -> float:
         """Return the duty and VAT that an item is expected to lose. Unit: EUR."""
         item, usual = evidence.items[place].item, None
-        peers = self._peers(evidence, place)
+        peers = self.peers(evidence, place)
         told = likelihoods.price(item, peers)
         if told is not None and peers is not None:
             odds = prior_odds("undervaluation") * math.exp(told.log_ratio)
@@ -187,7 +209,7 @@ class Scorer:
         at = evidence.declaration.acceptance_time
         return expected_revenue(evidence.tariff, item, candidates, usual, at)
 
-    def _peers(self, evidence: DeclarationEvidence, place: int) -> Peers | None:
+    def peers(self, evidence: DeclarationEvidence, place: int) -> Peers | None:
         """Return the prices to compare with: of the same photo, of the stream, of the bundle."""
         live = evidence.live.items[place] if evidence.live else ItemSignals()
         seen = (live.photo.price if live.photo else None) or live.price

@@ -633,7 +633,7 @@ class SimilarGoods:
     """Past goods of known code."""
 
     reference: str = ""
-    """Their identification, and photo reference where there is one. No unit."""
+    """HS6 code and number of the goods among those of the model bundle. No unit."""
     hs6: str = ""
     """Their established subheading. No unit."""
     similarity: float = 0.0
@@ -664,13 +664,13 @@ class ItemExplanation:
     sequence_number: int = 0
     """As declared. No unit."""
     modality_shares: tuple[Contribution, ...] = ()
-    """Exact Shapley share of each modality present. Unit: nats."""
+    """Exact Shapley share of each modality present: text, image, tabular. They add up to the item's log-odds of irregularity less those without any evidence. Unit: nats."""
     words: tuple[Contribution, ...] = ()
-    """Contribution of each word of the goods description. Unit: nats."""
+    """What each word of the goods description adds to the log-odds against the declared heading, by the text alone. Unit: nats."""
     attributes: tuple[Contribution, ...] = ()
-    """Contribution of each declared attribute. Unit: nats."""
+    """What each piece of evidence beside text and pixels adds: price, history and consignments, which add up to the share of tabular, and photo_use, a part of that of image. Unit: nats."""
     heat_maps: tuple[str, ...] = ()
-    """s3:// references of the photos' heat maps, one for each photo. No unit."""
+    """s3:// references of transparent PNGs to lay over the photos: what speaks against the declared heading. One for each photo; empty where there is none. No unit."""
     similar_goods: tuple[SimilarGoods, ...] = ()
     """Most similar first. No unit."""
     suggested_hs6: str = ""
@@ -679,6 +679,8 @@ class ItemExplanation:
     """Duty under the suggested code less duty under the declared one. Unit: EUR."""
     reasons: tuple[Signal, ...] = ()
     """Reason codes, strongest first. No unit."""
+    changes: tuple[Signal, ...] = ()
+    """Single changes that alone would bring the declaration below the yellow threshold of the bundle; weight: by how much the item's log-odds would change. Unit: nats."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -692,6 +694,7 @@ class ItemExplanation:
             "suggested_hs6": self.suggested_hs6,
             "duty_difference": self.duty_difference,
             "reasons": [x.to_avro() for x in self.reasons],
+            "changes": [x.to_avro() for x in self.changes],
         }
 
     @classmethod
@@ -707,6 +710,7 @@ class ItemExplanation:
             suggested_hs6=datum["suggested_hs6"],
             duty_difference=datum["duty_difference"],
             reasons=tuple(Signal.from_avro(x) for x in datum["reasons"]),
+            changes=tuple(Signal.from_avro(x) for x in datum["changes"]),
         )
 
 

@@ -40,6 +40,7 @@ TOPICS: Final = _load()
 DECLARATIONS: Final = TOPICS["declarations"]
 ASSESSMENTS: Final = TOPICS["assessments"]
 ALERTS: Final = TOPICS["alerts"]
+EXPLANATIONS: Final = TOPICS["explanations"]
 INSPECTION_OUTCOMES: Final = TOPICS["inspection-outcomes"]
 DEAD_LETTERS: Final = TOPICS["dead-letters"]
 RISK_PROFILES: Final = TOPICS["risk-profiles"]

@@ -8,16 +8,19 @@ import structlog
 from redis.asyncio import Redis
 
 from models.bundle import default_bundle
+from models.explain import Explainer
 from models.scorer import Scorer
-from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, INSPECTION_OUTCOMES
+from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, EXPLANATIONS, INSPECTION_OUTCOMES
 from streams.budget import Capacity
 from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
 from streams.evidence import Gatherer
+from streams.explain import Explain
 from streams.images import Photos, stores
 from streams.lanes import Lanes
 from streams.learn import Learn
 from streams.observations import Keys
+from streams.origin import Origins
 from streams.reference import Reference
 from streams.registry import Registry
 from streams.screen import Screen
@@ -86,6 +89,58 @@ def screening(settings: Settings) -> faust.App:
         settings,
         group=settings.consumer_group,
         topic=DECLARATIONS,
+        stage=stage,
+        checks=[reference.check],
+    )
+
+
+def explaining(settings: Settings) -> faust.App:
+    """Wire a worker that explains alerts.
+
+    Raises:
+        NotDeployed: the registry lacks a schema.
+        ValueError: a setting is missing.
+    """
+    scorer = load_scorer(settings)
+    registry = Registry(settings.registry_url)
+    executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="inference")
+    reference = Reference(settings)
+    reference.start()
+    redis = store(settings)
+    cache = EmbeddingCache(
+        redis, ttl=timedelta(days=settings.cache_ttl_days), pause_s=settings.cache_pause_s
+    )
+    bucket = settings.s3_explanations_bucket
+    stage = Explain(
+        writers=registry.writers(ALERTS),
+        declarations=registry.writers(DECLARATIONS),
+        schema_id=registry.schema_id(EXPLANATIONS),
+        explainer=Explainer(scorer, settings.bundle or default_bundle(), threads=settings.threads),
+        origin=Origins(settings),
+        photos=Photos(
+            stores(settings),
+            concurrency=settings.photo_concurrency,
+            deadline_s=settings.photo_deadline_s,
+            max_bytes=settings.photo_max_bytes,
+        ),
+        embedder=Embedder(scorer, cache, executor),
+        signals=Signals(
+            redis,
+            keys=Keys(settings.secret_keys()["pseudonym"]),
+            pause_s=settings.cache_pause_s,
+            ttl=timedelta(days=settings.signals_ttl_days),
+        ),
+        tariff=lambda: reference.snapshot.tariff,
+        heat_maps=stores(settings.model_copy(update={"s3_buckets": (bucket,)}))[bucket],
+        bucket=bucket,
+        executor=executor,
+        photos_per_item=settings.photos_per_item,
+        now=lambda: datetime.now(UTC),
+    )
+    return worker(
+        settings,
+        group=settings.explain_consumer_group,
+        topic=ALERTS,
         stage=stage,
         checks=[reference.check],
     )

@@ -8,8 +8,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,8 @@ PROFILE = RiskProfile(
     approver="demo-supervisor",
 )
 """By two people: one person's profile would be ignored."""
+INSPECTS_ONE_OF = 3
+"""Alerts that the demo's inspector decides on."""
 WINDOW_S = 120
 """Of one set of thresholds: a few windows in a demo."""
 
@@ -173,18 +176,53 @@ def summary_table(tally: Tally) -> Table:
 
 
 @contextlib.contextmanager
-def _running(stack: Stack, name: str, **settings: str) -> Iterator[Process]:
-    """Run `redlane NAME` until it is ready, and stop it at the end."""
-    port = free_port()
-    environment = stack.environment() | {"REDLANE_HEALTH_PORT": str(port), **settings}
-    command = [sys.executable, "-m", "streams.cli", name]
+def _running(
+    stack: Stack,
+    name: str,
+    settings: Mapping[str, str],
+    *options: str,
+    port: int | None = None,
+) -> Iterator[Process]:
+    """Run `redlane NAME` until it is ready, and stop it at the end.
+
+    Args:
+        stack: that it uses.
+        name: of the command.
+        settings: besides the stack's.
+        options: of the command.
+        port: that it answers on; any free one where None.
+    """
+    health = port or free_port()
+    environment = stack.environment() | {"REDLANE_HEALTH_PORT": str(health)} | {**settings}
+    command = [sys.executable, "-m", "streams.cli", name, *options]
     process = Process(name, command, directory=stack.directory / name, environment=environment)
     process.start()
     try:
-        process.wait_until(lambda: _answers(f"http://{LOOPBACK}:{port}/readyz"), within_s=90)
+        process.wait_until(lambda: _answers(f"http://{LOOPBACK}:{health}/readyz"), within_s=90)
         yield process
     finally:
         process.stop()
+
+
+@contextlib.contextmanager
+def _all_running(stack: Stack, bundle: Path) -> Iterator[tuple[list[Process], str]]:
+    """Run every part of Redlane; yields the processes and the console's address."""
+    port = free_port()
+    options = ("--demo-user", "Demo", "--port", str(port))
+    database = ("--database", f"sqlite:///{stack.directory / 'console.db'}")
+    model = {"REDLANE_BUNDLE": str(bundle)}
+    capacity = {
+        "REDLANE_CAPACITY": json.dumps(CAPACITY),
+        "REDLANE_CAPACITY_WINDOW_S": str(WINDOW_S),
+    }
+    with contextlib.ExitStack() as parts:
+        processes = [
+            parts.enter_context(_running(stack, "console", {}, *options, *database, port=port)),
+            parts.enter_context(_running(stack, "learn", {})),
+            parts.enter_context(_running(stack, "explain", model | {"REDLANE_THREADS": "1"})),
+            parts.enter_context(_running(stack, "worker", model | capacity)),
+        ]
+        yield processes, f"http://{LOOPBACK}:{port}/"
 
 
 def _answers(url: str) -> bool:
@@ -219,20 +257,12 @@ def run(options: Options) -> int:
             seed=options.seed,
             start=datetime.fromtimestamp(time.time() // WINDOW_S * WINDOW_S, UTC),
         )
-        screening = {
-            "REDLANE_BUNDLE": str(bundle),
-            "REDLANE_CAPACITY": json.dumps(CAPACITY),
-            "REDLANE_CAPACITY_WINDOW_S": str(WINDOW_S),
-        }
         try:
-            with (
-                _running(stack, "learn") as learn,
-                _running(stack, "worker", **screening) as worker,
-            ):
-                console.print("The workers are ready: one screens, one learns from inspections")
+            with _all_running(stack, bundle) as (processes, console_url):
+                console.print(f"The inspectors' console: {console_url}", style="bold")
                 consignments = source.consignments(options.count)
                 with _Sending(settings, consignments, options.rate, tally) as sending:
-                    _watch(console, options, sending, (worker, learn))
+                    _watch(console, options, sending, processes)
         except KeyboardInterrupt:
             console.print("Interrupted; stopping …")
     console.print(summary_table(tally))
@@ -307,7 +337,8 @@ def _watch(
             if not console.is_terminal:
                 for alert in fates.newest:
                     console.print(" | ".join(alert_row(alert)), markup=False, highlight=False)
-            publisher.put(INSPECTION_OUTCOMES, outcomes(fates.newest, tally.truths))
+            inspected = [alert for alert in fates.newest if _is_inspected(alert)]
+            publisher.put(INSPECTION_OUTCOMES, outcomes(inspected, tally.truths))
             fates.newest.clear()
             if sending.failure is not None:
                 raise sending.failure
@@ -318,6 +349,11 @@ def _watch(
             complete = sending.done and tally.settled == len(tally.truths)
             if options.once and (complete or time.monotonic() - last > QUIET_S):
                 return
+
+
+def _is_inspected(alert: Alert) -> bool:
+    """Whether the demo's inspector decides on it; the others are left for you, in the console."""
+    return zlib.crc32(alert.declaration_id.encode()) % INSPECTS_ONE_OF == 0
 
 
 def _lanes(tally: Tally) -> Text:

@@ -39,6 +39,8 @@ from streams.signals import Signals
 
 TIMINGS = "redlane_timings"
 """Header with the milliseconds each step took: a header, for equal input must give equal bytes."""
+ORIGIN = "redlane_origin"
+"""Header of an alert with the place of its declaration: topic/partition/offset."""
 log = structlog.get_logger(__name__)
 
 
@@ -187,6 +189,9 @@ class Screen:
     def _event(
         self, cause: Inbound, topic: Topic, record: Assessment | Alert, timings: Mapping[str, float]
     ) -> Outbound:
+        more = [(TIMINGS, json.dumps({k: round(v * 1000, 1) for k, v in timings.items()}))]
+        if topic is ALERTS:
+            more.append((ORIGIN, f"{cause.topic}/{cause.partition}/{cause.offset}"))
         return Outbound(
             topic=topic,
             key=record.declaration_id.encode(),
@@ -196,7 +201,7 @@ class Screen:
                 event_id(cause, self._scorer.bundle_id, record.SCHEMA),
                 record.SCHEMA,
                 self._now(),
-                [(TIMINGS, json.dumps({k: round(v * 1000, 1) for k, v in timings.items()}))],
+                more,
             ),
         )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.cli.console import console
 from streams.cli.learning import evaluation, training
 from streams.cli.profile import profiles
 from streams.cli.simulate import simulate
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(training, name="train", no_args_is_help=True)
 app.add_typer(evaluation, name="evaluate", no_args_is_help=True)
 app.command()(simulate)
+app.command()(console)
 app.add_typer(profiles, name="profile", no_args_is_help=True)
 # Each command imports what it needs itself: `redlane --help` should not wait for a model library.
 
@@ -73,14 +75,31 @@ def _run(wire: Callable[[Settings], Any]) -> None:
     from streams.worker import run
 
     settings = Settings()
-    logs.configure(settings.log_level)
     try:
         settings.secret_keys()  # before a service is asked, or a model loaded
+        logs.configure(settings.log_level)
         wired = wire(settings)
     except NotConfigured as problem:
         typer.echo(problem, err=True)
         raise typer.Exit(2) from problem
     run(wired)
+
+
+@app.command()
+def explain() -> None:
+    """Explain alerts: alerts → explanations, heat maps in object storage, dead-letters.
+
+    Runs like `redlane worker`, in a consumer group of its own, so that it never delays an alert.
+    REDLANE_PSEUDONYM_KEY and REDLANE_BUNDLE must be the screening workers'; heat maps go to the
+    bucket REDLANE_S3_EXPLANATIONS_BUCKET (explanations).
+
+    **Example**
+
+    `set -a; . ./redlane.env; REDLANE_HEALTH_PORT=6068 redlane explain`
+    """
+    from streams.app import explaining
+
+    _run(explaining)
 
 
 @app.command()

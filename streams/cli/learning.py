@@ -251,3 +251,62 @@ def evaluate_risk(
     }
     for name, text in texts.items():
         typer.echo(f"{text:40} {figures[name]:.3f}")
+
+
+@evaluation.command("explain")
+def evaluate_explain(
+    goods: Annotated[Path, typer.Option(help="Folder of goods, with the split train.")],
+    declarations: Annotated[Path, typer.Option(help="Folder with train.csv and valid.csv.")],
+    split: Annotated[str, typer.Option(help="Which split to explain.")] = "test",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure whether explanations are true to the model; exits with 1 if it may not be released.
+
+    Deletion and insertion curves against random orders, words and objects that are planted and must
+    be found, a shuffled model that must be explained otherwise. Some minutes on two cores.
+
+    **Examples**
+
+    `redlane evaluate explain --goods ./goods --declarations ./declarations`
+
+    `redlane evaluate explain --goods ./goods --declarations ./declarations --split valid --json`
+    """
+    import json
+
+    from models.catalogue import BadCatalogue
+    from models.declarations import BadDeclarations
+    from models.evaluate_explain import evaluate_explain as evaluate
+    from models.evaluate_explain import gate
+
+    try:
+        with Bar() as bar:
+            figures = evaluate(goods, declarations, split, bar)
+    except (BadDeclarations, BadCatalogue) as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(1) from problem
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+    else:
+        _print_explain(figures)
+    if failed := gate(figures):
+        typer.echo("Not to be released:\n" + "\n".join(failed), err=True)
+        raise typer.Exit(1)
+
+
+def _print_explain(figures: dict[str, Any]) -> None:
+    """Show an evaluation of the explanations as a person reads it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "", "deletion", "at random", "insertion", "at random", title="Mean risk along the curves"
+    )
+    for name in ("text", "image", "attributes"):
+        table.add_row(name, *(f"{area:.3f}" for area in figures[name].values()))
+    console = Console()
+    console.print(table)
+    console.print(f"Planted words found: {figures['planted_word']:.1%}")
+    console.print(f"Planted objects found: {figures['planted_object']:.1%}")
+    for name, likeness in figures["sanity"].items():
+        console.print(f"Rank correlation after {name.replace('_', ' ')}: {likeness:.2f}")
+    console.print(f"Same input, same explanation: {'yes' if figures['stable'] else 'no'}")

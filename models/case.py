@@ -1,0 +1,190 @@
+"""One goods item's evidence → the share of each part in its risk, and what would change it.
+
+Shares are of the risk's log-odds, exact, with a part's evidence taken away as the risk model
+itself does where it is missing.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import cached_property
+from typing import Final
+
+from models.likelihoods import Told
+from models.live import LiveSignals, Peers
+from models.risk import MODALITIES, Beliefs, believed
+from models.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
+from models.shapley import owen
+from models.vectors import Array
+from schemas.reasons import Reason
+from schemas.records import Signal
+
+TABULAR: Final = ("price", "history", "consignments")
+"""Those of MODALITIES that are no part of the image."""
+NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}
+"""Whether text and photo are heard → the name in models.hs.MODALITIES."""
+IN_PHOTO: Final = ("photo_heading", "both_heading", "agreement", "overlap")
+IN_TEXT: Final = ("text_heading", "both_heading", "agreement", "overlap", "text_certainty")
+"""Features that another photo, or text, would change."""
+
+
+class Case:
+    """One goods item, and what its evidence says."""
+
+    def __init__(self, scorer: Scorer, evidence: DeclarationEvidence, place: int) -> None:
+        self._scorer = scorer
+        self._evidence = evidence
+        self.place = place
+        self.one = evidence.items[place]
+        self._told = scorer.told(evidence, place)
+        self._peers = scorer.peers(evidence, place)
+        one, hs = self.one, scorer.hs
+        photos: tuple[Array | None, ...] = one.photos or (None,)
+        near = [hs.similar(one.text, photo) for photo in photos]
+        self._beliefs = {
+            (hear, see): believed(
+                hs,
+                one.text if hear else None,
+                one.photos if see else (),
+                [near_one.of(NAMES[hear, see]) for near_one in near] if hear or see else (),
+            )
+            for hear in {False, one.text is not None}
+            for see in {False, bool(one.photos)}
+        }
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The modalities present → the evidence that each consists of."""
+        there = {name for name, kind in MODALITIES.items() if kind in self._told}
+        text = ("text",) if self.one.text is not None else ()
+        photo = ("photo",) if self.one.photos else ()
+        found = {
+            "text": text,
+            "image": photo + tuple(there & {"photo_use"}),
+            "tabular": tuple(name for name in TABULAR if name in there),
+        }
+        return {name: players for name, players in found.items() if players}
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Evidence → its share of the log-odds. Unit: nats."""
+        return owen(self.groups, self._log_odds)
+
+    def _log_odds(self, there: frozenset[str]) -> float:
+        beliefs = self._beliefs["text" in there, "photo" in there]
+        ratios = self._ratios(self._told)
+        told = {MODALITIES[name]: ratios[MODALITIES[name]] for name in MODALITIES if name in there}
+        return self._scorer.log_odds(self.one.item.commodity_code, beliefs, told)
+
+    def detail(self, name: str) -> str:
+        """Return a piece of evidence in words: the price against its peers, say."""
+        item, peers = self.one.item, self._peers
+        if name == "price" and peers is not None and item.item_amount and item.net_mass:
+            price = float(item.item_amount) / float(item.net_mass)
+            low, high = price_range(peers)
+            return (
+                f"unit price {price:.2f} EUR/kg; 95 % of {peers.count} peers {low:.2f}–{high:.2f}"
+            )
+        return self._told[MODALITIES[name]].words
+
+    def duty_difference(self, suggested: str) -> Decimal | None:
+        """Return the duty under the suggested code less the one declared. Unit: EUR.
+
+        None where a duty or the value is not known, or the declared code is of the suggested one.
+        """
+        item, tariff = self.one.item, self._evidence.tariff
+        if not suggested or item.commodity_code.startswith(suggested):
+            return None
+        if item.item_amount is None or item.item_currency != "EUR":
+            return None
+        at = self._evidence.declaration.acceptance_time
+        rates = [
+            tariff.duty(code, item.country_of_origin, at)
+            for code in (suggested, item.commodity_code)
+        ]
+        if rates[0] is None or rates[1] is None:
+            return None
+        return round(item.item_amount * Decimal(str(rates[0] - rates[1])) / 100, 2)
+
+    def changes(self, verdict: Verdict, suggested: str) -> Iterator[Signal]:
+        """Yield the single changes that bring the declaration below the yellow threshold."""
+        yellow = self._scorer.thresholds.yellow
+        others = (one.risk for place, one in enumerate(verdict.items) if place != self.place)
+        now = verdict.items[self.place].risk
+        if now < yellow or max(others, default=0.0) >= yellow:
+            return
+        before = self._log_odds(frozenset(one for some in self.groups.values() for one in some))
+        for reason, words, after in self._changed(suggested):
+            risk = 1 / (1 + math.exp(-after))
+            if risk < yellow:
+                told = f"{words}: " if words else ""
+                yield Signal(
+                    code=reason,
+                    weight=round(after - before, DIGITS),
+                    detail=f"{told}risk {now:.0%} → {risk:.0%}",
+                )
+
+    def _changed(self, suggested: str) -> Iterator[tuple[Reason, str, float]]:
+        """Yield changes: code, words, and the log-odds after each."""
+        code, told, item = self.one.item.commodity_code, self._told, self.one.item
+        if suggested and not code.startswith(suggested):
+            words = f"{suggested} instead of {code}"
+            # What is known of prices and past inspections is known of the declared code alone.
+            kept = {kind: one for kind, one in told.items() if kind in {"photo_reuse", "splitting"}}
+            yield Reason.GREEN_WITH_SUGGESTED_CODE, words, self._after(kept, code=suggested)
+        if self.one.photos:
+            kept = {kind: one for kind, one in told.items() if kind != "photo_reuse"}
+            yield Reason.GREEN_WITH_FITTING_PHOTO, "", self._after(kept, usual=IN_PHOTO)
+        if self.one.text is not None:
+            yield Reason.GREEN_WITH_FITTING_TEXT, "", self._after(told, usual=IN_TEXT)
+        if "undervaluation" in told and self._peers is not None and item.net_mass:
+            usual = math.exp(self._peers.median)
+            amount = round(Decimal(str(usual)) * item.net_mass, 2)
+            words = f"{usual:.2f} EUR/kg"
+            after = self._after(
+                self._retold(replace(self.one, item=replace(item, item_amount=amount)))
+            )
+            yield Reason.GREEN_WITH_USUAL_PRICE, words, after
+        live = self._evidence.live
+        if live is not None and live.small_count:
+            alone = replace(live, small_count=0, small_value=0.0, importer_day=0, seller_day=0)
+            yield Reason.GREEN_AS_SINGLE_CONSIGNMENT, "", self._after(self._retold(live=alone))
+
+    def _retold(
+        self, one: ItemEvidence | None = None, live: LiveSignals | None = None
+    ) -> Mapping[str, Told]:
+        """Return what would be told with another goods item or other signals."""
+        items = list(self._evidence.items)
+        items[self.place] = one or self.one
+        declaration = replace(
+            self._evidence.declaration, goods_items=tuple(item.item for item in items)
+        )
+        evidence = replace(
+            self._evidence,
+            declaration=declaration,
+            items=tuple(items),
+            live=live or self._evidence.live,
+        )
+        return self._scorer.told(evidence, self.place)
+
+    def _after(
+        self, told: Mapping[str, Told], *, code: str | None = None, usual: Sequence[str] = ()
+    ) -> float:
+        return self._scorer.log_odds(
+            code or self.one.item.commodity_code, self._full, self._ratios(told), usual
+        )
+
+    @property
+    def _full(self) -> Beliefs:
+        return self._beliefs[self.one.text is not None, bool(self.one.photos)]
+
+    @staticmethod
+    def _ratios(told: Mapping[str, Told]) -> dict[str, float]:
+        return {kind: one.log_ratio for kind, one in told.items()}
+
+
+def price_range(peers: Peers) -> tuple[float, float]:
+    """Return the unit prices between which 95 of 100 peers lie, log-normal. Unit: EUR/kg."""
+    reach = 1.96 * peers.spread
+    return math.exp(peers.median - reach), math.exp(peers.median + reach)

@@ -1,0 +1,226 @@
+"""Why this risk? A declaration's evidence → what each part of it adds, and what would change it.
+
+Two questions are asked. How much of the risk comes of text, photos and each other piece of
+evidence: shares of the risk's log-odds, exact. And which words and regions of a photo speak against
+the declared heading: log-odds against it, by the text or the photo alone. The risk itself is flat
+where goods fit, so it would not show the one word or region that does not
+(docs/decisions/0011-explanations.md).
+
+Equal evidence, pixels and bundle give an equal explanation.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import heat_map
+from models.case import Case
+from models.heat_map import GRID, Regions
+from models.hs import Belief, Similar
+from models.risk import MODALITIES
+from models.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
+from models.vectors import Array, best
+from schemas.reasons import Reason
+from schemas.records import Contribution, ItemExplanation, Signal, SimilarGoods
+
+DETAILED: Final = 3
+"""Goods items, the riskiest of a declaration, whose words and photos are looked at."""
+PARTS: Final = 32
+"""Most parts of a description; of longer ones neighbouring words are taken together."""
+SIMILAR: Final = 5
+NO_WORD: Final = -1
+WORD: Final = re.compile(r"\S+")
+LEAST: Final = 1e-9
+"""Probabilities are kept so far from 0 and 1 in log-odds."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemExplained:
+    """The explanation of one goods item."""
+
+    explanation: ItemExplanation
+    """Without references to heat maps: those are for the caller to give."""
+    heat_maps: tuple[bytes | None, ...]
+    """PNG of each photo; None where it was not looked at."""
+
+
+class Explainer:
+    """Explains what a scorer says. Thread safe."""
+
+    def __init__(self, scorer: Scorer, bundle: Path, *, threads: int | None = None) -> None:
+        """Take a scorer, and the bundle that it was loaded from."""
+        self._scorer = scorer
+        self._regions = Regions(bundle / "image.onnx", threads=threads)
+
+    @property
+    def bundle_id(self) -> str:
+        """Of the model bundle."""
+        return self._scorer.bundle_id
+
+    def explain(
+        self, evidence: DeclarationEvidence, photos: Sequence[Sequence[Pixels | None]]
+    ) -> tuple[ItemExplained, ...]:
+        """Explain a declaration's risk.
+
+        Args:
+            evidence: that it was scored with.
+            photos: of each goods item, as `models.image.decode` returns them; None for one that
+                cannot be had.
+        """
+        (verdict,) = self._scorer.score([evidence])
+        risks = np.array([item.risk for item in verdict.items])
+        detailed = set(best(risks, DETAILED).tolist())
+        return tuple(
+            self._item(Case(self._scorer, evidence, place), verdict, pixels, place in detailed)
+            for place, pixels in enumerate(photos)
+        )
+
+    def words(self, item: ItemEvidence) -> tuple[Contribution, ...]:
+        """Return what each word adds against the declared heading, by the text alone. Unit: nats.
+
+        The mean of what it adds to no other word and to all others: the first and the last of the
+        orders that a Shapley value goes through.
+        """
+        text, heading = item.item.description, item.item.commodity_code[:4]
+        spans = parts(text)
+        if not spans:
+            return ()
+        alone = [text[start:end] for start, end in spans]
+        without = [" ".join((*alone[:n], *alone[n + 1 :])) for n in range(len(alone))]
+        found = self._against_texts(heading, [" ".join(alone), *alone, *without])
+        usual = self._against(heading, None)
+        first, last = found[1 : 1 + len(alone)], found[1 + len(alone) :]
+        weights = ((first - usual) + (found[0] - last)) / 2
+        return tuple(
+            Contribution(part=word, start=start, weight=round(float(weight), DIGITS))
+            for word, (start, _), weight in zip(alone, spans, weights, strict=True)
+        )
+
+    def regions(self, heading: str, photo: Pixels) -> NDArray[np.float64]:
+        """Return what each cell of a photo adds against a heading (GRID, GRID). Unit: nats."""
+        vectors = self._regions.left_out(photo)
+        nomenclature = self._scorer.hs.nomenclature
+        near = self._near(np.stack([nomenclature.shown(vector) for vector in vectors]))
+        found = [
+            self._against(
+                heading, self._scorer.hs.belief(None, vector, similar=Similar(None, similar))
+            )
+            for vector, similar in zip(vectors, near, strict=True)
+        ]
+        return (found[0] - np.array(found[1:])).reshape(GRID, GRID)
+
+    def _item(
+        self, case: Case, verdict: Verdict, photos: Sequence[Pixels | None], detailed: bool
+    ) -> ItemExplained:
+        item, assessed = case.one.item, verdict.items[case.place]
+        suggested = assessed.candidates[0].hs6 if assessed.candidates else ""
+        shares = case.shares
+        reasons = list(assessed.signals)
+        if not detailed:
+            reasons.append(Signal(code=Reason.EXPLAINED_BRIEFLY))
+        explanation = ItemExplanation(
+            sequence_number=item.sequence_number,
+            modality_shares=tuple(
+                Contribution(
+                    part=name,
+                    start=NO_WORD,
+                    weight=round(sum(shares[one] for one in players), DIGITS),
+                )
+                for name, players in case.groups.items()
+            ),
+            words=self.words(case.one) if detailed and case.one.text is not None else (),
+            attributes=tuple(
+                Contribution(
+                    part=name,
+                    start=NO_WORD,
+                    weight=round(shares[name], DIGITS),
+                    detail=case.detail(name),
+                )
+                for name in MODALITIES
+                if name in shares
+            ),
+            similar_goods=tuple(self._similar(case.one)),
+            suggested_hs6=suggested,
+            duty_difference=case.duty_difference(suggested),
+            reasons=tuple(reasons),
+            changes=tuple(case.changes(verdict, suggested)),
+        )
+        maps = tuple(
+            None
+            if photo is None or not detailed
+            else heat_map.overlay(self.regions(item.commodity_code[:4], photo))
+            for photo in photos
+        )
+        return ItemExplained(explanation, maps)
+
+    def _similar(self, one: ItemEvidence) -> Iterator[SimilarGoods]:
+        """Yield the most similar past goods; of several photos the mean counts."""
+        hs = self._scorer.hs
+        tuned = None if one.text is None else one.text[-hs.index.text_projection.centre.size :]
+        if tuned is None and not one.photos:
+            return
+        near = np.mean([hs.index.similarities(tuned, p) for p in one.photos or (None,)], axis=0)
+        for place in best(near, SIMILAR):
+            code = int(hs.index.codes[place])
+            number = int(place - np.searchsorted(hs.index.codes, code)) + 1
+            yield SimilarGoods(
+                reference=f"{hs.codes[code]}/{number}",
+                hs6=hs.codes[code],
+                similarity=round(float(near[place]), DIGITS),
+            )
+
+    def _against_texts(self, heading: str, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the log-odds against a heading by each text (N,); see `_against`."""
+        vectors = self._scorer.embed_texts(texts)
+        nomenclature = self._scorer.hs.nomenclature
+        near = self._near(np.stack([nomenclature.meant(vector) for vector in vectors]))
+        beliefs = (
+            self._scorer.hs.belief(vector, None, similar=Similar(similar, None))
+            for vector, similar in zip(vectors, near, strict=True)
+        )
+        return np.array([self._against(heading, belief) for belief in beliefs])
+
+    def _near(self, vectors: Array) -> Array:
+        """Return each code's similarity to several vectors (N, D) at once: (N, C)."""
+        nomenclature = self._scorer.hs.nomenclature
+        near: Array = np.maximum.reduceat(
+            vectors @ nomenclature.lines.T, nomenclature.line_starts, axis=1
+        )
+        return near
+
+    def _against(self, heading: str, belief: Belief | None) -> float:
+        """Return the log-odds that goods are not of a heading; without belief, before any."""
+        places = self._of_heading(heading)
+        if belief is None:
+            probability = places.mean()
+        else:
+            probability = belief.probabilities[places].sum(dtype=np.float64)
+        kept = min(max(float(probability), LEAST), 1 - LEAST)
+        return math.log((1 - kept) / kept)
+
+    def _of_heading(self, heading: str) -> NDArray[np.bool_]:
+        """Return which codes are of a heading (C,)."""
+        return np.char.startswith(self._codes, heading)
+
+    @cached_property
+    def _codes(self) -> NDArray[np.str_]:
+        return np.array(self._scorer.hs.codes)
+
+
+def parts(text: str) -> list[tuple[int, int]]:
+    """Return where each word of a text begins and ends; at most PARTS, else runs of words."""
+    words = [match.span() for match in WORD.finditer(text)]
+    run = math.ceil(len(words) / PARTS) or 1
+    return [
+        (some[0][0], some[-1][1])
+        for some in (words[start : start + run] for start in range(0, len(words), run))
+    ]

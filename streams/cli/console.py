@@ -1,0 +1,49 @@
+"""`redlane console`: the inspectors' pages."""
+
+from typing import Annotated
+
+import typer
+
+from streams.settings import Settings
+
+
+def console(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 6070,
+    demo_user: Annotated[
+        str | None,
+        typer.Option(
+            help="NAME or NAME:ROLE (viewer, inspector, supervisor): everybody is that user. On "
+            "this machine only."
+        ),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(help="sqlite:///FILE or postgresql://…, before REDLANE_CONSOLE_DATABASE_URL."),
+    ] = None,
+) -> None:
+    """Serve the inspectors' pages: alerts, explanations → decisions on inspection-outcomes.
+
+    Who somebody is comes from an OIDC proxy's headers, which are believed only with
+    REDLANE_CONSOLE_PROXY_SECRET or from REDLANE_CONSOLE_PROXY_ADDRESSES. /livez and /readyz are
+    on the same port. Needs the extra `console`.
+
+    **Examples**
+
+    `redlane console --demo-user ann`
+
+    `REDLANE_CONSOLE_HOSTS=console.example.org redlane console --host 10.0.0.5 --port 8080`
+    """
+    from streams import logs
+    from streams.console import serve
+    from streams.console.identity import Misconfigured
+    from streams.registry import NotDeployed
+
+    settings = Settings()
+    logs.configure(settings.log_level)
+    try:
+        status = serve(settings, host=host, port=port, demo_user=demo_user, database_url=database)
+    except (Misconfigured, NotDeployed) as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(2) from problem
+    raise typer.Exit(status)

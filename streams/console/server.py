@@ -1,0 +1,160 @@
+"""Settings → the running console: the one place where its parts are put together."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from zoneinfo import ZoneInfo
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from streams.console.identity import Identity, Misconfigured, Tokens
+from streams.console.live import Stopping
+from streams.console.outbox import Outbox
+from streams.console.pages import Parts, application
+from streams.console.photos import Pictures
+from streams.console.reader import Reader
+from streams.console.store import Store
+from streams.console.tables import Database, default_url
+from streams.console.work import Work
+from streams.pseudonym import pseudonym
+from streams.settings import Settings
+
+CHECK_S = 1.0
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Console:
+    """The console's parts. The threads run between `start` and `stop`."""
+
+    app: FastAPI
+    database: Database
+    reader: Reader
+    outbox: Outbox
+    stopping: Stopping
+
+    def start(self) -> None:
+        """Begin to read and to publish."""
+        self.reader.start()
+        self.outbox.start()
+
+    def stop(self) -> None:
+        """Finish what is under way."""
+        self.reader.stop()
+        self.outbox.stop()
+        self.database.close()
+
+    def problem(self) -> str:
+        """Return what only a restart repairs; empty where nothing is wrong."""
+        if not self.reader.alive:
+            return "The topics are not read."
+        if not self.outbox.alive:
+            return "Decisions are not sent."
+        return ""
+
+
+def build(
+    settings: Settings,
+    *,
+    host: str,
+    demo_user: str | None,
+    database_url: str | None,
+    hosts: tuple[str, ...] = (),
+) -> Console:
+    """Put the console together; see `streams.console.serve`."""
+    identity = Identity(settings, host=host, demo_user=demo_user)
+    key = settings.pseudonym_key.get_secret_value().encode()
+    try:
+        pseudonym(key, "inspector")
+    except ValueError as error:
+        raise Misconfigured("Set REDLANE_PSEUDONYM_KEY: it has not 1 to 64 bytes.") from error
+    url = database_url or settings.console_database_url.get_secret_value() or default_url()
+    database = Database(url)
+    store = Store(database)
+    work = Work(database, lambda name: pseudonym(key, name))
+    reader, outbox, stopping = Reader(settings, store), Outbox(settings, work), Stopping()
+    parts = Parts(
+        store=store,
+        work=work,
+        identity=identity,
+        tokens=Tokens(database),
+        pictures=Pictures(settings),
+        zone=ZoneInfo(settings.console_time_zone),
+        hosts=(*settings.console_hosts, *hosts),
+        sent=outbox.hurry,
+        healthy=lambda: console.problem(),  # noqa: PLW0108 - it is made below
+        ready=lambda: reader.assigned > 0,
+        stopping=stopping,
+    )
+    console = Console(application(parts), database, reader, outbox, stopping)
+    return console
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams first, for it waits for every connection."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals without raising them again afterwards: there is more to stop."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping.event.set()
+        super().handle_exit(sig, frame)
+
+
+def run(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    demo_user: str | None,
+    database_url: str | None,
+    hosts: tuple[str, ...],
+) -> int:
+    """Serve until SIGTERM or SIGINT; see `streams.console.serve`."""
+    console = build(
+        settings, host=host, demo_user=demo_user, database_url=database_url, hosts=hosts
+    )
+    config = uvicorn.Config(
+        console.app,
+        host=host,
+        port=port,
+        access_log=False,  # who looked at what is no log's business
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # the proxy is told by its own address, not by what a header says
+        timeout_graceful_shutdown=10,
+    )
+    server = _Server(config, console.stopping)
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(console, ended), daemon=True)
+    console.start()
+    watch.start()
+    try:
+        server.run()
+    finally:
+        ended.set()
+        failed = bool(console.problem())
+        console.stop()
+    return 1 if failed or not server.started else 0
+
+
+def _watch(console: Console, ended: threading.Event) -> None:
+    """Stop the server when a thread ended: a queue that silently goes stale would look calm."""
+    while not ended.wait(CHECK_S):
+        if problem := console.problem():
+            log.error("console stops", problem=problem)
+            signal.raise_signal(signal.SIGTERM)
+            return

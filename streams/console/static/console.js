@@ -1,0 +1,251 @@
+// The pages work without this. It keeps them live, and adds keys and the heat-map switch.
+"use strict";
+
+const main = document.getElementById("main");
+const rows = document.getElementById("rows");
+const problem = document.getElementById("problem");
+document.documentElement.classList.add("js");
+
+function tell(text) {
+  problem.textContent = text;
+  problem.hidden = !text;
+}
+
+// --- live: server-sent events, going on after the last one that was seen --------------------------
+
+let source = null;
+let seen = main?.dataset.after;
+let refreshing = null;
+
+function connect() {
+  if (source || !main?.dataset.live) return;
+  source = new EventSource(`${main.dataset.live}&after=${seen}`);
+  source.onopen = () => link(true);
+  source.onerror = () => {
+    link(false);
+    // After an answer that is no stream the browser gives up; we do not.
+    if (source?.readyState === EventSource.CLOSED) {
+      disconnect();
+      setTimeout(connect, 2000);
+    }
+  };
+  source.addEventListener("case", (event) => {
+    remember(event);
+    const change = JSON.parse(event.data);
+    if (rows) place(change);
+    else if (change.id === main.dataset.case) refresh();
+  });
+  source.addEventListener("counts", (event) => {
+    remember(event);
+    const counts = JSON.parse(event.data);
+    for (const shown of document.querySelectorAll("[data-count]"))
+      shown.textContent = counts[shown.dataset.count];
+  });
+}
+
+function remember(event) {
+  if (event.lastEventId) seen = event.lastEventId;
+}
+
+function disconnect() {
+  source?.close();
+  source = null;
+}
+
+function link(up) {
+  const shown = document.getElementById("link");
+  shown.hidden = false;
+  shown.classList.toggle("lost", !up);
+  shown.textContent = up ? shown.dataset.live : shown.dataset.lost;
+}
+
+// A hidden tab needs no stream; a browser has only a few connections to one host.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) disconnect();
+  else connect();
+});
+window.addEventListener("pagehide", disconnect);
+
+// --- the queue: rows are the server's, already escaped --------------------------------------------
+
+function parsed(html, selector) {
+  return new DOMParser().parseFromString(html, "text/html").querySelector(selector);
+}
+
+function place(change) {
+  const old = document.getElementById(`case-${change.id}`);
+  const chosen = old?.classList.contains("chosen");
+  if (change.html === null) {
+    if (chosen) choose(old.nextElementSibling ?? old.previousElementSibling);
+    old?.remove();
+  } else {
+    const row = document.importNode(parsed(`<table>${change.html}</table>`, "tr"), true);
+    old?.remove();
+    const key = Number(row.dataset.key);
+    const next = [...rows.children].find((other) => Number(other.dataset.key) < key);
+    rows.insertBefore(row, next ?? null);
+    if (chosen) row.classList.add("chosen");
+    if (!old) {
+      row.classList.add("fresh");
+      document.getElementById("said").textContent = document.body.dataset.arrived;
+    }
+    while (rows.children.length > Number(rows.dataset.shown)) rows.lastElementChild.remove();
+  }
+  document.getElementById("empty").hidden = rows.children.length > 0;
+}
+
+function choose(row) {
+  if (!row) return;
+  rows.querySelector(".chosen")?.classList.remove("chosen");
+  row.classList.add("chosen");
+  row.querySelector("a").focus({ preventScroll: true });
+  row.scrollIntoView({ block: "nearest" });
+}
+
+rows?.addEventListener("click", (event) => {
+  const row = event.target.closest("tr");
+  if (row && !event.target.closest("a")) row.querySelector("a").click();
+});
+
+for (const select of document.querySelectorAll(".filter select"))
+  select.addEventListener("change", () => select.form.requestSubmit());
+
+// --- one alert: parts that changed are taken from the page as it is now ---------------------------
+
+async function refresh() {
+  if (refreshing) return (refreshing = "again");
+  do {
+    refreshing = "now";
+    try {
+      const answer = await fetch(location.pathname, { headers: { accept: "text/html" } });
+      if (answer.ok) renew(await answer.text());
+    } catch {
+      // The stream tells when the console is back, and what changed.
+    }
+  } while (refreshing === "again");
+  refreshing = null;
+}
+
+function renew(html) {
+  const page = new DOMParser().parseFromString(html, "text/html");
+  const mapped = document.querySelector('.heat-toggle[aria-pressed="true"]') !== null;
+  const open = new Set([...document.querySelectorAll("details[open]")].map((one) => one.id));
+  const shut = new Set([...document.querySelectorAll("details:not([open])")].map((one) => one.id));
+  for (const old of document.querySelectorAll("[data-part]")) {
+    const fresh = page.querySelector(`[data-part="${old.dataset.part}"]`);
+    // What somebody may be typing in stays, as long as it is still to be filled in.
+    if (!fresh || ("keep" in old.dataset && "keep" in fresh.dataset)) continue;
+    for (const one of fresh.querySelectorAll("details"))
+      if (open.has(one.id) || shut.has(one.id)) one.open = open.has(one.id);
+    const taken = document.importNode(fresh, true);
+    if (!taken.isEqualNode(old)) old.replaceWith(taken);
+  }
+  if (mapped) heat(true);
+}
+
+function heat(on) {
+  for (const toggle of document.querySelectorAll(".heat-toggle")) {
+    toggle.setAttribute("aria-pressed", String(on));
+    toggle.closest("figure").querySelector(".heat").hidden = !on;
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const toggle = event.target.closest(".heat-toggle");
+  if (toggle) heat(toggle.getAttribute("aria-pressed") !== "true");
+  if (event.target.id === "add-finding") {
+    const all = document.querySelectorAll(".finding");
+    const copy = all[0].cloneNode(true);
+    for (const input of copy.querySelectorAll("input:not([type=hidden])")) input.value = "";
+    all[all.length - 1].after(copy);
+    copy.querySelector("select").focus();
+  }
+});
+
+document.addEventListener(
+  "error",
+  (event) => {
+    const image = event.target;
+    if (!(image instanceof HTMLImageElement)) return;
+    if (image.classList.contains("heat")) image.closest("figure").querySelector(".heat-toggle").hidden = true;
+    if (!image.dataset.broken) return image.remove();
+    const text = document.createElement("p");
+    text.className = "broken";
+    text.textContent = image.dataset.broken;
+    image.replaceWith(text);
+  },
+  true,
+);
+
+// --- forms: sent in the background, so that what was typed is not lost ----------------------------
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  event.preventDefault();
+  if (form.dataset.busy) return;
+  form.dataset.busy = "1";
+  const button = form.querySelector("button:not([type=button])");
+  button.disabled = true;
+  try {
+    const body = new URLSearchParams(new FormData(form));
+    const answer = await fetch(form.action, { method: "POST", body });
+    const html = await answer.text();
+    if (answer.ok) {
+      tell("");
+      renew(html);
+      form.reset();
+    } else {
+      tell(parsed(html, "#problem")?.textContent || document.body.dataset.failed);
+      refresh();
+    }
+  } catch {
+    tell(document.body.dataset.failed);
+  } finally {
+    delete form.dataset.busy;
+    button.disabled = false;
+  }
+});
+
+// --- keys -----------------------------------------------------------------------------------------
+
+const keys = document.getElementById("keys");
+document.getElementById("keys-open")?.addEventListener("click", () => keys.showModal());
+document.getElementById("keys-close")?.addEventListener("click", () => keys.close());
+
+function result(value) {
+  const radio = document.querySelector(`#decision [value="${value}"]`);
+  radio?.click();
+  radio?.focus();
+}
+
+const acts = {
+  "?": () => keys.showModal(),
+  u: () => document.getElementById("back")?.click(),
+  h: () => document.querySelector(".heat-toggle")?.click(),
+  a: () => document.getElementById("assign")?.click(),
+  c: () => result("conforming"),
+  i: () => result("irregular"),
+  n: () => document.getElementById("note")?.focus(),
+  "/": () => document.getElementById("filter-lane")?.focus(),
+  j: () => move(1),
+  k: () => move(-1),
+};
+
+function move(step) {
+  if (!rows) return;
+  const all = [...rows.children];
+  const at = all.findIndex((row) => row.classList.contains("chosen"));
+  choose(all[at < 0 ? 0 : at + step]);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
+  const typing = event.target.matches("input:not([type=radio]), textarea, select");
+  if (event.key === "Escape" && typing) return event.target.blur();
+  if (typing || !Object.hasOwn(acts, event.key)) return;
+  event.preventDefault();
+  acts[event.key]();
+});
+
+connect();

@@ -1,0 +1,309 @@
+"""alerts → explanations (+ heat maps in object storage), dead-letters.
+
+A stage and a worker of its own, so that slow work never delays an alert. An alert's declaration is
+fetched from where it lies, and explained with the signals that it was scored with. What is gone by
+then is told in the explanation; a failing service is tried again for a while, then stops the
+worker.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import obstore
+import obstore.exceptions
+import structlog
+from confluent_kafka import KafkaException
+from obstore.store import ObjectStore
+
+from models.explain import Explainer, ItemExplained, Pixels
+from models.image import BadPhoto, decode
+from models.scorer import DeclarationEvidence, ItemEvidence
+from models.tariff import Tariff
+from schemas import codec, rules
+from schemas.codec import Undecodable
+from schemas.reasons import Reason
+from schemas.records import (
+    Alert,
+    Assessment,
+    Declaration,
+    Explanation,
+    GoodsItem,
+    ItemExplanation,
+    Signal,
+)
+from schemas.topics import EXPLANATIONS
+from streams.dead_letter import dead_letter
+from streams.embed import EmbeddedPhoto, Embedder
+from streams.events import Inbound, Outbound, cloud_event, event_id
+from streams.images import NoPhoto, Photo, Photos
+from streams.screen import ORIGIN
+from streams.signals import Signals
+
+SOURCE = ("ce_source", "redlane/explain")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The photos of a goods item, in the order declared, and why some could not be had."""
+
+    photos: tuple[tuple[Photo, EmbeddedPhoto] | None, ...]
+    missing: tuple[Signal, ...]
+
+
+class Explain:
+    """The stage; see the module."""
+
+    def __init__(
+        self,
+        *,
+        writers: Mapping[int, codec.Schema],
+        declarations: Mapping[int, codec.Schema],
+        schema_id: int,
+        explainer: Explainer,
+        origin: Callable[[str], Inbound | None],
+        photos: Photos,
+        embedder: Embedder,
+        signals: Signals,
+        tariff: Callable[[], Tariff],
+        heat_maps: ObjectStore,
+        bucket: str,
+        executor: Executor,
+        photos_per_item: int,
+        now: Callable[[], datetime],
+        attempts: int = 6,
+        delay_s: float = 0.5,
+    ) -> None:
+        """Take the services.
+
+        Args:
+            writers: schema ids of alerts → schemas.
+            declarations: schema ids of declarations → schemas.
+            schema_id: of explanations.
+            explainer: of the bundle that scores.
+            origin: topic/partition/offset → the declaration that lies there, None where it is gone.
+            photos: fetches them.
+            embedder: of the same bundle.
+            signals: that were recorded.
+            tariff: that is known now.
+            heat_maps: bucket that they are written to.
+            bucket: its name.
+            executor: of the model and of `origin`.
+            photos_per_item: as the screening looks at.
+            now: the clock.
+            attempts: to write a heat map, or to fetch a declaration.
+            delay_s: before the second attempt; each wait is twice the last.
+        """
+        self._writers = writers
+        self._declarations = declarations
+        self._schema_id = schema_id
+        self._explainer = explainer
+        self._origin = origin
+        self._photos = photos
+        self._embedder = embedder
+        self._signals = signals
+        self._tariff = tariff
+        self._heat_maps = heat_maps
+        self._bucket = bucket
+        self._executor = executor
+        self._photos_per_item = photos_per_item
+        self._now = now
+        self._attempts = attempts
+        self._delay_s = delay_s
+
+    async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
+        """Explain the alerts of a micro-batch, in order."""
+        return [await self._one(cause) for cause in batch]
+
+    async def _one(self, cause: Inbound) -> tuple[Outbound, ...]:
+        try:
+            alert = codec.decode(cause.value, Alert, self._writers)
+        except Undecodable as error:
+            return (self._dead(cause, error),)
+        found = await self._declaration(cause, alert)
+        if found is None:
+            return (self._event(cause, alert, _of_alert_alone(alert)),)
+        evidence, pixels, missing = await self._evidence(alert, *found)
+        loop = asyncio.get_running_loop()
+        try:
+            explained = await loop.run_in_executor(
+                self._executor, self._explained, evidence, pixels
+            )
+        except Exception as error:  # noqa: BLE001 - told in its dead letter, and counted
+            return (self._dead(cause, error),)
+        items = [await self._item(one, more) for one, more in zip(explained, missing, strict=True)]
+        return (self._event(cause, alert, items),)
+
+    async def _declaration(
+        self, cause: Inbound, alert: Alert
+    ) -> tuple[Inbound, Declaration] | None:
+        """Return the declaration that the alert is of; None where it is gone."""
+        origin = cause.header(ORIGIN)
+        if origin is None:
+            return None
+        loop = asyncio.get_running_loop()
+
+        async def fetched() -> Inbound | None:
+            return await loop.run_in_executor(self._executor, self._origin, origin)
+
+        found = await self._tried("declaration", fetched)
+        # The topic may have been made anew since: another declaration must not be explained.
+        if found is None or alert.assessment_id != event_id(
+            found, alert.bundle_id, Assessment.SCHEMA
+        ):
+            return None
+        try:
+            declaration = codec.decode(found.value, Declaration, self._declarations)
+            rules.check(declaration, found.key)
+        except Undecodable:
+            return None
+        return found, declaration
+
+    async def _evidence(
+        self, alert: Alert, cause: Inbound, declaration: Declaration
+    ) -> tuple[DeclarationEvidence, list[list[Photo | None]], list[list[Signal]]]:
+        """Gather what the declaration was scored with, and tell what is missing of it by item."""
+        items = declaration.goods_items
+        seen = [await self._seen(item) for item in items]
+        described = [item.description for item in items if item.description.strip()]
+        texts = iter(await self._embedder.texts(described))
+        (live,) = await self._signals.recorded([event_id(cause, "", "signals")])
+        if live is not None and len(live.items) < len(items):
+            live = None  # of another version of the format
+        everywhere = []
+        if live is None:
+            everywhere.append(Signal(code=Reason.SIGNALS_UNAVAILABLE))
+        if alert.bundle_id != self._explainer.bundle_id:
+            everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
+        evidence = tuple(
+            ItemEvidence(
+                item,
+                next(texts) if item.description.strip() else None,
+                tuple(one[1].vector for one in some.photos if one is not None),
+            )
+            for item, some in zip(items, seen, strict=True)
+        )
+        pixels = [[None if one is None else one[0] for one in some.photos] for some in seen]
+        missing = [[*some.missing, *everywhere] for some in seen]
+        return DeclarationEvidence(declaration, evidence, live, self._tariff()), pixels, missing
+
+    async def _seen(self, item: GoodsItem) -> _Seen:
+        references = item.images[: self._photos_per_item]
+        fetched = await asyncio.gather(*map(self._photos.fetch, references))
+        photos = [one for one in fetched if isinstance(one, Photo)]
+        embedded = iter(await self._embedder.photos(photos))
+        found: list[tuple[Photo, EmbeddedPhoto] | None] = []
+        missing = []
+        for one in fetched:
+            looked_at = next(embedded) if isinstance(one, Photo) else one
+            if isinstance(one, Photo) and isinstance(looked_at, EmbeddedPhoto):
+                found.append((one, looked_at))
+            elif isinstance(looked_at, NoPhoto):
+                found.append(None)
+                missing.append(Signal(code=looked_at.reason, detail=looked_at.detail))
+        if not item.images:
+            missing.append(Signal(code=Reason.PHOTO_ABSENT))
+        if not item.description.strip():
+            missing.append(Signal(code=Reason.TEXT_ABSENT))
+        return _Seen((*found, *[None] * (len(item.images) - len(references))), tuple(missing))
+
+    def _explained(
+        self, evidence: DeclarationEvidence, photos: Sequence[Sequence[Photo | None]]
+    ) -> tuple[ItemExplained, ...]:
+        """Decode and explain, in the executor."""
+        return self._explainer.explain(evidence, [list(map(_pixels, some)) for some in photos])
+
+    async def _item(self, one: ItemExplained, missing: Sequence[Signal]) -> ItemExplanation:
+        return replace(
+            one.explanation,
+            heat_maps=tuple([await self._written(png) for png in one.heat_maps]),
+            reasons=(*one.explanation.reasons, *missing),
+        )
+
+    async def _written(self, png: bytes | None) -> str:
+        """Write a heat map under its own hash; returns its reference, empty for none."""
+        if png is None:
+            return ""
+        key = f"{hashlib.sha256(png).hexdigest()}.png"
+
+        async def put() -> None:
+            await obstore.put_async(
+                self._heat_maps, key, png, attributes={"Content-Type": "image/png"}
+            )
+
+        await self._tried("heat map", put)
+        return f"s3://{self._bucket}/{key}"
+
+    async def _tried(self, what: str, act: Callable[[], Any]) -> Any:
+        """Await a service; a failing one is tried again, and raises in the end."""
+        for attempt in range(self._attempts):
+            try:
+                return await act()
+            except (OSError, obstore.exceptions.BaseError, KafkaException) as error:
+                if attempt == self._attempts - 1:
+                    raise
+                log.warning(
+                    "explanation waits for a service", what=what, error=type(error).__name__
+                )
+                await asyncio.sleep(self._delay_s * 2**attempt)
+        raise AssertionError("attempts is at least 1")
+
+    def _event(self, cause: Inbound, alert: Alert, items: Sequence[ItemExplanation]) -> Outbound:
+        bundle_id = self._explainer.bundle_id
+        record = Explanation(
+            declaration_id=alert.declaration_id,
+            declaration_version=alert.declaration_version,
+            assessment_id=alert.assessment_id,
+            items=tuple(items),
+            bundle_id=bundle_id,
+        )
+        return Outbound(
+            topic=EXPLANATIONS,
+            key=alert.declaration_id.encode(),
+            value=codec.encode(record, self._schema_id),
+            headers=cloud_event(
+                cause,
+                event_id(cause, bundle_id, record.SCHEMA),
+                record.SCHEMA,
+                self._now(),
+                [SOURCE],
+            ),
+        )
+
+    def _dead(self, cause: Inbound, error: Exception) -> Outbound:
+        log.warning(
+            "dead letter",
+            partition=cause.partition,
+            offset=cause.offset,
+            error=type(error).__name__,
+        )
+        return dead_letter(cause, error, stage="explain", bundle_id=self._explainer.bundle_id)
+
+
+def _pixels(photo: Photo | None) -> Pixels | None:
+    if photo is None:
+        return None
+    try:
+        return decode(photo.data)
+    except BadPhoto:  # then it has no embedding either, and the item says why
+        return None
+
+
+def _of_alert_alone(alert: Alert) -> list[ItemExplanation]:
+    """Return what the alert itself says of its goods items, in the order declared."""
+    return [
+        ItemExplanation(
+            sequence_number=item.sequence_number,
+            suggested_hs6=item.suggested_hs6,
+            reasons=(
+                *(Signal(code=reason.code, detail=reason.text) for reason in item.reasons),
+                Signal(code=Reason.DECLARATION_GONE),
+            ),
+        )
+        for item in sorted(alert.items, key=lambda item: item.sequence_number)
+    ]

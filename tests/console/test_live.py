@@ -1,0 +1,236 @@
+"""The whole way on real services, in a real browser: alert, explanation, decision, outcome."""
+
+import asyncio
+import json
+import os
+import sys
+import urllib.request
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import obstore
+import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from schemas import codec
+from schemas.records import InspectionOutcome
+from schemas.topics import INSPECTION_OUTCOMES, TOPICS
+from streams.console.identity import User
+from streams.console.outbox import Outbox
+from streams.console.store import Store, case_id_of
+from streams.console.tables import Database
+from streams.console.work import Work
+from streams.images import stores
+from streams.local.process import LOOPBACK, Process, free_port
+from streams.reference import Publisher
+from streams.registry import Registry
+from streams.send import new_run
+from tests.console import samples
+from tests.console.browser import browser, chromium
+
+EXPLANATIONS = TOPICS["explanations"]
+ANN = User(id="ann", name="Ann", role="inspector")
+
+
+@pytest.fixture(scope="session")
+def services(stack):
+    """The stack's settings, with the samples' pictures in its object storage."""
+    settings = stack.settings()
+    for key, data in samples.pictures().items():
+        obstore.put(stores(settings)[samples.PHOTOS], key, data)
+    return settings
+
+
+@pytest.fixture
+def publish(services):
+    """Publishes events on their topics."""
+    publisher = Publisher(services, source="redlane/test")
+    return lambda topic, *events: publisher.put(TOPICS[topic], events)
+
+
+@pytest.fixture
+def start_console(stack, services, tmp_path):
+    """Starts `redlane console` on one database and port; stopped at the end."""
+    started, port = [], free_port()
+    command = [
+        sys.executable, "-m", "streams.cli", "console", "--demo-user", "Ann", "--port", str(port),
+        "--database", f"sqlite:///{tmp_path / 'console.db'}",
+    ]  # fmt: skip
+    environment = stack.environment() | {"REDLANE_CONSOLE_CONSUMER_GROUP": f"console-{port}"}
+
+    def start():
+        directory = stack.directory / f"console-{port}"
+        one = Process("console", command, directory=directory, environment=environment).start()
+        started.append(one)
+        one.url = f"http://{LOOPBACK}:{port}"
+        one.wait_until(lambda: _answers(f"{one.url}/readyz"), within_s=40)
+        return one
+
+    yield start
+    for one in started:
+        one.stop()
+        print(one.tail())
+
+
+@pytest.fixture
+async def tab():
+    """A tab of a headless Chromium."""
+    if chromium() is None:
+        assert "CI" not in os.environ, "CI must have chromium: apt-get install chromium"
+        pytest.skip("there is no chromium: apt-get install chromium")
+    async with browser(chromium()) as new_tab:
+        one = await new_tab()
+        await one.size(1280, 860)
+        yield one
+        assert one.errors == []
+
+
+def outcomes(settings, declaration_id):
+    """The events on inspection-outcomes of one declaration: headers and record."""
+    writers = Registry(settings.registry_url).writers(INSPECTION_OUTCOMES)
+    consumer = Consumer(settings.confluent() | {"group.id": "count", "enable.partition.eof": True, "enable.auto.commit": False})  # fmt: skip
+    consumer.assign([TopicPartition(INSPECTION_OUTCOMES.name, n, 0) for n in range(INSPECTION_OUTCOMES.partitions)])  # fmt: skip
+    found, ended = [], 0
+    while ended < INSPECTION_OUTCOMES.partitions:
+        message = consumer.poll(10)
+        assert message is not None
+        if message.error() is not None:
+            assert message.error().code() == KafkaError._PARTITION_EOF
+            ended += 1
+        elif message.key() == declaration_id.encode():
+            record = codec.decode(message.value(), InspectionOutcome, writers)
+            found.append((dict(message.headers()), record))
+    consumer.close()
+    return found
+
+
+async def test_from_alert_to_outcome_in_a_browser(start_console, publish, tab, services):
+    """Nothing is reloaded, and a decision sent by a double click is one event."""
+    run = new_run()
+    first, second = (samples.alert(place, name=run) for place in (1, 0))
+    console = start_console()
+    await tab.open(f"{console.url}/")
+    await tab.do("window.loadedOnce = true")
+    await tab.until("document.getElementById('link').textContent == 'Live'")
+    publish("alerts", first)
+    row = f"#case-{case_id_of(first.declaration_id, 1)}"
+    await tab.until(f"document.querySelector('{row}')")
+    publish("alerts", second)
+    publish("assessments", samples.assessment(second))
+    row = f"#case-{case_id_of(second.declaration_id, 1)}"
+    await tab.until(f"document.querySelector('{row}') == document.querySelector('tr.case')")
+    await tab.until("document.querySelector('[data-count=all]').textContent == '2'")
+    assert await tab.do("window.loadedOnce")
+
+    await tab.press("j")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('.waiting') && document.querySelector('.bars')")
+    await tab.until("document.querySelector('img.photo').naturalWidth > 500")
+    await tab.do("window.loadedOnce = true")
+    await tab.press("a")
+    await tab.until("document.querySelector('.holder').textContent.includes('You')")
+    await tab.press("i")
+    await tab.do("document.querySelector('[name=code]').value = '640411'")
+    publish("explanations", samples.explanation(second))
+    await tab.until("document.querySelector('mark.w4')?.textContent == 'SHOES'")
+    assert await tab.do("document.querySelector('[name=code]').value") == "640411"
+    assert await tab.do("document.querySelector('.heat').hidden")
+    await tab.do("document.activeElement.blur()")
+    await tab.press("h")
+    await tab.until("!document.querySelector('.heat').hidden")
+    await tab.until("document.querySelector('.heat').naturalWidth > 100")
+    await tab.press("h")
+    assert await tab.do("document.querySelector('.heat').hidden")
+
+    await tab.click(".send", count=2)
+    await tab.until("document.querySelector('.delivery')?.textContent.includes('✓')")
+    assert await tab.do("window.loadedOnce")
+    ((headers, outcome),) = outcomes(services, second.declaration_id)
+    assert (outcome.result, outcome.findings[0].established_code) == ("irregular", "640411")
+    assert (headers["ce_type"], outcome.declaration_version) == (b"redlane.inspection-outcome", 1)
+    assert "Ann" not in repr(outcome)
+    await tab.press("u")
+    await tab.until("document.querySelectorAll('tr.case').length == 1")
+
+
+async def test_a_lost_connection_loses_nothing(start_console, publish, tab):
+    """The console ends and starts again; the page goes on from what it saw, each row once."""
+    run = new_run()
+    console = start_console()
+    publish("alerts", samples.alert(0, name=run))
+    await tab.open(f"{console.url}/?sort=time")
+    await tab.do("window.loadedOnce = true")
+    await tab.until(
+        f"document.querySelectorAll('[href]').length && document.body.textContent.includes('{run}')"
+    )
+    await asyncio.to_thread(console.stop)
+    await tab.until("document.querySelector('#link.lost')")
+    publish("alerts", *(samples.alert(place, name=run) for place in range(8)))
+    start_console()
+    ids = "[...document.querySelectorAll('tr.case .id')].map((i) => i.textContent)"
+    mine = f"{ids}.filter((id) => id.startsWith('{run}'))"
+    await tab.until(f"{mine}.length == 8", within_s=30)
+    assert await tab.do(mine) == [f"{run}{place:02}" for place in reversed(range(8))]
+    assert await tab.do("window.loadedOnce")
+
+
+async def test_the_console_ends_when_told_though_pages_are_open(start_console, tab):
+    """With 0, as every command."""
+    console = start_console()
+    await tab.open(f"{console.url}/")
+    await tab.until("document.getElementById('link').textContent == 'Live'")
+    assert await asyncio.to_thread(console.stop) == 0
+
+
+def test_a_decision_survives_a_crash_and_is_sent_once(services, tmp_path):
+    """Between commit and sending, and between sending and remembering it."""
+    now = [datetime.now(UTC)]
+    database = Database(f"sqlite:///{tmp_path / 'console.db'}")
+    work = Work(database, str, lambda: now[0])
+    alerts = [samples.alert(place, name=new_run()) for place in range(2)]
+    Store(database).take(alerts, {})
+    for alert in alerts:
+        work.decide(case_id_of(alert.declaration_id, 1), ANN, "conforming", (), "")
+    crashed = Outbox(services, work)
+    crashed._publish(work.claim(60_000).outcome)  # and is killed; nobody remembers
+    assert work.claim(60_000) is not None  # is killed before it is sent
+    now[0] += timedelta(minutes=2)
+    restarted = Outbox(services, work)
+    assert [restarted.send_one() for _ in range(3)] == [True, True, False]
+    for alert in alerts:
+        assert len(outcomes(services, alert.declaration_id)) == 1
+    assert work.unsent() == 0
+    database.close()
+
+
+def test_what_others_decided_leaves_the_queue(start_console, publish):
+    """An outcome on the topic closes the case, whoever wrote it."""
+    alert = samples.alert(3, name=new_run())
+    outcome = InspectionOutcome(
+        outcome_id=f"other/{alert.declaration_id}",
+        declaration_id=alert.declaration_id,
+        declaration_version=1,
+        decided_at=samples.AT,
+        result="conforming",
+    )
+    publish("inspection-outcomes", outcome)
+    publish("alerts", alert, replace(alert, declaration_version=2))
+    console = start_console()
+    deadline = datetime.now(UTC) + timedelta(seconds=20)
+    path = f"{console.url}/alerts/{case_id_of(alert.declaration_id, 1)}"
+    while not (_answers(path) and "Decided on" in _text(path)):
+        assert datetime.now(UTC) < deadline
+    assert "Assigned to" not in _text(path)
+    assert json.dumps(_text(f"{console.url}/?view=decided")).count(f"case-{path[-32:]}") == 1
+
+
+def _text(url):
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def _answers(url):
+    try:
+        return bool(_text(url))
+    except OSError:
+        return False

@@ -1,0 +1,263 @@
+"""The pages without a browser: who may see and do what, and that nothing from outside is markup."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from models.nomenclature import LANGUAGES
+from schemas.records import AlertItem
+from streams.console.identity import Identity, Misconfigured, User
+from streams.console.live import changes
+from streams.console.store import Filter, case_id_of
+from streams.console.texts import SHORT_REASONS, T, chosen
+from streams.settings import Settings
+from tests.console import samples
+
+MARKUP = """<script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}' onmouseover='x"""
+ANN = {
+    "X-Redlane-Proxy-Secret": "s3cret",
+    "X-Forwarded-User": "ann",
+    "X-Forwarded-Groups": "staff, redlane-inspector",
+}
+
+
+def put(console, *alerts):
+    console.store.take(
+        [*alerts, *map(samples.assessment, alerts), *map(samples.explanation, alerts)], {}
+    )
+    return [case_id_of(alert.declaration_id, alert.declaration_version) for alert in alerts]  # fmt: skip
+
+
+def token(text):
+    return re.search(r'name="token" value="(\w+)"', text)[1]
+
+
+def test_goods_text_with_markup_is_inert(console, client):
+    """In the queue, on the alert's page, in the stream, in notes and names."""
+    alert = samples.alert()
+    item = replace(alert.items[0], description=MARKUP, commodity_code="64062090")
+    (case,) = put(console, replace(alert, items=(item,), declaration_office="<b>"))
+    page = client.get(f"/alerts/{case}")
+    client.post(f"/alerts/{case}/note", data={"token": token(page.text), "text": MARKUP})
+    for path in ("/", f"/alerts/{case}"):
+        text = client.get(path).text
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+        assert "<b>\n" not in text
+        assert "49" not in re.findall(r"onerror=.{0,30}", text)
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_every_answer_leaves_a_browser_no_room(console, client):
+    """No inline script or style, no frame, nothing kept; pages have no handlers of their own."""
+    (case,) = put(console, samples.alert())
+    for path in ("/", f"/alerts/{case}", "/static/console.js", "/alerts/none"):
+        answer = client.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        if "html" in answer.headers["content-type"]:
+            assert not re.search(r"\s(on\w+|style)=|<style|javascript:|https?://", answer.text)
+            assert re.findall(r"<script[^>]*>", answer.text) == ['<script src="/static/console.js" defer>']  # fmt: skip
+    assert client.get("/openapi.json").status_code == 404
+
+
+def test_another_host_name_is_refused(client):
+    """A page elsewhere may have made its name point here; a probe may use any name."""
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 421
+    assert client.get("/livez", headers={"host": "10.0.0.7:6070"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (ANN, 200),
+        ({}, 401),
+        (ANN | {"X-Redlane-Proxy-Secret": "wrong"}, 401),
+        ({"X-Forwarded-User": "ann", "X-Forwarded-Groups": "redlane-inspector"}, 401),
+        (ANN | {"X-Forwarded-User": " "}, 401),
+        (ANN | {"X-Forwarded-Groups": "staff"}, 403),
+        (ANN | {"X-Forwarded-Groups": "redlane-viewer"}, 200),
+    ],
+)
+def test_only_the_proxys_headers_are_believed(behind_proxy, headers, status):
+    """With its secret, and for a group that has a role."""
+    client, console = behind_proxy
+    (case,) = put(console, samples.alert())
+    for path in ("/", f"/alerts/{case}", f"/alerts/{case}/items/1/photos/0"):
+        assert client.get(path, headers=headers).status_code == status
+    if status != 200:
+        assert client.get("/live", headers=headers).status_code == status
+
+
+def test_the_proxys_address_may_be_what_is_trusted():
+    """Alone, or together with the secret; and somebody must be."""
+    settings = Settings(console_proxy_addresses="10.1.0.0/16, 127.0.0.1")
+    identity = Identity(settings, host="192.0.2.1", demo_user=None)
+    groups = {"X-Forwarded-User": "eva", "X-Forwarded-Groups": "redlane-viewer,redlane-supervisor"}
+    assert identity.user(groups, "10.1.2.3") == User(id="eva", name="eva", role="supervisor")
+    with pytest.raises(Exception, match="address"):
+        identity.user(groups, "10.2.2.3")
+    with pytest.raises(Misconfigured):
+        Identity(Settings(), host="127.0.0.1", demo_user=None)
+    for host, user in (("192.0.2.1", "ann"), ("127.0.0.1", "ann:root"), ("console.example", "ann")):
+        with pytest.raises(Misconfigured):
+            Identity(Settings(), host=host, demo_user=user)
+
+
+def test_a_viewer_looks_but_does_not_act(behind_proxy):
+    """Even with a token of the page."""
+    client, console = behind_proxy
+    (case,) = put(console, samples.alert())
+    viewer = ANN | {"X-Forwarded-Groups": "redlane-viewer"}
+    page = client.get(f"/alerts/{case}", headers=viewer).text
+    assert 'method="post"' not in page
+    good = console.tokens.give(User(id="ann", name="ann", role="viewer"))
+    answer = client.post(f"/alerts/{case}/assign", data={"token": good}, headers=viewer)
+    assert answer.status_code == 403
+    assert console.store.detail(case).journal == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 303),
+        ({"token": ""}, 403),
+        ({"token": "0" * 64}, 403),
+        ({"token": "é"}, 403),
+        ({"user": "bram"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"site": "cross-site"}, 403),
+    ],
+)
+def test_a_form_must_be_from_our_own_page(behind_proxy, changes, status):
+    """The token is the user's, and the browser says where the form was."""
+    client, console = behind_proxy
+    (case,) = put(console, samples.alert())
+    given = token(client.get(f"/alerts/{case}", headers=ANN).text)
+    headers = ANN | {
+        "X-Forwarded-User": changes.get("user", "ann"),
+        "Origin": changes.get("origin", "http://testserver"),
+        "Sec-Fetch-Site": changes.get("site", "same-origin"),
+    }
+    answer = client.post(
+        f"/alerts/{case}/assign",
+        data={"token": changes.get("token", given)},
+        headers=headers,
+        follow_redirects=False,
+    )
+    assert answer.status_code == status
+    assert bool(console.store.detail(case).case.assignee) == (status == 303)
+
+
+def test_a_form_too_large_is_not_read(client):
+    """Nor one of unknown length."""
+    assert client.post("/alerts/x/note", content=b"a" * 300_000).status_code == 413
+    assert client.post("/alerts/x/note", content=iter([b"a"])).status_code == 413
+
+
+def test_a_decision_goes_into_the_outbox_once(console, client):
+    """The form sent twice; then somebody else's decision is a conflict."""
+    (case,) = put(console, samples.alert())
+    form = {
+        "token": token(client.get(f"/alerts/{case}").text),
+        "result": "irregular",
+        "item": ["1", "1"],
+        "kind": ["misclassification", "undervaluation"],
+        "code": ["6404110000", ""],
+        "recovered": ["13,89", ""],
+        "note": "a note",
+    }
+    for _ in range(2):
+        assert "Being sent" in client.post(f"/alerts/{case}/decision", data=form).text
+    assert console.work.unsent() == 1
+    outcome = console.work.claim(1000).outcome
+    assert [finding.kind for finding in outcome.findings] == form["kind"]
+    assert client.post(f"/alerts/{case}/decision", data=form | {"note": "x"}).status_code == 409
+    wrong = client.post(f"/alerts/{case}/decision", data=form | {"recovered": ["x", ""]})
+    assert (wrong.status_code, 'role="alert">The amount' in wrong.text) == (400, True)
+
+
+def test_pictures_come_only_from_the_events_own_list(console, client):
+    """As new JPEG and PNG files; whatever is no picture is none."""
+    (case,) = put(console, samples.alert())
+    base = f"/alerts/{case}/items/1"
+    for path, kind, start in (
+        ("photos/0", "image/jpeg", b"\xff\xd8"),
+        ("heat-maps/0", "image/png", b"\x89PNG"),
+        ("similar/0", "image/jpeg", b"\xff\xd8"),
+    ):
+        answer = client.get(f"{base}/{path}")
+        assert (answer.headers["content-type"], answer.content[: len(start)]) == (kind, start)
+        assert answer.headers["cache-control"] == "private, max-age=3600"
+    for path in ("photos/1", "photos/-1", "similar/1", "heat-maps/9"):
+        assert client.get(f"{base}/{path}").status_code in {404, 422}
+    alert = samples.alert(1)
+    script = replace(alert.items[0], images=(f"s3://{samples.PHOTOS}/page.html",))
+    (case,) = put(console, replace(alert, items=(script,)))
+    console.pictures._files["page.html"] = b"<html><script>alert(1)</script>"
+    assert client.get(f"/alerts/{case}/items/1/photos/0").status_code == 404
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_page_in_every_language(console, client, language):
+    """All texts are there, and the choice stays."""
+    alert = samples.alert(5, degraded=(samples.without_photo(None),))
+    (case,) = put(console, alert)
+    for path in (f"/?language={language}", f"/alerts/{case}", "/?view=decided", "/alerts/none"):
+        answer = client.get(path)
+        assert answer.headers["content-language"] == language
+        assert f'<html lang="{language}">' in answer.text
+    assert T["irregular"][LANGUAGES.index(language)] in client.get(f"/alerts/{case}").text
+
+
+def test_texts_are_complete():
+    """Four languages each, with the same words to put in."""
+    for key, texts in (T | SHORT_REASONS).items():
+        assert len(texts) == 4, key
+        assert all(texts), key
+        assert len({tuple(sorted(re.findall(r"{\w+}", text))) for text in texts}) == 1, key
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"),
+    [("", "en"), ("nl-BE,nl;q=0.9,en;q=0.8", "nl"), ("es, fr;q=0.4, de;q=0.7", "de"), ("x" * 9999, "en"), ("fr;q=x", "en")],
+)  # fmt: skip
+def test_the_browsers_language_is_taken(accepted, expected):
+    """The best that we have."""
+    assert chosen(accepted) == expected
+
+
+async def test_the_stream_goes_on_after_what_was_seen(console):
+    """A change of many cases has its number with the last of them only: cut off, all come again."""
+    put(console, *(samples.alert(place) for place in range(3)))
+    before = console.store.database.change()
+    console.store.take([samples.alert(place, name="NEW") for place in range(3)], {})
+    stream = changes(
+        console.store,
+        Filter(lane="red"),
+        after=before,
+        case_id="",
+        drawn=lambda case: case.declaration_id,
+        stopping=console.stopping,
+    )
+    events = [(await anext(stream)).decode() for _ in range(5)]
+    await stream.aclose()
+    assert events[0].startswith(": live")
+    assert ["id: " in event for event in events[1:]] == [False, False, True, False]
+    assert [re.search(r'"html": (\S+)}', event)[1] for event in events[1:4]] == ['"NEW00"', "null", '"NEW02"']  # fmt: skip
+    assert f"id: {before + 1}" in events[3]
+    assert events[4].startswith("event: counts")
+
+
+def test_an_alert_without_any_evidence_is_shown(console, client):
+    """No photo, no price, no candidates, no explanation."""
+    alert = samples.alert(items=(AlertItem(sequence_number=1, commodity_code="640411"),))
+    console.store.take([alert], {})
+    page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}").text
+    assert "No photo was declared." in page
+    assert "The explanation is on its way" in page

@@ -1,0 +1,121 @@
+"""What comes in any order, twice or late leaves the same state; on SQLite and PostgreSQL."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from schemas.records import InspectionOutcome
+from streams.console.store import Filter, case_id_of
+from tests.console import samples
+
+
+def outcome(of, **changes):
+    fields = {
+        "outcome_id": f"outcome of {of.declaration_id}",
+        "declaration_id": of.declaration_id,
+        "declaration_version": of.declaration_version,
+        "decided_at": samples.AT,
+        "result": "conforming",
+    }
+    return InspectionOutcome(**fields | changes)
+
+
+def id_of(alert):
+    return case_id_of(alert.declaration_id, alert.declaration_version)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::5])
+def test_any_order_and_twice_is_one_case(store, order):
+    """Alert, assessment, explanation and outcome lie on different topics."""
+    alert = samples.alert()
+    events = (alert, samples.assessment(alert), samples.explanation(alert), outcome(alert))
+    for place in order:
+        store.take([events[place]], {})
+        store.take([events[place]], {})
+    detail = store.detail(id_of(alert))
+    assert (detail.alert, detail.assessment, detail.explanation, detail.outcomes) == (
+        *events[:3],
+        (events[3],),
+    )
+    assert detail.case.state == "decided"
+    assert store.counts("ann")["decided"] == 1
+    assert store.queue(Filter()).cases == ()
+
+
+def test_an_amendment_leaves_one_open_case(store):
+    """Whichever version comes first; the older one says that there is a later one."""
+    first, second = samples.alert(), samples.alert(version=2)
+    for events in (
+        (first, second),
+        (replace(second, declaration_id="B"), replace(first, declaration_id="B")),
+    ):
+        store.take(events[:1], {})
+        store.take(events[1:], {})
+    open_ones = store.queue(Filter()).cases
+    assert [case.declaration_version for case in open_ones] == [2, 2]
+    old = store.detail(id_of(first)).case
+    assert (old.state, old.amended) == ("superseded", 2)
+
+
+def test_an_amendment_into_the_green_lane_is_told(store):
+    """An open alert stays open: an amendment is no proof of innocence."""
+    alert = samples.alert()
+    green = replace(samples.assessment(alert), declaration_version=2, lane="green")
+    store.take([alert, green], {})
+    case = store.detail(id_of(alert)).case
+    assert (case.state, case.amended) == ("open", 2)
+
+
+def test_the_queue_is_filtered_and_sorted(store):
+    """By lane, office and reason; what SQL keeps is what the live stream keeps."""
+    alerts = [samples.alert(place) for place in range(8)]
+    store.take(alerts, {})
+    everything = store.queue(Filter()).cases
+    assert [case.risk for case in everything] == sorted((a.risk for a in alerts), reverse=True)
+    for wanted in (
+        Filter(lane="red"),
+        Filter(office="BEANR000", sort="time"),
+        Filter(reason="photo_reused", sort="revenue"),
+        Filter(reason="photo"),
+        Filter(view="mine", user="ann"),
+        Filter(view="decided"),
+    ):
+        found = store.queue(wanted).cases
+        assert set(found) == {case for case in everything if wanted.keeps(case)}
+        assert [wanted.key(case) for case in found] == sorted(map(wanted.key, found), reverse=True)
+    assert len(store.queue(Filter(reason="photo_reused")).cases) == 2
+
+
+def test_changes_are_told_once_and_in_order(store):
+    """A reader who goes on from the last change it saw misses nothing, whatever the batches."""
+    alerts = [samples.alert(place) for place in range(6)]
+    store.take(alerts[:2], {})
+    store.take(alerts[2:5], {})
+    store.take([samples.explanation(alerts[0])], {})
+    seen, after = [], 0
+    while found := store.changes(after, limit=2):
+        assert all(case.changed > after for case in found)
+        seen += [case.declaration_id for case in found]
+        after = found[-1].changed
+    assert seen == [alerts[place].declaration_id for place in (1, 2, 3, 4, 0)]
+    assert after == store.database.change()
+
+
+def test_positions_are_kept_with_what_was_read(store):
+    """All or nothing, and never back."""
+    store.take([samples.alert()], {("alerts", 0): 5})
+    store.take([], {("alerts", 0): 3})
+    assert store.position("alerts", 0) == 5
+    assert store.position("alerts", 1) is None
+    with pytest.raises(AttributeError):
+        store.take([samples.alert(1), "no event"], {("alerts", 0): 9})
+    assert store.position("alerts", 0) == 5
+    assert store.detail(id_of(samples.alert(1))) is None
+
+
+def test_other_declarations_with_the_same_photo_are_known(store):
+    """History goes by what alerts have: the declaration and the photos."""
+    alert, other = samples.alert(), samples.alert(name="OTHER")
+    store.take([alert, other, samples.alert(1)], {})
+    assert [case.declaration_id for case in store.detail(id_of(alert)).same_photo] == ["OTHER00"]
