@@ -138,7 +138,8 @@ def explaining(settings: Settings) -> faust.App:
         now=lambda: datetime.now(UTC),
     )
     return worker(
-        settings,
+        # One at a time: an explanation takes longer than its delivery, and none waits for others.
+        settings.model_copy(update={"batch_size": 1}),
         group=settings.explain_consumer_group,
         topic=ALERTS,
         stage=stage,

@@ -193,7 +193,7 @@ def _running(
         port: that it answers on; any free one where None.
     """
     health = port or free_port()
-    environment = stack.environment() | {"REDLANE_HEALTH_PORT": str(health)} | {**settings}
+    environment = stack.environment() | {"REDLANE_HEALTH_PORT": str(health)} | dict(settings)
     command = [sys.executable, "-m", "streams.cli", name, *options]
     process = Process(name, command, directory=stack.directory / name, environment=environment)
     process.start()

@@ -1,0 +1,71 @@
+"""Screened, then explained: on real services, a worker each.
+
+It comes after test_worker.py, which counts all that lies on the topics.
+"""
+
+import time
+from collections import defaultdict
+
+import obstore
+from confluent_kafka import Consumer
+
+from models.catalogue import read
+from schemas.codec import decode
+from schemas.records import Alert, Explanation
+from schemas.topics import ALERTS, EXPLANATIONS
+from streams.images import stores
+from streams.irregularities import Irregularities
+from streams.registry import Registry
+from streams.send import new_run, send
+from tests.conftest import ready
+
+
+def test_every_alert_is_explained_once(stack, goods_folder, start_worker):
+    """With the same reasons, words, and heat maps that lie in object storage."""
+    settings = stack.settings()
+    workers = [start_worker("worker"), start_worker("explain")]
+    for worker in workers:
+        worker.wait_until(lambda one=worker: ready(one), within_s=90)
+    shares = {"clean": 0.4, "wrong_photo": 0.6}
+    source = Irregularities(read(goods_folder), bucket=settings.s3_buckets[0], run=new_run(), seed=4, shares=shares)  # fmt: skip
+    sent = set()
+    send(
+        settings,
+        source.consignments(20),
+        rate=10,
+        truth=None,
+        sent=lambda one: sent.add(one.truth.declaration_id),
+    )
+    kinds = {ALERTS.name: Alert, EXPLANATIONS.name: Explanation}
+    registry = Registry(settings.registry_url)
+    writers = {topic.name: registry.writers(topic) for topic in (ALERTS, EXPLANATIONS)}
+    consumer = Consumer(settings.confluent() | {"group.id": new_run(), "auto.offset.reset": "earliest"})  # fmt: skip
+    consumer.subscribe(list(kinds))
+    found, times = defaultdict(lambda: defaultdict(list)), {}
+    deadline, quiet = time.monotonic() + 120, 0
+    while quiet < 5 or not found[ALERTS.name].keys() <= found[EXPLANATIONS.name].keys():
+        assert time.monotonic() < deadline, workers[1].tail()
+        messages = consumer.consume(50, timeout=1)
+        quiet = 0 if messages else quiet + 1
+        for message in messages:
+            topic = message.topic()
+            record = decode(message.value(), kinds[topic], writers[topic])
+            if record.declaration_id in sent:
+                found[topic][record.declaration_id].append(record)
+                times[topic, record.declaration_id] = message.timestamp()[1] / 1000
+    consumer.close()
+    alerts, explained = found[ALERTS.name], found[EXPLANATIONS.name]
+    assert alerts.keys() == explained.keys()
+    assert len(alerts) >= 6
+    assert {len(some) for some in explained.values()} == {1}
+    bucket = settings.s3_explanations_bucket
+    maps = stores(settings.model_copy(update={"s3_buckets": (bucket,)}))[bucket]
+    for (explanation,) in explained.values():
+        for item in explanation.items:
+            assert item.modality_shares
+            for reference in item.heat_maps:
+                key = reference.removeprefix(f"s3://{bucket}/")
+                assert bytes(obstore.get(maps, key).bytes()).startswith(b"\x89PNG")
+    late = sorted(times[EXPLANATIONS.name, id_] - times[ALERTS.name, id_] for id_ in alerts)
+    print(f"\nexplained after {late[len(late) // 2]:.2f} s, at most {late[-1]:.2f} s")
+    assert [worker.stop() for worker in workers] == [0, 0]
