@@ -37,6 +37,8 @@ class Origins:
                 "group.id": "redlane-origin",  # must be there; no group is joined
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
+                # A fetch waits behind the one before, which asks for more than there is.
+                "fetch.wait.max.ms": 10,
                 "queued.max.messages.kbytes": 1024,  # one record is wanted, not what follows it
             }
         )
