@@ -9,8 +9,18 @@ from streams.console.pages import application
 from streams.console.store import Store
 from streams.console.tables import METADATA, Database
 from streams.console.work import Work
+from streams.deploy import deploy
+from streams.local.stack import local_stack
 from streams.settings import Settings
 from tests.console import screenshots
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """A stack of its own: the samples' alerts and outcomes must not lie where others count."""
+    with local_stack() as running:
+        deploy(running.settings())
+        yield running
 
 
 @pytest.fixture(scope="session")
