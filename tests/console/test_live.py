@@ -32,7 +32,7 @@ EXPLANATIONS = TOPICS["explanations"]
 ANN = User(id="ann", name="Ann", role="inspector")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def services(stack):
     """The stack's settings, with the samples' pictures in its object storage."""
     settings = stack.settings()
