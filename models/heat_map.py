@@ -8,6 +8,7 @@ its grid is asked again for each cell, which is covered with the photo's mean co
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -78,8 +79,8 @@ class Regions:
             (1 + GRID², I), the whole photo first.
         """
         if not self._grid:
-            return np.stack([self._run(one, "embedding")[0] for one in covered(photo)])
-        grid = np.concatenate([self._run(photo, name)[0] for name in self._grid])
+            return np.stack([self._run(one, ["embedding"])[0][0] for one in covered(photo)])
+        grid = np.concatenate([found[0] for found in self._run(photo, self._grid)])
         cells = grid.reshape(len(grid), -1).T.astype(np.float32)  # (GRID², I)
         total = cells.sum(axis=0)
         return np.vstack([total / len(cells), (total - cells) / (len(cells) - 1)])
@@ -89,11 +90,11 @@ class Regions:
             model, self._options, providers=["CPUExecutionProvider"]
         )
 
-    def _run(self, photo: NDArray[np.uint8], name: str) -> Array:
-        inputs = {"pixels": normalised(photo)[np.newaxis]}
-        (found,) = self._session.run([name], inputs)
-        array: Array = found
-        return array
+    def _run(self, photo: NDArray[np.uint8], names: Sequence[str]) -> list[Array]:
+        found: list[Array] = self._session.run(
+            list(names), {"pixels": normalised(photo)[np.newaxis]}
+        )
+        return found
 
 
 def _as_output(tensor: str) -> bytes:
@@ -145,9 +146,12 @@ def overlay(grid: NDArray[np.float64]) -> bytes:
     """
     heat = np.clip(enlarged(grid), 0.0, None)
     heat = heat / max(float(heat.max()), PLAIN)
+    levels = np.linspace(0, 1, 256)
     places = np.linspace(0, 1, len(COLOURS))
-    rgb = [np.interp(heat, places, COLOURS[:, channel]) for channel in range(3)]
-    picture = np.dstack([*rgb, heat * OPAQUE * 255]).round().astype(np.uint8)
+    rgb = [np.interp(levels, places, COLOURS[:, channel]) for channel in range(3)]
+    picture = Image.fromarray((heat * 255).round().astype(np.uint8), "L")
+    picture.putpalette(np.stack(rgb, axis=1).round().astype(np.uint8).tobytes())
+    opacity = (levels * OPAQUE * 255).round().astype(np.uint8).tobytes()
     out = io.BytesIO()
-    Image.fromarray(picture, "RGBA").save(out, "PNG", optimize=False)
+    picture.save(out, "PNG", transparency=opacity)
     return out.getvalue()

@@ -4,12 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import faust
+import numpy as np
 import structlog
 from redis.asyncio import Redis
 
 from models.bundle import default_bundle
 from models.explain import Explainer
-from models.scorer import Scorer
+from models.image import PHOTO_SIZE
+from models.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from schemas.records import Declaration, GoodsItem
 from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, EXPLANATIONS, INSPECTION_OUTCOMES
 from streams.budget import Capacity
 from streams.embed import Embedder
@@ -28,15 +31,32 @@ from streams.settings import Settings
 from streams.signals import Signals
 from streams.worker import worker
 
+GREY = np.full((PHOTO_SIZE, PHOTO_SIZE, 3), 128, np.uint8)
 log = structlog.get_logger(__name__)
 
 
 def load_scorer(settings: Settings) -> Scorer:
     """Load and warm up the model bundle: the first declaration should not wait for it."""
     scorer = Scorer.load(settings.bundle or default_bundle(), threads=settings.threads)
-    scorer.embed_texts(["warm up"])
+    scorer.score([_any_evidence(scorer)])
     log.info("model warm", bundle_id=scorer.bundle_id)
     return scorer
+
+
+def load_explainer(settings: Settings, scorer: Scorer) -> Explainer:
+    """Load and warm up the explainer: the first alert should not wait for it."""
+    explainer = Explainer(scorer, settings.bundle or default_bundle(), threads=settings.threads)
+    explainer.explain(_any_evidence(scorer), [[GREY]])
+    return explainer
+
+
+def _any_evidence(scorer: Scorer) -> DeclarationEvidence:
+    """Return evidence that every part of the model looks at."""
+    item = GoodsItem(sequence_number=1, commodity_code=scorer.hs.codes[0], description="goods")
+    (text,), (photo,) = scorer.embed_texts([item.description]), scorer.embed_photos([GREY])
+    return DeclarationEvidence(
+        Declaration(goods_items=(item,)), (ItemEvidence(item, text, (photo,)),)
+    )
 
 
 def screening(settings: Settings) -> faust.App:
@@ -115,7 +135,7 @@ def explaining(settings: Settings) -> faust.App:
         writers=registry.writers(ALERTS),
         declarations=registry.writers(DECLARATIONS),
         schema_id=registry.schema_id(EXPLANATIONS),
-        explainer=Explainer(scorer, settings.bundle or default_bundle(), threads=settings.threads),
+        explainer=load_explainer(settings, scorer),
         origin=Origins(settings),
         photos=Photos(
             stores(settings),

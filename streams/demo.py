@@ -26,11 +26,12 @@ from rich.text import Text
 from models.bundle import default_bundle
 from models.catalogue import read
 from schemas import codec
-from schemas.records import Alert, Assessment, Condition, RiskProfile
+from schemas.records import Alert, Assessment, Condition, Explanation, RiskProfile
 from schemas.topics import (
     ALERTS,
     ASSESSMENTS,
     DEAD_LETTERS,
+    EXPLANATIONS,
     INSPECTION_OUTCOMES,
     RISK_PROFILES,
     TARIFF_MEASURES,
@@ -86,7 +87,7 @@ class Options:
 
 @dataclass(slots=True)
 class Fates:
-    """Reads assessments, alerts and dead letters into the tally."""
+    """Reads assessments, alerts, explanations and dead letters into the tally."""
 
     settings: Settings
     tally: Tally
@@ -96,7 +97,9 @@ class Fates:
     def follow(self) -> Iterator[bool]:
         """Yield after each poll whether something came."""
         registry = Registry(self.settings.registry_url)
-        writers = {topic.name: registry.writers(topic) for topic in (ASSESSMENTS, ALERTS)}
+        writers = {
+            topic.name: registry.writers(topic) for topic in (ASSESSMENTS, ALERTS, EXPLANATIONS)
+        }
         consumer = Consumer(
             self.settings.confluent()
             | {
@@ -106,7 +109,7 @@ class Fates:
                 "fetch.message.max.bytes": DEAD_LETTERS.max_message_mb << 20,
             }
         )
-        consumer.subscribe([ASSESSMENTS.name, ALERTS.name, DEAD_LETTERS.name])
+        consumer.subscribe([*writers, DEAD_LETTERS.name])
         try:
             while True:
                 messages = consumer.consume(100, timeout=0.2)
@@ -118,14 +121,18 @@ class Fates:
             consumer.close()
 
     def _take(self, message: Any, writers: dict[str, dict[int, codec.Schema]]) -> None:
-        topic, value = message.topic(), message.value()
+        topic, value, at = message.topic(), message.value(), message.timestamp()[1] / 1000
         if topic == DEAD_LETTERS.name:
             self.tally.dead((message.key() or b"").decode(errors="replace"))
         elif topic == ASSESSMENTS.name:
             assessment = codec.decode(value, Assessment, writers[topic])
             self.tally.assessed(assessment.declaration_id, assessment.lane, value)
+        elif topic == EXPLANATIONS.name:
+            explanation = codec.decode(value, Explanation, writers[topic])
+            self.tally.explained(explanation.declaration_id, at)
         else:
             alert = codec.decode(value, Alert, writers[topic])
+            self.tally.alerted(alert.declaration_id, at)
             if alert not in self.alerts:
                 self.alerts.append(alert)
                 self.newest.append(alert)
@@ -237,7 +244,7 @@ def run(options: Options) -> int:
     """Run the demo; returns the exit status.
 
     Returns:
-        0 if every declaration sent got exactly one fate, else 1.
+        0 if every declaration sent got exactly one fate and every alert an explanation, else 1.
     """
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -269,8 +276,14 @@ def run(options: Options) -> int:
     summary = tally.summary()
     if options.json_file:
         options.json_file.write_text(json.dumps(summary, indent=2) + "\n")
-    faultless = not summary["lost"] and not summary["conflicting"] and summary["sent"]
-    console.print("Every declaration got exactly one fate." if faultless else f"Not so: {summary}")
+    faults = summary["lost"] or summary["conflicting"] or summary["unexplained"]
+    faultless = summary["sent"] and not faults
+    console.print(f"Explained after, in s: {summary['explained_after_s']}")
+    console.print(
+        "Every declaration got exactly one fate, every alert one explanation."
+        if faultless
+        else f"Not so: {summary}"
+    )
     return 0 if faultless else 1
 
 
@@ -346,7 +359,7 @@ def _watch(
                 if worker.returncode is not None:
                     console.print(worker.tail(), markup=False)
                     return
-            complete = sending.done and tally.settled == len(tally.truths)
+            complete = sending.done and tally.settled == len(tally.truths) and not tally.unexplained
             if options.once and (complete or time.monotonic() - last > QUIET_S):
                 return
 

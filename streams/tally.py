@@ -1,5 +1,6 @@
 """The truth and the fates → what became of every declaration. Pure."""
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,10 @@ class Tally:
     """Declaration → lane of its assessment."""
     letters: set[str] = field(default_factory=set)
     """Declarations that are dead letters."""
+    alerts: dict[str, float] = field(default_factory=dict)
+    """Declaration → when its alert was published. Unit: s since 1970-01-01T00:00Z."""
+    explanations: dict[str, float] = field(default_factory=dict)
+    """Declaration → when its explanation was published. Unit: as of `alerts`."""
     _values: defaultdict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     """Declaration → its distinct verdicts; every second one is a conflict."""
 
@@ -33,6 +38,19 @@ class Tally:
     def dead(self, declaration_id: str) -> None:
         """Note a dead letter."""
         self.letters.add(declaration_id)
+
+    def alerted(self, declaration_id: str, at: float) -> None:
+        """Note an alert; the first delivery counts."""
+        self.alerts.setdefault(declaration_id, at)
+
+    def explained(self, declaration_id: str, at: float) -> None:
+        """Note an explanation; the first delivery counts."""
+        self.explanations.setdefault(declaration_id, at)
+
+    @property
+    def unexplained(self) -> int:
+        """How many alerts have no explanation."""
+        return len(self.alerts.keys() - self.explanations.keys())
 
     @property
     def settled(self) -> int:
@@ -65,4 +83,19 @@ class Tally:
             "lost": len(self.truths) - self.settled,
             "conflicting": len(self.conflicts()),
             "flagged": flagged,
+            "alerts": len(self.alerts),
+            "unexplained": self.unexplained,
+            "explained_after_s": self._explained_after(),
+        }
+
+    def _explained_after(self) -> dict[str, float]:
+        """Return how long after the alerts their explanations came."""
+        there = self.alerts.keys() & self.explanations.keys()
+        waits = sorted(self.explanations[id_] - self.alerts[id_] for id_ in there)
+        if not waits:
+            return {}
+        shares = {"median": 0.5, "p95": 0.95, "most": 1.0}
+        return {
+            name: round(waits[math.ceil(share * len(waits)) - 1], 3)
+            for name, share in shares.items()
         }

@@ -27,7 +27,24 @@ def test_the_summary_counts_each_fate_once():
         "lost": 1,
         "conflicting": 0,
         "flagged": {"clean": 0.5, "wrong_code": 1.0},
+        "alerts": 0,
+        "unexplained": 0,
+        "explained_after_s": {},
     }
+
+
+def test_the_summary_tells_how_long_explanations_took():
+    """From the first delivery of an alert to the first of its explanation."""
+    tally = tally_of()
+    for number in range(4):
+        tally.alerted(f"D{number}", 10.0)
+    for number in range(3):
+        tally.explained(f"D{number}", 11.0 + number)
+    tally.alerted("D0", 10.9)
+    tally.explained("D0", 99.0)
+    summary = tally.summary()
+    assert (summary["alerts"], summary["unexplained"]) == (4, 1)
+    assert summary["explained_after_s"] == {"median": 2.0, "p95": 3.0, "most": 3.0}
 
 
 def test_two_fates_that_differ_are_a_conflict():
