@@ -7,6 +7,7 @@ import faust
 import numpy as np
 import structlog
 from redis.asyncio import Redis
+from threadpoolctl import threadpool_limits
 
 from models.bundle import default_bundle
 from models.explain import Explainer
@@ -36,7 +37,13 @@ log = structlog.get_logger(__name__)
 
 
 def load_scorer(settings: Settings) -> Scorer:
-    """Load and warm up the model bundle: the first declaration should not wait for it."""
+    """Load and warm up the model bundle: the first declaration should not wait for it.
+
+    Also keeps numpy's matrix products to as many threads as an inference has, in the whole
+    process: theirs would wait busily for a core that ONNX Runtime's have, and each would cost the
+    other far more than it gains (docs/decisions/0013-threads.md).
+    """
+    threadpool_limits(settings.threads, user_api="blas")
     scorer = Scorer.load(settings.bundle or default_bundle(), threads=settings.threads)
     scorer.score([_any_evidence(scorer)])
     log.info("model warm", bundle_id=scorer.bundle_id)

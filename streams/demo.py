@@ -226,7 +226,7 @@ def _all_running(stack: Stack, bundle: Path) -> Iterator[tuple[list[Process], st
         processes = [
             parts.enter_context(_running(stack, "console", {}, *options, *database, port=port)),
             parts.enter_context(_running(stack, "learn", {})),
-            parts.enter_context(_running(stack, "explain", model | {"REDLANE_THREADS": "1"})),
+            parts.enter_context(_running(stack, "explain", model)),
             parts.enter_context(_running(stack, "worker", model | capacity)),
         ]
         yield processes, f"http://{LOOPBACK}:{port}/"

@@ -56,7 +56,9 @@ class Settings(BaseSettings):
     bundle: Path | None = Field(
         default=None, description="model bundle; the packaged default if not given"
     )
-    threads: int | None = Field(default=None, description="of inference; all cores if not given")
+    threads: int = Field(
+        default=1, ge=1, description="of one inference on the CPU; two run at a time"
+    )
     consumer_group: str = "redlane-screen"
     learn_consumer_group: str = "redlane-learn"
     explain_consumer_group: str = "redlane-explain"

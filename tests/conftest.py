@@ -57,7 +57,6 @@ def start_worker(stack, bundle):
         environment = stack.environment() | {
             "REDLANE_BUNDLE": str(bundle),
             "REDLANE_HEALTH_PORT": str(port),
-            "REDLANE_THREADS": "1",
         }
         environment |= {f"REDLANE_{name.upper()}": value for name, value in settings.items()}
         directory = stack.directory / f"{name}-{port}"
