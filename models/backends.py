@@ -17,7 +17,7 @@ class Backend(Protocol):
     """Runs one encoder. Thread safe."""
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Embed one datum: arrays with a batch of 1 → (D,)."""
+        """Embed a batch: arrays (B, …) → (B, D)."""
 
 
 def gpu_usable() -> bool:
@@ -30,10 +30,10 @@ def gpu_usable() -> bool:
 
 
 class OnnxBackend:
-    """One datum a run: what else is in a micro-batch must not change a bit of the result.
+    """An encoder as ONNX. Kernels choose their arithmetic by the shape of a batch.
 
-    Kernels choose their arithmetic by the shape of a batch, so a result would depend on its
-    neighbours; on the CPU a batch gains nothing for these encoders.
+    So what else is in a micro-batch would change a bit of the result: what is scored runs alone,
+    with a batch of 1.
     """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
@@ -46,7 +46,7 @@ class OnnxBackend:
         self._session = onnxruntime.InferenceSession(path, options, providers=providers)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Embed one datum: arrays with a batch of 1 → (D,)."""
-        (embedding,) = self._session.run(None, dict(inputs))
-        vector: NDArray[np.float32] = embedding[0]
-        return vector
+        """Embed a batch: arrays (B, …) → (B, D)."""
+        (found,) = self._session.run(None, dict(inputs))
+        embeddings: NDArray[np.float32] = found
+        return embeddings

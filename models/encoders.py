@@ -35,12 +35,12 @@ class Encoders:
 
     def embed_photos(self, photos: Sequence[NDArray[np.uint8]]) -> list[Vector]:
         """Embed photos as `models.image.decode` returns them."""
-        return [self._image.run({"pixels": normalised(photo)[np.newaxis]}) for photo in photos]
+        return [self._image.run({"pixels": normalised(photo)[np.newaxis]})[0] for photo in photos]
 
     def _embed_text(self, text: str) -> Vector:
         found = []
         for read, encoder in self._texts:
             tokens = read.encode(text)
             inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
-            found.append(encoder.run({name: np.array([ids]) for name, ids in inputs.items()}))
+            found.append(encoder.run({name: np.array([ids]) for name, ids in inputs.items()})[0])
         return np.concatenate(found)

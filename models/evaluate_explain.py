@@ -403,7 +403,7 @@ class _Shuffled:
         given = dict(inputs)
         given["text"] = given["text"][:, self.text]
         given["photo"] = given["photo"][:, self.photo]
-        return self.network.run(given)[self.scores]
+        return self.network.run(given)[:, self.scores]
 
 
 def with_parameters_shuffled(hs: HsModel, dice: np.random.Generator) -> HsModel:

@@ -41,10 +41,10 @@ class Projection:
 class Neighbours:
     """What the index says of some goods."""
 
-    nearest: float
-    """Cosine with the most similar past goods, the mean over the modalities present."""
+    nearest: NDArray[np.float64]
+    """Cosine with the most similar past goods, the mean over the modalities present (...)."""
     places: NDArray[np.int64]  # (K,): the index's codes in the nomenclature
-    best: Array  # (K,): cosine with the most similar past goods of each code
+    best: Array  # (..., K): cosine with the most similar past goods of each code
 
 
 @dataclass(frozen=True)
@@ -119,17 +119,17 @@ class ExemplarIndex:
         )
 
     def similarities(self, text: Array | None, photo: Array | None) -> Array:
-        """Return the cosine with each of the past goods (E,), the mean over what is present.
+        """Return the cosine with each of the past goods (..., E), the mean over what is present.
 
         Args:
-            text: embedding (D,), or None.
-            photo: embedding (I,), or None. One of the two must be there.
+            text: embedding (..., D), or None.
+            photo: embedding (..., I), or None. One of the two must be there.
         """
         found = []
         if text is not None:
-            found.append(self.texts @ self.text_projection(text))
+            found.append(self.text_projection(text) @ self.texts.T)
         if photo is not None:
-            found.append(self.photos @ self.photo_projection(photo))
+            found.append(self.photo_projection(photo) @ self.photos.T)
         return np.mean(found, axis=0, dtype=np.float32)  # type: ignore[no-any-return]
 
     @cached_property
@@ -142,8 +142,8 @@ class ExemplarIndex:
         """Return what goods of each code come nearest; see `similarities`."""
         similar = self.similarities(text, photo)
         places, starts = self.groups
-        best = np.maximum.reduceat(similar, starts)
-        return Neighbours(float(best.max()), places, best)
+        best = np.maximum.reduceat(similar, starts, axis=-1)
+        return Neighbours(best.max(axis=-1).astype(np.float64), places, best)
 
 
 def share_of_others(neighbours: Neighbours, known: NDArray[np.int64], sharpness: float) -> Array:
@@ -155,7 +155,7 @@ def share_of_others(neighbours: Neighbours, known: NDArray[np.int64], sharpness:
         sharpness: factor on the cosines in the softmax.
 
     Returns:
-        A probability for each of `neighbours.places` (K,), 0 for those known.
+        A probability for each of `neighbours.places` (..., K), 0 for those known.
     """
     shares = softmax(sharpness * neighbours.best)
     return np.where(np.isin(neighbours.places, known), np.float32(0), shares)

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from models import heat_map
 from models.case import Case
 from models.heat_map import GRID, Regions
-from models.hs import Belief, Similar
 from models.risk import MODALITIES
 from models.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.vectors import Array, best
@@ -97,7 +96,7 @@ class Explainer:
         alone = [text[start:end] for start, end in spans]
         without = [" ".join((*alone[:n], *alone[n + 1 :])) for n in range(len(alone))]
         found = self._against_texts(heading, [" ".join(alone), *alone, *without])
-        usual = self._against(heading, None)
+        usual = _log_odds_against(self._of_heading(heading).mean())
         first, last = found[1 : 1 + len(alone)], found[1 + len(alone) :]
         weights = ((first - usual) + (found[0] - last)) / 2
         return tuple(
@@ -107,16 +106,10 @@ class Explainer:
 
     def regions(self, heading: str, photo: Pixels) -> NDArray[np.float64]:
         """Return what each cell of a photo adds against a heading (GRID, GRID). Unit: nats."""
-        vectors = self._regions.left_out(photo)
-        nomenclature = self._scorer.hs.nomenclature
-        near = self._near(np.stack([nomenclature.shown(vector) for vector in vectors]))
-        found = [
-            self._against(
-                heading, self._scorer.hs.belief(None, vector, similar=Similar(None, similar))
-            )
-            for vector, similar in zip(vectors, near, strict=True)
-        ]
-        return (found[0] - np.array(found[1:])).reshape(GRID, GRID)
+        beliefs = self._scorer.hs.probabilities(None, self._regions.left_out(photo))
+        found = self._against(heading, beliefs)
+        added: NDArray[np.float64] = found[0] - found[1:]
+        return added.reshape(GRID, GRID)
 
     def _item(
         self, case: Case, verdict: Verdict, photos: Sequence[Pixels | None], detailed: bool
@@ -180,32 +173,14 @@ class Explainer:
 
     def _against_texts(self, heading: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return the log-odds against a heading by each text (N,); see `_against`."""
-        vectors = self._scorer.embed_texts(texts)
-        nomenclature = self._scorer.hs.nomenclature
-        near = self._near(np.stack([nomenclature.meant(vector) for vector in vectors]))
-        beliefs = (
-            self._scorer.hs.belief(vector, None, similar=Similar(similar, None))
-            for vector, similar in zip(vectors, near, strict=True)
-        )
-        return np.array([self._against(heading, belief) for belief in beliefs])
+        vectors = np.stack(self._scorer.embed_texts(texts))
+        return self._against(heading, self._scorer.hs.probabilities(vectors, None))
 
-    def _near(self, vectors: Array) -> Array:
-        """Return each code's similarity to several vectors (N, D) at once: (N, C)."""
-        nomenclature = self._scorer.hs.nomenclature
-        near: Array = np.maximum.reduceat(
-            vectors @ nomenclature.lines.T, nomenclature.line_starts, axis=1
+    def _against(self, heading: str, beliefs: Array) -> NDArray[np.float64]:
+        """Return the log-odds that goods are not of a heading, by probabilities (N, C): (N,)."""
+        return _log_odds_against(
+            beliefs[:, self._of_heading(heading)].sum(axis=1, dtype=np.float64)
         )
-        return near
-
-    def _against(self, heading: str, belief: Belief | None) -> float:
-        """Return the log-odds that goods are not of a heading; without belief, before any."""
-        places = self._of_heading(heading)
-        if belief is None:
-            probability = places.mean()
-        else:
-            probability = belief.probabilities[places].sum(dtype=np.float64)
-        kept = min(max(float(probability), LEAST), 1 - LEAST)
-        return math.log((1 - kept) / kept)
 
     def _of_heading(self, heading: str) -> NDArray[np.bool_]:
         """Return which codes are of a heading (C,)."""
@@ -214,6 +189,12 @@ class Explainer:
     @cached_property
     def _codes(self) -> NDArray[np.str_]:
         return np.array(self._scorer.hs.codes)
+
+
+def _log_odds_against(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    kept = probability.clip(LEAST, 1 - LEAST)
+    log_odds: NDArray[np.float64] = np.log((1 - kept) / kept)
+    return log_odds
 
 
 def parts(text: str) -> list[tuple[int, int]]:

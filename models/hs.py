@@ -98,33 +98,33 @@ class Nomenclature:
         )
 
     def meant(self, text: Array) -> Array:
-        """Centre a goods text's embedding: (D,) → (D,), of length 1."""
+        """Centre a goods text's embedding: (..., D) → (..., D), of length 1."""
         return unit(text - self.centre)
 
     def says(self, photo: Array) -> Array:
-        """Return the probability of each word of the image classifier: (I,) → (W,)."""
+        """Return the probability of each word of the image classifier: (..., I) → (..., W)."""
         weights, biases = self.classifier
-        return softmax(weights @ photo[: weights.shape[1]] + biases)
+        return softmax(photo[..., : weights.shape[1]] @ weights.T + biases)
 
     def words_of(self, photo: Array, count: int) -> list[str]:
         """Return the words that the photo says most, the strongest first."""
         return [self.word_names[place] for place in best(self.says(photo), count)]
 
     def shown(self, photo: Array) -> Array:
-        """Translate a photo into the text space, by the words of what it shows: (I,) → (D,)."""
+        """Translate a photo into the text space by its words: (..., I) → (..., D)."""
         return unit(self.says(photo) @ self.words)
 
     def similarities(self, vector: Array) -> Array:
-        """Return each code's similarity to what is `shown` or `meant`: (D,) → (C,)."""
-        nearest: Array = np.maximum.reduceat(self.lines @ vector, self.line_starts)
+        """Return each code's similarity to what is `shown` or `meant`: (..., D) → (..., C)."""
+        nearest: Array = np.maximum.reduceat(vector @ self.lines.T, self.line_starts, axis=-1)
         return nearest
 
 
 class Similar(NamedTuple):
     """How near each code's nomenclature text is to the goods text and to what the photo shows."""
 
-    text: Array | None  # (C,)
-    photo: Array | None  # (C,)
+    text: Array | None  # (..., C)
+    photo: Array | None  # (..., C)
 
     def of(self, name: str) -> Self:
         """Leave only what is of one of MODALITIES."""
@@ -133,17 +133,17 @@ class Similar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What each expert says of some goods."""
+    """What each expert says of some goods, or of several at once."""
 
-    everywhere: Array  # (C,): probabilities by the nomenclature's texts
+    everywhere: Array  # (..., C): probabilities by the nomenclature's texts
     neighbours: Neighbours
-    others: Array  # probabilities of the neighbours' codes that the network does not know
-    scores: Array  # (K,): the network's
+    others: Array  # (..., K): probabilities of the neighbours' codes that the network knows not
+    scores: Array  # (..., K): the network's
 
     @property
-    def familiarity(self) -> tuple[float, float]:
+    def familiarity(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Similarity to the nearest past goods, and the network's certainty of its best code."""
-        return self.neighbours.nearest, float(softmax(self.scores).max())
+        return self.neighbours.nearest, softmax(self.scores).max(axis=-1).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -212,8 +212,8 @@ class HsModel:
     def hear(
         self, text: Array | None, photo: Array | None, similar: Similar | None = None
     ) -> Heard:
-        """Ask each expert; see `belief`."""
-        tuned = None if text is None else text[GENERAL:]
+        """Ask each expert of one or several (...) goods; see `belief`."""
+        tuned = None if text is None else text[..., GENERAL:]
         neighbours = self.index.neighbours(tuned, photo)
         others = share_of_others(neighbours, self.known, self.neighbour_sharpness)
         everywhere = self.everywhere(self.similar(text, photo) if similar is None else similar)
@@ -223,13 +223,30 @@ class HsModel:
         self, heard: Heard, calibration: Calibration, familiar: float | None = None
     ) -> Belief:
         """Join what the experts say; see `belief`."""
-        trust = self.trust(heard, calibration.gate) if familiar is None else familiar
-        seen = np.zeros(len(self.codes), np.float32)
-        seen[self.known] = softmax(heard.scores / calibration.temperature)
-        seen *= 1 - heard.others.sum()
-        seen[heard.neighbours.places] += heard.others
+        trust = float(self.trust(heard, calibration.gate)) if familiar is None else familiar
+        return Belief(self._mixed(heard, calibration, np.float32(trust)), trust)
+
+    def probabilities(self, text: Array | None, photo: Array | None) -> Array:
+        """Return the codes' probabilities for several goods at once (N, C).
+
+        Args:
+            text: (N, D).
+            photo: (N, I).
+        """
+        heard = self.hear(text, photo)
+        calibration = self.calibration[modality(text=text is not None, photo=photo is not None)]
+        trust = self.trust(heard, calibration.gate).astype(np.float32)
+        return self._mixed(heard, calibration, trust[..., np.newaxis])
+
+    def _mixed(self, heard: Heard, calibration: Calibration, trust: np.float32 | Array) -> Array:
+        """Mix what the experts say by the trust in those that know such goods."""
+        seen = np.zeros_like(heard.everywhere)
+        seen[..., self.known] = softmax(heard.scores / calibration.temperature)
+        seen *= 1 - heard.others.sum(axis=-1, keepdims=True)
+        seen[..., heard.neighbours.places] += heard.others
         mixed = trust * seen + (1 - trust) * heard.everywhere + FLOOR
-        return Belief((mixed / mixed.sum()).astype(np.float32), trust)
+        shares: Array = (mixed / mixed.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return shares
 
     def hs_set(self, modality: str, belief: Belief) -> tuple[str, ...]:
         """Return the codes, headings or chapters that hold the right code in 95 of 100 cases."""
@@ -238,15 +255,17 @@ class HsModel:
         return conformal.told([self.codes[place] for place in places])
 
     def scores(self, text: Array | None, photo: Array | None) -> Array:
-        """Return the fusion network's scores of the codes it knows (K,)."""
-        size = self.index.text_projection.centre.shape, self.index.photo_projection.centre.shape
-        there = np.array([[text is not None, photo is not None]], np.float32)
+        """Return the fusion network's scores of the codes it knows (..., K)."""
+        shape = next(given.shape[:-1] for given in (text, photo) if given is not None)
+        size = self.index.text_projection.centre.size, self.index.photo_projection.centre.size
+        there = np.array([text is not None, photo is not None], np.float32)
         inputs = {
-            "text": (np.zeros(size[0], np.float32) if text is None else text)[np.newaxis],
-            "photo": (np.zeros(size[1], np.float32) if photo is None else photo)[np.newaxis],
-            "there": there,
+            "text": np.zeros((*shape, size[0]), np.float32) if text is None else text,
+            "photo": np.zeros((*shape, size[1]), np.float32) if photo is None else photo,
+            "there": np.broadcast_to(there, (*shape, 2)),
         }
-        return self.network.run(inputs)
+        found = self.network.run({name: np.atleast_2d(given) for name, given in inputs.items()})
+        return found.reshape(*shape, -1)
 
     def similar(self, text: Array | None, photo: Array | None) -> Similar:
         """Compare an embedded text and photo with every code's nomenclature texts."""
@@ -257,17 +276,17 @@ class HsModel:
         )
 
     def everywhere(self, similar: Similar) -> Array:
-        """Return the probabilities (C,) by the nomenclature's texts alone."""
-        logs = np.zeros(len(self.codes), np.float32)
+        """Return the probabilities (..., C) by the nomenclature's texts alone."""
+        said = []
         if similar.text is not None:
-            logs += self.sharpness[0] * similar.text
+            said.append(self.sharpness[0] * similar.text)
         if similar.photo is not None:
             weight = 1.0 if similar.text is None else self.photo_weight
-            logs += weight * self.sharpness[1] * similar.photo
-        return softmax(logs)
+            said.append(weight * self.sharpness[1] * similar.photo)
+        return softmax(np.sum(said, axis=0))
 
-    def trust(self, heard: Heard, gate: tuple[float, float, float]) -> float:
-        """Return how far the experts that know such goods are heard, 0 to 1.
+    def trust(self, heard: Heard, gate: tuple[float, float, float]) -> NDArray[np.float64]:
+        """Return how far the experts that know such goods are heard (...), 0 to 1.
 
         Below even odds they are silent: sure of one code where the nomenclature's texts are spread
         over many, even a small share would outvote them.
@@ -275,7 +294,8 @@ class HsModel:
         by_similarity, by_certainty, offset = gate
         similarity, certainty = heard.familiarity
         log_odds = by_similarity * similarity + by_certainty * certainty + offset
-        return max(0.0, float(2 / (1 + np.exp(-log_odds))) - 1)
+        odds: NDArray[np.float64] = np.maximum(0.0, 2 / (1 + np.exp(-log_odds)) - 1)
+        return odds
 
     def consistency(self, text: Belief, photo: Belief) -> float:
         """Return how much likelier text and photo are of goods of one code than of any two.

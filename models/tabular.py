@@ -108,8 +108,8 @@ class TabularModel:
     def judge(self, row: Array) -> Tabular:
         """Judge features (F,)."""
         batch = row[np.newaxis]
-        out = self._trees.run({"features": batch})  # (T + 1,)
+        (out,) = self._trees.run({"features": batch})  # (T + 1,)
         leaves = out[np.newaxis, :-1].astype(np.int64)
-        fraud, _ = self._network.run({"leaves": leaves, "features": batch})
+        ((fraud, _),) = self._network.run({"leaves": leaves, "features": batch})
         log_odds = self._scale.log_odds(float(out[-1]), float(fraud))
         return Tabular(log_odds - self._scale.usual, 1 / (1 + math.exp(-log_odds)))

@@ -228,10 +228,10 @@ class TorchBackend:
         self._network = network
 
     def run(self, inputs: Any) -> Array:
-        """Score one datum → (K,)."""
+        """Score a batch → (B, K)."""
         with torch.no_grad():
             tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
-            scores: Array = self._network(**tensors)[0].numpy()
+            scores: Array = self._network(**tensors).numpy()
         return scores
 
 

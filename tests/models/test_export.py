@@ -98,7 +98,7 @@ def test_the_network_scores_alike_in_torch_and_onnx_alone_and_in_a_batch(bundle)
     for row in range(3):
         inputs = {"text": text, "photo": photo, "there": there}
         one = {name: value[row : row + 1].numpy() for name, value in inputs.items()}
-        np.testing.assert_allclose(backend.run(one), expected[row], atol=1e-4)
+        np.testing.assert_allclose(backend.run(one)[0], expected[row], atol=1e-4)
 
 
 def test_a_text_model_of_transformers_by_its_directory(tmp_path):
@@ -123,7 +123,7 @@ def test_a_vision_model_of_transformers_by_its_directory(tmp_path):
     ViTModel(config).save_pretrained(tmp_path / "vit")
     ViTImageProcessor(size=size).save_pretrained(tmp_path / "vit")
     sources.export_image(str(tmp_path / "vit"), tmp_path, tmp_path)
-    found = OnnxBackend(tmp_path / "image.onnx").run({"pixels": normalised(PIXELS)[np.newaxis]})
+    (found,) = OnnxBackend(tmp_path / "image.onnx").run({"pixels": normalised(PIXELS)[np.newaxis]})
     assert found.shape == (FEATURES + 16,)
     with torch.no_grad():
         packaged = ImageEncoder()(torch.tensor(normalised(PIXELS)[None]))[0, :FEATURES].numpy()

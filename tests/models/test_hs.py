@@ -122,7 +122,7 @@ class Scores:
         self.scores = np.array(scores, np.float32)
 
     def run(self, inputs):
-        return self.scores
+        return np.tile(self.scores, (len(inputs["there"]), 1))
 
 
 @pytest.fixture
