@@ -172,11 +172,12 @@ class Case:
         self, told: Mapping[str, Told], *, code: str | None = None, usual: Sequence[str] = ()
     ) -> float:
         return self._scorer.log_odds(
-            code or self.one.item.commodity_code, self._full, self._ratios(told), usual
+            code or self.one.item.commodity_code, self.beliefs, self._ratios(told), usual
         )
 
     @property
-    def _full(self) -> Beliefs:
+    def beliefs(self) -> Beliefs:
+        """What all text and photos say."""
         return self._beliefs[self.one.text is not None, bool(self.one.photos)]
 
     @staticmethod

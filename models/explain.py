@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,8 @@ DETAILED: Final = 3
 PARTS: Final = 32
 """Most parts of a description; of longer ones neighbouring words are taken together."""
 SIMILAR: Final = 5
+WORDS_KEPT: Final = 4096
+"""Words whose embeddings are kept, some 4 kB each."""
 NO_WORD: Final = -1
 WORD: Final = re.compile(r"\S+")
 LEAST: Final = 1e-9
@@ -59,6 +61,8 @@ class Explainer:
         """Take a scorer, and the bundle that it was loaded from."""
         self._scorer = scorer
         self._regions = Regions(bundle / "image.onnx", threads=threads)
+        # Words come again and again.
+        self._embedded_word = lru_cache(WORDS_KEPT)(lambda word: scorer.embed_texts([word])[0])
 
     @property
     def bundle_id(self) -> str:
@@ -75,12 +79,13 @@ class Explainer:
             photos: of each goods item, as `models.image.decode` returns them; None for one that
                 cannot be had.
         """
-        (verdict,) = self._scorer.score([evidence])
+        cases = [Case(self._scorer, evidence, place) for place in range(len(evidence.items))]
+        verdict = self._scorer.verdict(evidence, [case.beliefs for case in cases])
         risks = np.array([item.risk for item in verdict.items])
         detailed = set(best(risks, DETAILED).tolist())
         return tuple(
-            self._item(Case(self._scorer, evidence, place), verdict, pixels, place in detailed)
-            for place, pixels in enumerate(photos)
+            self._item(case, verdict, pixels, case.place in detailed)
+            for case, pixels in zip(cases, photos, strict=True)
         )
 
     def words(self, item: ItemEvidence) -> tuple[Contribution, ...]:
@@ -95,7 +100,9 @@ class Explainer:
             return ()
         alone = [text[start:end] for start, end in spans]
         without = [" ".join((*alone[:n], *alone[n + 1 :])) for n in range(len(alone))]
-        found = self._against_texts(heading, [" ".join(alone), *alone, *without])
+        vectors = self._scorer.embed_texts([" ".join(alone), *without])
+        vectors[1:1] = map(self._embedded_word, alone)
+        found = self._against(heading, self._scorer.hs.probabilities(np.stack(vectors), None))
         usual = _log_odds_against(self._of_heading(heading).mean())
         first, last = found[1 : 1 + len(alone)], found[1 + len(alone) :]
         weights = ((first - usual) + (found[0] - last)) / 2
@@ -170,11 +177,6 @@ class Explainer:
                 hs6=hs.codes[code],
                 similarity=round(float(near[place]), DIGITS),
             )
-
-    def _against_texts(self, heading: str, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return the log-odds against a heading by each text (N,); see `_against`."""
-        vectors = np.stack(self._scorer.embed_texts(texts))
-        return self._against(heading, self._scorer.hs.probabilities(vectors, None))
 
     def _against(self, heading: str, beliefs: Array) -> NDArray[np.float64]:
         """Return the log-odds that goods are not of a heading, by probabilities (N, C): (N,)."""

@@ -235,9 +235,7 @@ class RiskModel:
         hs: HsModel,
         groups: Groups,
         declared: str,
-        *,
-        text: Array | None,
-        photos: tuple[Array, ...],
+        evidence: Beliefs,
         told: Mapping[str, Told],
     ) -> Judgement:
         """Judge one goods item.
@@ -246,14 +244,12 @@ class RiskModel:
             hs: says what code goods are of.
             groups: of its nomenclature.
             declared: commodity code.
-            text: embedding of its text; None without one.
-            photos: embeddings of its photos.
+            evidence: what its text and photos say.
             told: kinds of TOLD → what is told of them; what cannot be told is left out.
         """
-        evidence = believed(hs, text, photos)
         found = features(groups, declared[:6], evidence)
         best = evidence.both or evidence.photo or evidence.text
-        there = {"text": text is not None, "photo": bool(photos)}
+        there = {"text": evidence.text is not None, "photo": evidence.photo is not None}
         odds, weights = self._odds(found, {kind: one.log_ratio for kind, one in told.items()})
         words = {TOLD[kind]: one.words for kind, one in told.items()}
         present = {

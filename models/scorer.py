@@ -27,7 +27,7 @@ from models.hs import Calibration, HsModel, Nomenclature
 from models.likelihoods import Told
 from models.live import ItemSignals, LiveSignals, Peers
 from models.policy import Thresholds
-from models.risk import Beliefs, Groups, Judgement, Kind, RiskModel, prior_odds
+from models.risk import Beliefs, Groups, Judgement, Kind, RiskModel, believed, prior_odds
 from models.tabular import TabularModel, features
 from models.tariff import Tariff, expected_revenue
 from models.text import GENERAL
@@ -145,12 +145,16 @@ class Scorer:
 
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
         """Judge declarations, in order."""
-        return [self._verdict(one) for one in evidence]
+        return [
+            self.verdict(one, [believed(self._hs, item.text, item.photos) for item in one.items])
+            for one in evidence
+        ]
 
-    def _verdict(self, evidence: DeclarationEvidence) -> Verdict:
-        told = [self.told(evidence, place) for place in range(len(evidence.items))]
+    def verdict(self, evidence: DeclarationEvidence, beliefs: Sequence[Beliefs]) -> Verdict:
+        """Judge a declaration, of whose goods items it is known what text and photos say."""
         items = tuple(
-            self._assess(one, kinds) for one, kinds in zip(evidence.items, told, strict=True)
+            self._assess(one.item, said, self.told(evidence, place))
+            for place, (one, said) in enumerate(zip(evidence.items, beliefs, strict=True))
         )
         return Verdict(
             # The riskiest item speaks for all: items of one declaration share their trader, so
@@ -215,18 +219,13 @@ class Scorer:
         seen = (live.photo.price if live.photo else None) or live.price
         return seen or self._risk.peers.get(evidence.items[place].item.commodity_code[:6])
 
-    def _assess(self, one: ItemEvidence, told: Mapping[str, Told]) -> ItemAssessment:
-        judged = self._risk.judge(
-            self._hs,
-            self._groups,
-            one.item.commodity_code,
-            text=one.text,
-            photos=one.photos,
-            told=told,
-        )
+    def _assess(
+        self, item: GoodsItem, beliefs: Beliefs, told: Mapping[str, Told]
+    ) -> ItemAssessment:
+        judged = self._risk.judge(self._hs, self._groups, item.commodity_code, beliefs, told)
         return ItemAssessment(
-            sequence_number=one.item.sequence_number,
-            commodity_code=one.item.commodity_code,
+            sequence_number=item.sequence_number,
+            commodity_code=item.commodity_code,
             risk=round(judged.risk, DIGITS),
             candidates=self._candidates(judged),
             hs_set=judged.hs_set,
