@@ -30,7 +30,8 @@ from schemas.reasons import Reason
 from schemas.records import Contribution, ItemExplanation, Signal, SimilarGoods
 
 DETAILED: Final = 3
-"""Goods items, the riskiest of a declaration, whose words and photos are looked at."""
+"""Most goods items of a declaration whose words and photos are looked at: the riskiest, and those
+others that would be yellow by themselves."""
 PARTS: Final = 32
 """Most parts of a description; of longer ones neighbouring words are taken together."""
 SIMILAR: Final = 5
@@ -82,7 +83,9 @@ class Explainer:
         cases = [Case(self._scorer, evidence, place) for place in range(len(evidence.items))]
         verdict = self._scorer.verdict(evidence, [case.beliefs for case in cases])
         risks = np.array([item.risk for item in verdict.items])
-        detailed = set(best(risks, DETAILED).tolist())
+        riskiest, *others = best(risks, DETAILED).tolist()
+        yellow = self._scorer.thresholds.yellow
+        detailed = {riskiest, *(place for place in others if risks[place] >= yellow)}
         return tuple(
             self._item(case, verdict, pixels, case.place in detailed)
             for case, pixels in zip(cases, photos, strict=True)

@@ -213,9 +213,10 @@ def test_nothing_is_to_be_changed_of_what_is_green(scorer, explainer, goods):
     assert found.explanation.duty_difference is None
 
 
-def test_only_the_riskiest_of_many_items_are_looked_at_closely(scorer, explainer, goods):
-    """Time is bounded, and what is left out is told."""
-    declared, (pixels,) = case(scorer, goods[0])
+@pytest.mark.parametrize(("code", "closely"), [("640411", DETAILED), ("", 1)])
+def test_only_risky_items_are_looked_at_closely(scorer, explainer, goods, code, closely):
+    """A few of them, and the riskiest in any case; what is left out is told."""
+    declared, (pixels,) = case(scorer, by_id(goods, "grey-fabric-sofa"), code=code)
     count = DETAILED + 2
     many = DeclarationEvidence(
         replace(LOW, goods_items=(declared.items[0].item,) * count), declared.items * count
@@ -224,7 +225,7 @@ def test_only_the_riskiest_of_many_items_are_looked_at_closely(scorer, explainer
     brief = [
         Reason.EXPLAINED_BRIEFLY in {one.code for one in each.explanation.reasons} for each in found
     ]
-    assert brief == [False] * DETAILED + [True] * 2
+    assert brief == [False] * closely + [True] * (count - closely)
     assert [each.heat_maps == (None,) for each in found] == brief
 
 
