@@ -10,6 +10,7 @@ tabular.json             its features and scale
 exemplars.safetensors    past goods of known code
 nomenclature.*           embeddings of the nomenclature and of the image classifier's words
 model.json peers.csv     what was chosen, and prices of comparable goods
+faithfulness.json        how faithful its explanations are; only where it may be released
 
 All that was learned here is committed in models/heads/; the rest comes from packages.
 """
@@ -26,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 from safetensors.numpy import save_file
 
+from models import release
 from models.progress import Say
 
 HEADS: Final = Path(__file__).parent / "heads"
@@ -43,6 +45,10 @@ PRETRAINED: Final = (
 
 class BadBundle(Exception):  # noqa: N818 - says what it is
     """A bundle that is incomplete or was changed."""
+
+
+class NotReleased(Exception):  # noqa: N818 - says what it is
+    """A bundle that no worker may take."""
 
 
 def cache() -> Path:
@@ -89,7 +95,8 @@ def build(
 
     Args:
         directory: empty.
-        heads: what was learned; files that are not there yet are left out.
+        heads: what was learned; files that are not there yet are left out. The record of its
+            faithfulness is, unless it is of these heads and passes the gate.
         precision: of the encoders: int8 or fp32 for CPUs, fp16 for GPUs.
         say: told of progress.
 
@@ -139,7 +146,23 @@ def build(
     for name in COPIED:
         if (heads / name).exists():
             shutil.copy(heads / name, directory)
+    if not release.problems(heads):
+        shutil.copy(heads / release.RECORD, directory)
     write_manifest(directory)
+
+
+def check_released(directory: Path) -> None:
+    """Check that a verified bundle was measured and is faithful.
+
+    Raises:
+        NotReleased: no worker may take it.
+    """
+    if not (directory / release.RECORD).is_file():
+        raise NotReleased(
+            f"{directory} may not be released: its explanations were not measured, or are not "
+            "faithful. Run `redlane evaluate explain` with the same --heads, then "
+            "`redlane bundle --out` anew."
+        )
 
 
 def write_manifest(directory: Path) -> None:

@@ -12,14 +12,16 @@ from functools import cached_property
 from typing import Final
 
 from models.likelihoods import Told
-from models.live import LiveSignals, Peers
+from models.live import LiveSignals
 from models.risk import MODALITIES, Beliefs, believed
 from models.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.shapley import owen
 from models.vectors import Array
 from schemas.reasons import Reason
-from schemas.records import Signal
+from schemas.records import PricePeers, Signal
 
+Z95: Final = 1.96
+"""95 of 100 values of a normal distribution lie within so many standard deviations."""
 TABULAR: Final = ("price", "history", "consignments")
 """Those of MODALITIES that are no part of the image."""
 NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}
@@ -79,14 +81,29 @@ class Case:
 
     def detail(self, name: str) -> str:
         """Return a piece of evidence in words: the price against its peers, say."""
-        item, peers = self.one.item, self._peers
-        if name == "price" and peers is not None and item.item_amount and item.net_mass:
-            price = float(item.item_amount) / float(item.net_mass)
-            low, high = price_range(peers)
+        if name == "price" and (one := self.price_peers) is not None:
             return (
-                f"unit price {price:.2f} EUR/kg; 95 % of {peers.count} peers {low:.2f}–{high:.2f}"
+                f"unit price {one.unit_price:.2f} EUR/kg; "
+                f"95 % of {one.count} peers {one.low:.2f}–{one.high:.2f}"
             )
         return self._told[MODALITIES[name]].words
+
+    @property
+    def price_peers(self) -> PricePeers | None:
+        """The unit price among its peers; None where one or the other is not known."""
+        item, peers = self.one.item, self._peers
+        if peers is None or "undervaluation" not in self._told:
+            return None
+        if item.item_amount is None or item.net_mass is None:
+            return None
+        reach = Z95 * peers.spread
+        return PricePeers(
+            unit_price=float(item.item_amount) / float(item.net_mass),
+            low=math.exp(peers.median - reach),
+            median=math.exp(peers.median),
+            high=math.exp(peers.median + reach),
+            count=peers.count,
+        )
 
     def duty_difference(self, suggested: str) -> Decimal | None:
         """Return the duty under the suggested code less the one declared. Unit: EUR.
@@ -183,9 +200,3 @@ class Case:
     @staticmethod
     def _ratios(told: Mapping[str, Told]) -> dict[str, float]:
         return {kind: one.log_ratio for kind, one in told.items()}
-
-
-def price_range(peers: Peers) -> tuple[float, float]:
-    """Return the unit prices between which 95 of 100 peers lie, log-normal. Unit: EUR/kg."""
-    reach = 1.96 * peers.spread
-    return math.exp(peers.median - reach), math.exp(peers.median + reach)

@@ -21,13 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import heat_map
+from models.attributes import identified
 from models.case import Case
 from models.heat_map import GRID, Regions
+from models.live import Rate
 from models.risk import MODALITIES
 from models.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.vectors import Array, best
 from schemas.reasons import Reason
-from schemas.records import Contribution, ItemExplanation, Signal, SimilarGoods
+from schemas.records import Contribution, ItemExplanation, Signal, SimilarGoods, TraderHistory
 
 DETAILED: Final = 3
 """Most goods items of a declaration whose words and photos are looked at: the riskiest, and those
@@ -151,6 +153,7 @@ class Explainer:
                 for name in MODALITIES
                 if name in shares
             ),
+            peers=case.price_peers,
             similar_goods=tuple(self._similar(case.one)),
             suggested_hs6=suggested,
             duty_difference=case.duty_difference(suggested),
@@ -194,6 +197,28 @@ class Explainer:
     @cached_property
     def _codes(self) -> NDArray[np.str_]:
         return np.array(self._scorer.hs.codes)
+
+
+def traders(evidence: DeclarationEvidence) -> tuple[TraderHistory, ...]:
+    """Return what is known of each party that is identified; nothing without recorded signals."""
+    live = evidence.live
+    if live is None:
+        return ()
+    rates = live.items[0].rates  # of a party they are the same for all items
+    of_day = {"importer": live.importer_day, "seller": live.seller_day, "declarant": None}
+    found = []
+    for role, declarations in of_day.items():
+        if identified(getattr(evidence.declaration, role)):
+            past = rates.get(role, Rate(0, 0))
+            found.append(
+                TraderHistory(
+                    role=role,
+                    inspected=past.inspected,
+                    irregular=past.irregular,
+                    declarations_day=declarations,
+                )
+            )
+    return tuple(found)
 
 
 def _log_odds_against(probability: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -629,6 +629,43 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PricePeers:
+    """A unit price among those of comparable goods, whose logarithms are taken as normal."""
+
+    unit_price: float = 0.0
+    """Of this item. Unit: EUR/kg."""
+    low: float = 0.0
+    """2.5 % of the peers are below. Unit: EUR/kg."""
+    median: float = 0.0
+    """Of the peers. Unit: EUR/kg."""
+    high: float = 0.0
+    """2.5 % of the peers are above. Unit: EUR/kg."""
+    count: int = 0
+    """Peers that are known. No unit."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "unit_price": self.unit_price,
+            "low": self.low,
+            "median": self.median,
+            "high": self.high,
+            "count": self.count,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            unit_price=datum["unit_price"],
+            low=datum["low"],
+            median=datum["median"],
+            high=datum["high"],
+            count=datum["count"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarGoods:
     """Past goods of known code."""
 
@@ -669,6 +706,8 @@ class ItemExplanation:
     """What each word of the goods description adds to the log-odds against the declared heading, by the text alone. Unit: nats."""
     attributes: tuple[Contribution, ...] = ()
     """What each piece of evidence beside text and pixels adds: price, history and consignments, which add up to the share of tabular, and photo_use, a part of that of image. Unit: nats."""
+    peers: PricePeers | None = None
+    """The unit price among those of comparable goods; null where one or the other is not known. No unit."""
     heat_maps: tuple[str, ...] = ()
     """s3:// references of transparent PNGs to lay over the photos: what speaks against the declared heading. One for each photo; empty where there is none. No unit."""
     similar_goods: tuple[SimilarGoods, ...] = ()
@@ -689,6 +728,7 @@ class ItemExplanation:
             "modality_shares": [x.to_avro() for x in self.modality_shares],
             "words": [x.to_avro() for x in self.words],
             "attributes": [x.to_avro() for x in self.attributes],
+            "peers": None if self.peers is None else self.peers.to_avro(),
             "heat_maps": list(self.heat_maps),
             "similar_goods": [x.to_avro() for x in self.similar_goods],
             "suggested_hs6": self.suggested_hs6,
@@ -705,12 +745,46 @@ class ItemExplanation:
             modality_shares=tuple(Contribution.from_avro(x) for x in datum["modality_shares"]),
             words=tuple(Contribution.from_avro(x) for x in datum["words"]),
             attributes=tuple(Contribution.from_avro(x) for x in datum["attributes"]),
+            peers=None if datum["peers"] is None else PricePeers.from_avro(datum["peers"]),
             heat_maps=tuple(datum["heat_maps"]),
             similar_goods=tuple(SimilarGoods.from_avro(x) for x in datum["similar_goods"]),
             suggested_hs6=datum["suggested_hs6"],
             duty_difference=datum["duty_difference"],
             reasons=tuple(Signal.from_avro(x) for x in datum["reasons"]),
             changes=tuple(Signal.from_avro(x) for x in datum["changes"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraderHistory:
+    """What is known of a party of the declaration, which is not named."""
+
+    role: str = ""
+    """importer, seller or declarant. No unit."""
+    inspected: int = 0
+    """Goods items of this party inspected before. No unit."""
+    irregular: int = 0
+    """Of those, found irregular. No unit."""
+    declarations_day: int | None = None
+    """Other declarations of this party within 24 hours; null where that is not counted. No unit."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "role": self.role,
+            "inspected": self.inspected,
+            "irregular": self.irregular,
+            "declarations_day": self.declarations_day,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            role=datum["role"],
+            inspected=datum["inspected"],
+            irregular=datum["irregular"],
+            declarations_day=datum["declarations_day"],
         )
 
 
@@ -730,6 +804,8 @@ class Explanation:
     """One for each goods item, in the order declared. No unit."""
     bundle_id: str = ""
     """SHA-256 of the model bundle's manifest. No unit."""
+    traders: tuple[TraderHistory, ...] = ()
+    """One for each party that is identified; none where the recorded signals are gone. No unit."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -739,6 +815,7 @@ class Explanation:
             "assessment_id": self.assessment_id,
             "items": [x.to_avro() for x in self.items],
             "bundle_id": self.bundle_id,
+            "traders": [x.to_avro() for x in self.traders],
         }
 
     @classmethod
@@ -750,6 +827,7 @@ class Explanation:
             assessment_id=datum["assessment_id"],
             items=tuple(ItemExplanation.from_avro(x) for x in datum["items"]),
             bundle_id=datum["bundle_id"],
+            traders=tuple(TraderHistory.from_avro(x) for x in datum["traders"]),
         )
 
 

@@ -1,6 +1,6 @@
 """The composition root: settings → workers with every part wired."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import faust
@@ -9,7 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from threadpoolctl import threadpool_limits
 
-from models.bundle import default_bundle
+from models.bundle import check_released, default_bundle
 from models.explain import Explainer
 from models.image import PHOTO_SIZE
 from models.scorer import DeclarationEvidence, ItemEvidence, Scorer
@@ -42,9 +42,15 @@ def load_scorer(settings: Settings) -> Scorer:
     Also keeps numpy's matrix products to as many threads as an inference has, in the whole
     process: theirs would wait busily for a core that ONNX Runtime's have, and each would cost the
     other far more than it gains (docs/decisions/0013-threads.md).
+
+    Raises:
+        BadBundle: the bundle is incomplete or was changed.
+        NotReleased: it may not be used.
     """
     threadpool_limits(settings.threads, user_api="blas")
-    scorer = Scorer.load(settings.bundle or default_bundle(), threads=settings.threads)
+    bundle = settings.bundle or default_bundle()
+    scorer = Scorer.load(bundle, threads=settings.threads)
+    check_released(bundle)
     scorer.score([_any_evidence(scorer)])
     log.info("model warm", bundle_id=scorer.bundle_id)
     return scorer
@@ -80,31 +86,12 @@ def screening(settings: Settings) -> faust.App:
     reference = Reference(settings)
     reference.start()
     redis = store(settings)
-    cache = EmbeddingCache(
-        redis, ttl=timedelta(days=settings.cache_ttl_days), pause_s=settings.cache_pause_s
-    )
-    photos = Photos(
-        stores(settings),
-        concurrency=settings.photo_concurrency,
-        deadline_s=settings.photo_deadline_s,
-        max_bytes=settings.photo_max_bytes,
-    )
-    signals = Signals(
-        redis,
-        keys=Keys(settings.secret_keys()["pseudonym"]),
-        pause_s=settings.cache_pause_s,
-        ttl=timedelta(days=settings.signals_ttl_days),
-    )
+    signals = recorder(settings, redis)
     stage = Screen(
         writers=registry.writers(DECLARATIONS),
         schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
         scorer=scorer,
-        gatherer=Gatherer(
-            photos=photos,
-            embedder=Embedder(scorer, cache, executor),
-            signals=signals,
-            photos_per_item=settings.photos_per_item,
-        ),
+        gatherer=gathering(settings, scorer, redis, signals, executor),
         signals=signals,
         lanes=lanes(settings, scorer, redis),
         known=lambda: reference.snapshot,
@@ -134,9 +121,7 @@ def explaining(settings: Settings) -> faust.App:
     reference = Reference(settings)
     reference.start()
     redis = store(settings)
-    cache = EmbeddingCache(
-        redis, ttl=timedelta(days=settings.cache_ttl_days), pause_s=settings.cache_pause_s
-    )
+    signals = recorder(settings, redis)
     bucket = settings.s3_explanations_bucket
     stage = Explain(
         writers=registry.writers(ALERTS),
@@ -144,24 +129,12 @@ def explaining(settings: Settings) -> faust.App:
         schema_id=registry.schema_id(EXPLANATIONS),
         explainer=load_explainer(settings, scorer),
         origin=Origins(settings),
-        photos=Photos(
-            stores(settings),
-            concurrency=settings.photo_concurrency,
-            deadline_s=settings.photo_deadline_s,
-            max_bytes=settings.photo_max_bytes,
-        ),
-        embedder=Embedder(scorer, cache, executor),
-        signals=Signals(
-            redis,
-            keys=Keys(settings.secret_keys()["pseudonym"]),
-            pause_s=settings.cache_pause_s,
-            ttl=timedelta(days=settings.signals_ttl_days),
-        ),
+        gatherer=gathering(settings, scorer, redis, signals, executor),
+        signals=signals,
         tariff=lambda: reference.snapshot.tariff,
         heat_maps=stores(settings.model_copy(update={"s3_buckets": (bucket,)}))[bucket],
         bucket=bucket,
         executor=executor,
-        photos_per_item=settings.photos_per_item,
         now=lambda: datetime.now(UTC),
     )
     return worker(
@@ -198,6 +171,37 @@ def store(settings: Settings) -> Redis:
         protocol=3,
         socket_timeout=settings.cache_timeout_s,
         socket_connect_timeout=settings.cache_timeout_s,
+    )
+
+
+def recorder(settings: Settings, redis: Redis) -> Signals:
+    """Return what gathers and records the signals of the stream."""
+    return Signals(
+        redis,
+        keys=Keys(settings.secret_keys()["pseudonym"]),
+        pause_s=settings.cache_pause_s,
+        ttl=timedelta(days=settings.signals_ttl_days),
+    )
+
+
+def gathering(
+    settings: Settings, scorer: Scorer, redis: Redis, signals: Signals, executor: Executor
+) -> Gatherer:
+    """Return what gathers the evidence of declarations."""
+    cache = EmbeddingCache(
+        redis, ttl=timedelta(days=settings.cache_ttl_days), pause_s=settings.cache_pause_s
+    )
+    photos = Photos(
+        stores(settings),
+        concurrency=settings.photo_concurrency,
+        deadline_s=settings.photo_deadline_s,
+        max_bytes=settings.photo_max_bytes,
+    )
+    return Gatherer(
+        photos=photos,
+        embedder=Embedder(scorer, cache, executor),
+        signals=signals,
+        photos_per_item=settings.photos_per_item,
     )
 
 

@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient
 from obstore.exceptions import NotFoundError
 from redis import Redis
 
-from models.bundle import default_bundle, verify
+from models.bundle import check_released, default_bundle, verify
 from schemas.topics import DECLARATIONS, TOPICS
 from streams.images import stores
 from streams.registry import Registry
@@ -93,4 +93,7 @@ def _keys(settings: Settings) -> str:
 
 
 def _bundle(settings: Settings) -> str:
-    return f"id {verify(settings.bundle or default_bundle())[:16]}…"
+    bundle = settings.bundle or default_bundle()
+    found = verify(bundle)
+    check_released(bundle)
+    return f"id {found[:16]}…"

@@ -6,6 +6,7 @@ What cannot be had is told as a degradation; it never stops a declaration.
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from models.attributes import Attributes
 from models.encoders import Vector
@@ -34,17 +35,39 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
+class Described:
     """What was found of one goods item."""
 
     item: GoodsItem
     text: Vector | None
+    files: tuple[Photo | NoPhoto, ...]
+    """As they were fetched: the first of those declared."""
     photos: tuple[EmbeddedPhoto | NoPhoto, ...]
+    """Of those files."""
 
     @property
     def seen(self) -> tuple[EmbeddedPhoto, ...]:
         """The photos that could be looked at."""
         return tuple(photo for photo in self.photos if not isinstance(photo, NoPhoto))
+
+    @property
+    def evidence(self) -> ItemEvidence:
+        """What the model looks at."""
+        return ItemEvidence(self.item, self.text, tuple(photo.vector for photo in self.seen))
+
+    def degradations(self) -> Iterator[Degradation]:
+        """Yield what could not be had, and count it."""
+        number = self.item.sequence_number
+        for photo in self.photos:
+            if isinstance(photo, NoPhoto):
+                yield degradation(number, "image", photo.reason, photo.detail)
+        if not self.item.images:
+            yield degradation(number, "image", Reason.PHOTO_ABSENT)
+        if len(self.item.images) > len(self.photos):
+            detail = f"{len(self.item.images)} declared, {len(self.photos)} looked at"
+            yield degradation(number, "image", Reason.PHOTOS_TOO_MANY, detail)
+        if self.text is None:
+            yield degradation(number, "text", Reason.TEXT_ABSENT)
 
 
 class Gatherer:
@@ -65,7 +88,7 @@ class Gatherer:
         timings: dict[str, float],
     ) -> list[Gathered]:
         """Return the evidence of each declaration, in order."""
-        described = await self._described([one for _, one in found], timings)
+        described = await self.described([one for _, one in found], timings)
         observed = [
             _observed(cause, declaration, items, tariff)
             for (cause, declaration), items in zip(found, described, strict=True)
@@ -76,11 +99,8 @@ class Gatherer:
         for (cause, declaration), items, of, live in zip(
             found, described, observed, signals, strict=True
         ):
-            evidence = tuple(
-                ItemEvidence(one.item, one.text, tuple(photo.vector for photo in one.seen))
-                for one in items
-            )
-            degraded = [missing for one in items for missing in self._degradations(one)]
+            evidence = tuple(one.evidence for one in items)
+            degraded = [missing for one in items for missing in one.degradations()]
             if live is None:
                 degraded.append(degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE))
             gathered.append(
@@ -93,9 +113,9 @@ class Gatherer:
             )
         return gathered
 
-    async def _described(
+    async def described(
         self, declarations: Sequence[Declaration], timings: dict[str, float]
-    ) -> list[list[_Described]]:
+    ) -> list[list[Described]]:
         """Fetch and embed all photos and texts of the micro-batch at once."""
         items = [item for one in declarations for item in one.goods_items]
         with timed("fetch", timings):
@@ -107,30 +127,18 @@ class Gatherer:
             told = [item.description for item in items if item.description.strip()]
             texts = iter(await self._embedder.texts(told))
         photos = iter([next(embedded) if isinstance(one, Photo) else one for one in fetched])
-        return [
-            [
-                _Described(
-                    item,
-                    next(texts) if item.description.strip() else None,
-                    tuple(next(photos) for _ in item.images[: self._photos_per_item]),
-                )
-                for item in one.goods_items
-            ]
-            for one in declarations
-        ]
+        files = iter(fetched)
 
-    def _degradations(self, one: _Described) -> Iterator[Degradation]:
-        item, number = one.item, one.item.sequence_number
-        for photo in one.photos:
-            if isinstance(photo, NoPhoto):
-                yield degradation(number, "image", photo.reason, photo.detail)
-        if not item.images:
-            yield degradation(number, "image", Reason.PHOTO_ABSENT)
-        if len(item.images) > self._photos_per_item:
-            detail = f"{len(item.images)} declared, {self._photos_per_item} looked at"
-            yield degradation(number, "image", Reason.PHOTOS_TOO_MANY, detail)
-        if one.text is None:
-            yield degradation(number, "text", Reason.TEXT_ABSENT)
+        def of(item: GoodsItem) -> Described:
+            count = len(item.images[: self._photos_per_item])
+            return Described(
+                item,
+                next(texts) if item.description.strip() else None,
+                tuple(islice(files, count)),
+                tuple(islice(photos, count)),
+            )
+
+        return [[of(item) for item in one.goods_items] for one in declarations]
 
 
 def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> Degradation:
@@ -140,7 +148,7 @@ def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> D
 
 
 def _observed(
-    cause: Inbound, declaration: Declaration, items: Sequence[_Described], tariff: Tariff
+    cause: Inbound, declaration: Declaration, items: Sequence[Described], tariff: Tariff
 ) -> Observed:
     at = declaration.acceptance_time
     attributes = (

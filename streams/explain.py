@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,9 +20,9 @@ import structlog
 from confluent_kafka import KafkaException
 from obstore.store import ObjectStore
 
-from models.explain import Explainer, ItemExplained, Pixels
+from models.explain import Explainer, ItemExplained, Pixels, traders
 from models.image import BadPhoto, decode
-from models.scorer import DeclarationEvidence, ItemEvidence
+from models.scorer import DeclarationEvidence
 from models.tariff import Tariff
 from schemas import codec, rules
 from schemas.codec import Undecodable
@@ -32,28 +32,20 @@ from schemas.records import (
     Assessment,
     Declaration,
     Explanation,
-    GoodsItem,
     ItemExplanation,
     Signal,
+    TraderHistory,
 )
 from schemas.topics import EXPLANATIONS
 from streams.dead_letter import dead_letter
-from streams.embed import EmbeddedPhoto, Embedder
 from streams.events import Inbound, Outbound, cloud_event, event_id
-from streams.images import NoPhoto, Photo, Photos
+from streams.evidence import Described, Gatherer
+from streams.images import Photo
 from streams.screen import ORIGIN
 from streams.signals import Signals
 
 SOURCE = ("ce_source", "redlane/explain")
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The photos of a goods item, in the order declared, and why some could not be had."""
-
-    photos: tuple[tuple[Photo, EmbeddedPhoto] | None, ...]
-    missing: tuple[Signal, ...]
 
 
 class Explain:
@@ -67,14 +59,12 @@ class Explain:
         schema_id: int,
         explainer: Explainer,
         origin: Callable[[str], Inbound | None],
-        photos: Photos,
-        embedder: Embedder,
+        gatherer: Gatherer,
         signals: Signals,
         tariff: Callable[[], Tariff],
         heat_maps: ObjectStore,
         bucket: str,
         executor: Executor,
-        photos_per_item: int,
         now: Callable[[], datetime],
         attempts: int = 6,
         delay_s: float = 0.5,
@@ -87,14 +77,12 @@ class Explain:
             schema_id: of explanations.
             explainer: of the bundle that scores.
             origin: topic/partition/offset → the declaration that lies there, None where it is gone.
-            photos: fetches them.
-            embedder: of the same bundle.
+            gatherer: of the same bundle's evidence.
             signals: that were recorded.
             tariff: that is known now.
             heat_maps: bucket that they are written to.
             bucket: its name.
             executor: of the model and of `origin`.
-            photos_per_item: as the screening looks at.
             now: the clock.
             attempts: to write a heat map, or to fetch a declaration.
             delay_s: before the second attempt; each wait is twice the last.
@@ -104,14 +92,12 @@ class Explain:
         self._schema_id = schema_id
         self._explainer = explainer
         self._origin = origin
-        self._photos = photos
-        self._embedder = embedder
+        self._gatherer = gatherer
         self._signals = signals
         self._tariff = tariff
         self._heat_maps = heat_maps
         self._bucket = bucket
         self._executor = executor
-        self._photos_per_item = photos_per_item
         self._now = now
         self._attempts = attempts
         self._delay_s = delay_s
@@ -137,7 +123,7 @@ class Explain:
         except Exception as error:  # noqa: BLE001 - told in its dead letter, and counted
             return (self._dead(cause, error),)
         items = [await self._item(one, more) for one, more in zip(explained, missing, strict=True)]
-        return (self._event(cause, alert, items),)
+        return (self._event(cause, alert, items, traders(evidence)),)
 
     async def _declaration(
         self, cause: Inbound, alert: Alert
@@ -168,49 +154,26 @@ class Explain:
         self, alert: Alert, cause: Inbound, declaration: Declaration
     ) -> tuple[DeclarationEvidence, list[list[Photo | None]], list[list[Signal]]]:
         """Gather what the declaration was scored with, and tell what is missing of it by item."""
-        items = declaration.goods_items
-        seen = [await self._seen(item) for item in items]
-        described = [item.description for item in items if item.description.strip()]
-        texts = iter(await self._embedder.texts(described))
+        (described,) = await self._gatherer.described([declaration], {})
         (live,) = await self._signals.recorded([event_id(cause, "", "signals")])
-        if live is not None and len(live.items) < len(items):
+        if live is not None and len(live.items) < len(described):
             live = None  # of another version of the format
         everywhere = []
         if live is None:
             everywhere.append(Signal(code=Reason.SIGNALS_UNAVAILABLE))
         if alert.bundle_id != self._explainer.bundle_id:
             everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
-        evidence = tuple(
-            ItemEvidence(
-                item,
-                next(texts) if item.description.strip() else None,
-                tuple(one[1].vector for one in some.photos if one is not None),
-            )
-            for item, some in zip(items, seen, strict=True)
+        evidence = DeclarationEvidence(
+            declaration, tuple(one.evidence for one in described), live, self._tariff()
         )
-        pixels = [[None if one is None else one[0] for one in some.photos] for some in seen]
-        missing = [[*some.missing, *everywhere] for some in seen]
-        return DeclarationEvidence(declaration, evidence, live, self._tariff()), pixels, missing
-
-    async def _seen(self, item: GoodsItem) -> _Seen:
-        references = item.images[: self._photos_per_item]
-        fetched = await asyncio.gather(*map(self._photos.fetch, references))
-        photos = [one for one in fetched if isinstance(one, Photo)]
-        embedded = iter(await self._embedder.photos(photos))
-        found: list[tuple[Photo, EmbeddedPhoto] | None] = []
-        missing = []
-        for one in fetched:
-            looked_at = next(embedded) if isinstance(one, Photo) else one
-            if isinstance(one, Photo) and isinstance(looked_at, EmbeddedPhoto):
-                found.append((one, looked_at))
-            elif isinstance(looked_at, NoPhoto):
-                found.append(None)
-                missing.append(Signal(code=looked_at.reason, detail=looked_at.detail))
-        if not item.images:
-            missing.append(Signal(code=Reason.PHOTO_ABSENT))
-        if not item.description.strip():
-            missing.append(Signal(code=Reason.TEXT_ABSENT))
-        return _Seen((*found, *[None] * (len(item.images) - len(references))), tuple(missing))
+        missing = [
+            [
+                *(Signal(code=lost.code, detail=lost.detail) for lost in one.degradations()),
+                *everywhere,
+            ]
+            for one in described
+        ]
+        return evidence, [_files(one) for one in described], missing
 
     def _explained(
         self, evidence: DeclarationEvidence, photos: Sequence[Sequence[Photo | None]]
@@ -253,7 +216,13 @@ class Explain:
                 await asyncio.sleep(self._delay_s * 2**attempt)
         raise AssertionError("attempts is at least 1")
 
-    def _event(self, cause: Inbound, alert: Alert, items: Sequence[ItemExplanation]) -> Outbound:
+    def _event(
+        self,
+        cause: Inbound,
+        alert: Alert,
+        items: Sequence[ItemExplanation],
+        parties: tuple[TraderHistory, ...] = (),
+    ) -> Outbound:
         bundle_id = self._explainer.bundle_id
         record = Explanation(
             declaration_id=alert.declaration_id,
@@ -261,6 +230,7 @@ class Explain:
             assessment_id=alert.assessment_id,
             items=tuple(items),
             bundle_id=bundle_id,
+            traders=parties,
         )
         return Outbound(
             topic=EXPLANATIONS,
@@ -283,6 +253,12 @@ class Explain:
             error=type(error).__name__,
         )
         return dead_letter(cause, error, stage="explain", bundle_id=self._explainer.bundle_id)
+
+
+def _files(one: Described) -> list[Photo | None]:
+    """Return a goods item's photos, in the order declared; None for one that cannot be had."""
+    found = [file if isinstance(file, Photo) else None for file in one.files]
+    return [*found, *[None] * (len(one.item.images) - len(found))]
 
 
 def _pixels(photo: Photo | None) -> Pixels | None:

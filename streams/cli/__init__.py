@@ -71,7 +71,9 @@ def learn() -> None:
 
 def _run(wire: Callable[[Settings], Any]) -> None:
     """Run the worker that `wire` makes, until it is told to stop."""
+    from models.bundle import BadBundle, NotReleased
     from streams import logs
+    from streams.registry import NotDeployed
     from streams.worker import run
 
     settings = Settings()
@@ -82,6 +84,9 @@ def _run(wire: Callable[[Settings], Any]) -> None:
     except NotConfigured as problem:
         typer.echo(problem, err=True)
         raise typer.Exit(2) from problem
+    except (BadBundle, NotReleased, NotDeployed) as problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(1) from problem
     run(wired)
 
 
@@ -320,7 +325,8 @@ def bundle(
     """Build the model bundle, or check one; prints its folder and id.
 
     Without options the packaged default is built into the cache, unless it is there. Building needs
-    the extra `build` (torch); serving does not.
+    the extra `build` (torch); serving does not. Exits with 1 for a bundle that may not be released:
+    `redlane evaluate explain --heads` measures what it takes.
 
     **Examples**
 
@@ -343,7 +349,8 @@ def bundle(
             else:
                 folder = bundles.default_bundle(bar)
         typer.echo(f"{folder}  {bundles.verify(folder)}")
-    except (bundles.BadBundle, FileExistsError, ValueError) as problem:
+        bundles.check_released(folder)
+    except (bundles.BadBundle, bundles.NotReleased, FileExistsError, ValueError) as problem:
         typer.echo(problem, err=True)
         raise typer.Exit(1) from problem
 

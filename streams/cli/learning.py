@@ -258,6 +258,9 @@ def evaluate_explain(
     goods: Annotated[Path, typer.Option(help="Folder of goods, with the split train.")],
     declarations: Annotated[Path, typer.Option(help="Folder with train.csv and valid.csv.")],
     split: Annotated[str, typer.Option(help="Which split to explain.")] = "test",
+    heads: Annotated[
+        Path | None, typer.Option(help="What was learned, by `redlane train hs --out`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure whether explanations are true to the model; exits with 1 if it may not be released.
@@ -265,22 +268,30 @@ def evaluate_explain(
     Deletion and insertion curves against random orders, words and objects that are planted and must
     be found, a shuffled model that must be explained otherwise. Some minutes on two cores.
 
+    With --heads, and on the split test, the figures are kept in that folder. Workers take only
+    bundles that `redlane bundle` built of heads with figures that pass.
+
     **Examples**
 
     `redlane evaluate explain --goods ./goods --declarations ./declarations`
 
     `redlane evaluate explain --goods ./goods --declarations ./declarations --split valid --json`
+
+    `redlane evaluate explain --goods ./goods --declarations ./declarations --heads ./heads`
     """
     import json
 
+    from models.bundle import HEADS
     from models.catalogue import BadCatalogue
     from models.declarations import BadDeclarations
     from models.evaluate_explain import evaluate_explain as evaluate
-    from models.evaluate_explain import gate
+    from models.release import JUDGED, gate, record
 
     try:
         with Bar() as bar:
-            figures = evaluate(goods, declarations, split, bar)
+            figures = evaluate(goods, declarations, split, heads or HEADS, bar)
+        if heads is not None and split == JUDGED:
+            record(heads, figures)
     except (BadDeclarations, BadCatalogue) as problem:
         typer.echo(problem, err=True)
         raise typer.Exit(1) from problem

@@ -5,7 +5,6 @@ words are theirs.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,11 +19,6 @@ BASE: Final = 100.0
 POINTS: Final = 60
 Z95: Final = 1.959964
 """Half of the standard normal's middle 95 %."""
-NUMBER: Final = r"(?:€|EUR)?\s?(\d{1,9}(?:[.,]\d{1,4})?)\s?(?:€|EUR)?(?:/kg)?"
-RANGE: Final = re.compile(rf"{NUMBER}\s?(?:–|-|\.\.|to)\s?{NUMBER}")
-VALUE: Final = re.compile(NUMBER)
-COMPARABLE: Final = re.compile(r"peers|comparable", re.IGNORECASE)
-MAX_DETAIL: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,24 +111,7 @@ class Peers:
     median_x: float
 
 
-def peers(detail: str) -> Peers | None:
-    """Read a price and its peers from a detail such as "2.10 EUR/kg; 95 % of peers 11–34".
-
-    Texts are for a person, so what is not understood is not drawn: None.
-    """
-    detail = detail[:MAX_DETAIL]
-    word = COMPARABLE.search(detail)
-    between = RANGE.search(detail)
-    if word is None or between is None:
-        return None
-    first = VALUE.search(detail[: min(word.start(), between.start())])
-    if first is None:
-        return None
-    value, low, high = map(_number, (first[1], between[1], between[2]))
-    return drawn_peers(value, low, high)
-
-
-def drawn_peers(value: float, low: float, high: float) -> Peers | None:
+def peers(value: float, low: float, high: float) -> Peers | None:
     """Draw a price among peers of which 95 % lie between two prices; None if these are none."""
     if not (0 < low < high and value > 0):
         return None

@@ -247,11 +247,27 @@ T: Final[Mapping[str, tuple[str, str, str, str]]] = {
         "Geen andere melding van deze aangifte of met deze foto’s.",
         "Kein anderer Hinweis zu dieser Anmeldung oder diesen Fotos.",
     ),
-    "history_trader": (
-        "Alerts do not name the trader, so there is no history by trader here.",
-        "Les alertes ne nomment pas l’opérateur : pas d’historique par opérateur.",
-        "Meldingen noemen de handelaar niet: er is geen geschiedenis per handelaar.",
-        "Hinweise nennen den Händler nicht: keine Vorgeschichte nach Händler.",
+    "traders": (
+        "The parties until then",
+        "Les opérateurs jusqu’alors",
+        "De partijen tot dan toe",
+        "Die Beteiligten bis dahin",
+    ),
+    "party_importer": ("Importer", "Importateur", "Importeur", "Einführer"),
+    "party_seller": ("Seller", "Vendeur", "Verkoper", "Verkäufer"),
+    "party_declarant": ("Declarant", "Déclarant", "Aangever", "Anmelder"),
+    "found_irregular": (
+        "{irregular} of {inspected} inspected items irregular",
+        "{irregular} articles irréguliers sur {inspected} contrôlés",
+        "{irregular} van {inspected} gecontroleerde artikelen onregelmatig",
+        "{irregular} von {inspected} geprüften Positionen unregelmäßig",
+    ),
+    "never_inspected": ("never inspected", "jamais contrôlé", "nooit gecontroleerd", "nie geprüft"),
+    "declarations_day": (
+        "{n} other declarations within 24 hours",
+        "{n} autres déclarations en 24 heures",
+        "{n} andere aangiften binnen 24 uur",
+        "{n} weitere Anmeldungen binnen 24 Stunden",
     ),
     "same_declaration": (
         "Other versions of this declaration",

@@ -15,6 +15,7 @@ from schemas.records import (
     ItemAssessment,
     ItemExplanation,
     SimilarGoods,
+    TraderHistory,
 )
 from streams.console.drawing import Peers, Waterfall, log_odds, peers, waterfall
 from streams.console.store import Detail
@@ -120,6 +121,7 @@ class Page:
     items: tuple[Item, ...]
     degraded: tuple[Degradation, ...]
     """Of the whole declaration."""
+    traders: tuple[TraderHistory, ...]
 
 
 def page(detail: Detail, lang: Language) -> Page:
@@ -140,6 +142,7 @@ def page(detail: Detail, lang: Language) -> Page:
             for item in detail.alert.items
         ),
         degraded=tuple(one for one in degraded if one.sequence_number == 0),
+        traders=detail.explanation.traders if detail.explanation else (),
     )
 
 
@@ -157,7 +160,6 @@ def _item(
     lang: Language,
 ) -> Item:
     maps = explained.heat_maps if explained else ()
-    reasons = _reasons(item, assessed, explained, lang)
     return Item(
         alerted=item,
         words=_words(item.description, explained.words if explained else ()),
@@ -168,14 +170,14 @@ def _item(
             Photo(place=place, heat_map=place < len(maps) and bool(maps[place]))
             for place in range(len(item.images))
         ),
-        reasons=reasons,
+        reasons=_reasons(item, assessed, explained, lang),
         changes=tuple(
             Reason(code=one.code, text=lang.reason(one.code), detail=one.detail, weight=one.weight)
             for one in (explained.changes if explained else ())
         ),
         evidence=_evidence(item, explained),
         attributes=_attributes(explained),
-        peers=_peers(explained, reasons),
+        peers=_peers(explained),
         similar=_similar(explained, lang),
         degraded=degraded,
         explained=explained,
@@ -266,10 +268,9 @@ def _attributes(explained: ItemExplanation | None) -> Waterfall | None:
     return waterfall(parts, start=0.0, total=False)
 
 
-def _peers(explained: ItemExplanation | None, reasons: Sequence[Reason]) -> Peers | None:
-    details = [one.detail for one in (explained.attributes if explained else ())]
-    details += [reason.detail for reason in reasons]
-    return next((found for detail in details if (found := peers(detail)) is not None), None)
+def _peers(explained: ItemExplanation | None) -> Peers | None:
+    found = explained.peers if explained else None
+    return None if found is None else peers(found.unit_price, found.low, found.high)
 
 
 def _similar(explained: ItemExplanation | None, lang: Language) -> tuple[Similar, ...]:

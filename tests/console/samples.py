@@ -19,9 +19,11 @@ from schemas.records import (
     HsCandidate,
     ItemAssessment,
     ItemExplanation,
+    PricePeers,
     Selection,
     Signal,
     SimilarGoods,
+    TraderHistory,
 )
 
 PHOTOS = "goods-photos"
@@ -153,6 +155,7 @@ def explanation(of, *, heat_map=True):
                     Contribution(part="history", start=-1, weight=-0.42, detail="3 of 41 irregular"),
                     Contribution(part="consignments", start=-1, weight=0.09),
                 ),
+                peers=PricePeers(unit_price=2.1, low=11.0, median=19.34, high=34.0, count=64),
                 heat_maps=(f"s3://{PHOTOS}/samples/{kind}-heat.png",) if heat_map else ("",),
                 similar_goods=(
                     SimilarGoods(reference=f"640411/12 s3://{PHOTOS}/samples/shoe-2.jpg", hs6="640411", similarity=0.93),
@@ -172,6 +175,11 @@ def explanation(of, *, heat_map=True):
             ),
         ),
         bundle_id=of.bundle_id,
+        traders=(
+            TraderHistory(role="importer", inspected=41, irregular=3, declarations_day=6),
+            TraderHistory(role="seller", declarations_day=2),
+            TraderHistory(role="declarant", inspected=530, irregular=12),
+        ),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from schemas.reasons import Reason
 from schemas.records import Contribution
-from streams.console.drawing import WIDTH, drawn_peers, log_odds, peers, waterfall
+from streams.console.drawing import WIDTH, log_odds, peers, waterfall
 from streams.console.photos import written_anew
 from streams.console.view import _words
 from streams.images import NoPhoto
@@ -30,29 +30,11 @@ def test_a_waterfall_stays_in_its_drawing(weights, start):
     assert math.isclose(drawn.steps[-1].weight, start + sum(weights), abs_tol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("detail", "expected"),
-    [
-        (samples.PRICE, (2.1, 11, 34)),
-        ("unit price 2.10 EUR/kg; 95 % of peers 11.00–34.00 EUR/kg", (2.1, 11, 34)),
-        ("unit price €2.10/kg; 95 % of peers €11–€34", (2.1, 11, 34)),
-        ("2.10 EUR/kg; 95 % of comparable goods 11,50 to 34 EUR/kg", (2.1, 11.5, 34)),
-        ("3 of 41 irregular", None),
-        ("peers 1-2", None),
-        ("9" * 400, None),
-    ],
-)
-def test_peers_are_read_from_a_detail(detail, expected):
-    """What is not understood is not drawn."""
-    found = peers(detail)
-    assert (found and (found.value, found.low, found.high)) == expected
-
-
 @unhurried
 @given(st.floats(-1, 1e9), st.floats(-1, 1e9), st.floats(-1, 1e9))
 def test_peers_stay_in_their_drawing(value, low, high):
     """However far off the price."""
-    if found := drawn_peers(value, low, high):
+    if found := peers(value, low, high):
         for x in (found.value_x, found.low_x, found.median_x, found.high_x):
             assert 0 <= x <= WIDTH
 

@@ -1,4 +1,4 @@
-"""Explanations: exact shares, found evidence, equal bytes, honest gates."""
+"""Explanations: exact shares, found evidence, equal bytes."""
 
 import io
 from dataclasses import replace
@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from models.catalogue import read
-from models.evaluate_explain import OBJECT, Curves, Trial, gate, with_parameters_shuffled
-from models.explain import DETAILED, PARTS, Explainer, parts
+from models.evaluate_explain import OBJECT, Curves, Trial, with_parameters_shuffled
+from models.explain import DETAILED, PARTS, Explainer, parts, traders
 from models.heat_map import GRID, Regions, covered, overlay
 from models.image import PHOTO_SIZE, decode
 from models.live import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
@@ -21,7 +21,7 @@ from models.tabular import RATED
 from models.tariff import Tariff
 from schemas.examples import examples
 from schemas.reasons import LANGUAGES, TEXTS_IN, Reason
-from schemas.records import TariffMeasure
+from schemas.records import TariffMeasure, TraderHistory
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 
@@ -184,6 +184,25 @@ def test_a_price_is_told_beside_its_peers(scorer, explainer, goods):
     assert told.keys() == {"price", "history", "consignments", "photo_use"}
     assert "EUR/kg; 95 % of 20 peers 30.33–98.30" in told["price"]
     assert "other headings 4 of 4" in told["photo_use"]
+    peers = found.explanation.peers
+    assert (peers.count, round(peers.low, 2), round(peers.high, 2)) == (20, 30.33, 98.3)
+    assert peers.unit_price == pytest.approx(goods[0].price_eur / goods[0].net_mass_kg)
+
+
+def test_the_parties_past_is_told_without_their_names(scorer, goods):
+    """Of those that are identified; without recorded signals nothing is known."""
+    live = signals(importer_day=3)
+    declared, _ = case(scorer, goods[0], live=live)
+    importer = replace(LOW.importer, identification="BE0123456789")
+    declaration = replace(declared.declaration, importer=importer, seller=None, declarant=None)
+    known = traders(replace(declared, declaration=declaration))
+    assert known == (
+        TraderHistory(role="importer", inspected=40, irregular=20, declarations_day=3),
+    )
+    unrated = replace(live, items=(replace(live.items[0], rates={}),))
+    (new,) = traders(replace(declared, declaration=declaration, live=unrated))
+    assert (new.inspected, new.irregular) == (0, 0)
+    assert traders(replace(declared, live=None)) == ()
 
 
 def test_the_suggested_code_its_duty_and_the_change_are_told(scorer, explainer, goods):
@@ -238,27 +257,6 @@ def test_curves_tell_a_good_order_from_a_bad_one():
     curves = Curves.of(value, [0, 1, 2, 3], [[3, 2, 1, 0]])
     assert (curves.deletion, curves.deletion_random) == (0.25, 0.75)
     assert (curves.insertion, curves.insertion_random) == (0.75, 0.25)
-
-
-def test_the_gate_tells_what_fails():
-    """A bundle that fails cannot be released."""
-    good = {"deletion_auc": 0.1, "deletion_auc_random": 0.2, "insertion_auc": 0.3, "insertion_auc_random": 0.2}  # fmt: skip
-    figures = {
-        **dict.fromkeys(("text", "image", "attributes"), good),
-        "planted_word": 0.95,
-        "planted_object": 0.85,
-        "sanity": {"parameter_randomisation": 0.1, "label_randomisation": 0.0},
-        "stable": True,
-    }
-    assert gate(figures) == []
-    bad = figures | {
-        "image": good | {"deletion_auc": 0.19},
-        "planted_word": float("nan"),
-        "planted_object": 0.79,
-        "sanity": {"parameter_randomisation": 0.4, "label_randomisation": 0.0},
-        "stable": False,
-    }
-    assert len(gate(bad)) == 5
 
 
 def test_every_reason_has_a_text_in_every_language():

@@ -23,6 +23,7 @@ from schemas.topics import DECLARATIONS
 from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
 from streams.events import Inbound
+from streams.evidence import Gatherer
 from streams.explain import Explain
 from streams.images import Photos
 from streams.observations import Keys
@@ -71,22 +72,26 @@ class Place:
         scorer, executor = FakeScorer(), ThreadPoolExecutor(1)
         self.screen = made(self.photos, scorer, redis=self.redis)
         cache = EmbeddingCache(self.redis, ttl=timedelta(days=1), pause_s=1)
+        signals = Signals(self.redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1)
         self.stage = Explain(
             writers={ALERT: codec.schema("alert")},
             declarations={7: codec.schema("declaration")},
             schema_id=EXPLANATION,
             explainer=self.explainer,
             origin=self.kept.get,
-            photos=Photos(
-                {"goods-photos": self.photos}, concurrency=4, deadline_s=5, max_bytes=10_000
+            gatherer=Gatherer(
+                photos=Photos(
+                    {"goods-photos": self.photos}, concurrency=4, deadline_s=5, max_bytes=10_000
+                ),
+                embedder=Embedder(scorer, cache, executor),
+                signals=signals,
+                photos_per_item=2,
             ),
-            embedder=Embedder(scorer, cache, executor),
-            signals=Signals(self.redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1),
+            signals=signals,
             tariff=Tariff,
             heat_maps=self.heat_maps,
             bucket="explanations",
             executor=executor,
-            photos_per_item=2,
             now=lambda: NOW,
             attempts=2,
             delay_s=0.01,

@@ -1,0 +1,80 @@
+"""May a bundle be released? Only if its explanations were measured, and are faithful.
+
+What `redlane evaluate explain` measures is kept beside the heads that it was measured on, and goes
+into the bundle that is built of them. Other heads, no record or a failing one: the bundle is built
+without it, and no worker takes it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+RECORD: Final = "faithfulness.json"
+
+MARGIN: Final = 0.1
+"""Least share by which the mean risk on deletion must be below, on insertion above that at
+random."""
+PLANTED_WORD: Final = 0.90
+PLANTED_OBJECT: Final = 0.80
+SHUFFLED: Final = 0.30
+"""Most mean rank correlation with the explanations of a shuffled model."""
+JUDGED: Final = "test"
+"""The split of goods that counts: nothing was chosen on it."""
+
+
+def gate(figures: Mapping[str, Any]) -> list[str]:
+    """Return what a bundle with these figures fails of the release's conditions.
+
+    Args:
+        figures: as `models.evaluate_explain` returns them.
+    """
+    failed = []
+    for name in ("text", "image", "attributes"):
+        one = figures[name]
+        for curve, sign in (("deletion_auc", 1), ("insertion_auc", -1)):
+            margin = sign * (1 - one[curve] / one[f"{curve}_random"])
+            if not margin >= MARGIN:
+                failed.append(
+                    f"{name}: {curve} is better than random by {margin:.1%}, not {MARGIN:.0%}"
+                )
+    for name, least in (("planted_word", PLANTED_WORD), ("planted_object", PLANTED_OBJECT)):
+        if not figures[name] >= least:
+            failed.append(f"{name} {figures[name]:.3f} is below {least}")
+    for name, likeness in figures["sanity"].items():
+        if not likeness <= SHUFFLED:
+            failed.append(f"{name}: rank correlation {likeness:.3f} is above {SHUFFLED}")
+    if not figures["stable"]:
+        failed.append("the same input was explained in two ways")
+    return failed
+
+
+def record(heads: Path, figures: Mapping[str, Any]) -> None:
+    """Keep the figures beside the heads that they were measured on, whatever they are.
+
+    Args:
+        heads: what was learned.
+        figures: of the split JUDGED.
+    """
+    content = {"heads": _digest(heads), "figures": figures}
+    (heads / RECORD).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def problems(heads: Path) -> list[str]:
+    """Return why a bundle of these heads may not be released; nothing if it may."""
+    if not (heads / RECORD).is_file():
+        return ["its explanations were not measured"]
+    kept = json.loads((heads / RECORD).read_text())
+    if kept["heads"] != _digest(heads):
+        return ["its explanations were measured on other heads"]
+    return gate(kept["figures"])
+
+
+def _digest(heads: Path) -> str:
+    """Return the hash of all that was learned."""
+    digest = hashlib.sha256()
+    for path in sorted(heads.iterdir()):
+        if path.is_file() and path.name != RECORD:
+            digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
