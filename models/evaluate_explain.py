@@ -117,8 +117,9 @@ def evaluate_explain(
         BadCatalogue, BadDeclarations: a folder cannot be read.
     """
     bundle = default_bundle(say, heads)
-    scorer = Scorer.load(bundle)
-    explainer = Explainer(scorer, bundle)
+    # One thread: those of numpy and of the encoders, in turn, would keep each other waiting.
+    scorer = Scorer.load(bundle, threads=1)
+    explainer = Explainer(scorer, bundle, threads=1)
     trial = Trial(scorer, explainer, np.random.default_rng(SEED))
     every = read(goods, split)
     chosen = trial.dice.permutation(len(every))[:GOODS]
@@ -151,7 +152,7 @@ def evaluate_explain(
                 few, with_labels_shuffled(scorer.hs, trial.dice), bundle
             ),
         },
-        "stable": trial.stable(few, Explainer(Scorer.load(bundle), bundle)),
+        "stable": trial.stable(few, Explainer(Scorer.load(bundle, threads=1), bundle, threads=1)),
     }
 
 
@@ -271,7 +272,7 @@ class Trial:
 
     def likeness(self, goods: Sequence[Goods], hs: HsModel, bundle: Path) -> float:
         """Return the mean rank correlation of words and maps with those of a shuffled model."""
-        shuffled = Explainer(self._scorer.with_hs(hs), bundle)
+        shuffled = Explainer(self._scorer.with_hs(hs), bundle, threads=1)
         found = []
         for one in goods:
             photo = decode(one.image.read_bytes())
