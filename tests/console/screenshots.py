@@ -117,7 +117,7 @@ async def shoot(url, ids, target):
         await page.until("document.querySelectorAll('tr.case').length > 5")
         await page.press("j")
         await page.picture(target / "queue.png")
-        await page.size(1280, 1420)
+        await page.size(1280, 1680)
         await page.open(f"{url}/alerts/{ids[0]}")
         await loaded(page)
         await page.click(".heat-toggle")
