@@ -14,9 +14,9 @@ from models.profiles import Matcher
 from models.tariff import Tariff
 from schemas import codec
 from schemas.codec import Undecodable
-from schemas.reasons import Reason
 from schemas.records import RiskProfile, TariffMeasure
 from schemas.topics import RISK_PROFILES, TARIFF_MEASURES, Topic
+from streams.registry import Decoder
 
 TOPICS: Final = {topic.name: topic for topic in (RISK_PROFILES, TARIFF_MEASURES)}
 log = structlog.get_logger(__name__)
@@ -40,10 +40,8 @@ class Known:
         self, writers: Callable[[Topic], Mapping[int, codec.Schema]], log: Any = log
     ) -> None:
         """Read the allow-lists of schema ids, with `Registry.writers`; `log` is structlog's."""
-        self._writers = writers
+        self._decode = Decoder(writers, TOPICS.values())
         self._log = log
-        self._allowed = {name: writers(topic) for name, topic in TOPICS.items()}
-        self._asked: set[tuple[str, int]] = set()
         self._profiles: dict[bytes, RiskProfile] = {}
         self._measures: dict[bytes, TariffMeasure] = {}
 
@@ -99,26 +97,10 @@ class Known:
         self, topic: Topic, value: bytes, kind: type[codec.R], where: Any
     ) -> codec.R | None:
         try:
-            try:
-                return codec.decode(value, kind, self._allowed[topic.name])
-            except Undecodable as error:
-                if not self._is_new_schema(topic, value, error):
-                    raise
-            # An upgrade registered it since this worker began; every version reads every other.
-            self._allowed[topic.name] = self._writers(topic)
-            return codec.decode(value, kind, self._allowed[topic.name])
+            return self._decode(topic, value, kind)
         except Undecodable as error:
             where.warning("reference event skipped", reason=error.reason, detail=error.detail)
             return None
-
-    def _is_new_schema(self, topic: Topic, value: bytes, error: Undecodable) -> bool:
-        """Whether to ask the registry: once for each schema id."""
-        if error.reason != Reason.SCHEMA_UNKNOWN:
-            return False
-        place = (topic.name, int(codec.PREFIX.unpack_from(value)[1]))
-        is_new = place not in self._asked
-        self._asked.add(place)
-        return is_new
 
 
 def _is_key(key: bytes, id_: str, where: Any) -> bool:

@@ -1,12 +1,15 @@
 """Schema registry: which schema ids a topic's values may carry, and the id to write with."""
 
 import json
+from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka.schema_registry import Schema as RegisteredSchema
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas import codec
+from schemas.codec import Undecodable
+from schemas.reasons import Reason
 from schemas.topics import Topic
 
 
@@ -80,3 +83,46 @@ class Registry:
             f"The registry has no schema of this version for {topic.subject}: "
             "run `redlane deploy` with the same settings."
         )
+
+
+class Decoder:
+    """Values of our own topics → records, also under schemas that are registered later.
+
+    An upgrade registers a schema before it writes with it, and every version reads every other. The
+    registry is asked once for each id that is not known.
+    """
+
+    def __init__(
+        self, writers: Callable[[Topic], Mapping[int, codec.Schema]], topics: Iterable[Topic]
+    ) -> None:
+        """Read the topics' allow-lists of schema ids, with `Registry.writers`.
+
+        Raises:
+            NotDeployed: the registry lacks a schema.
+        """
+        self._writers = writers
+        self._allowed = {topic: writers(topic) for topic in topics}
+        self._asked: set[tuple[Topic, int]] = set()
+
+    def __call__(self, topic: Topic, value: bytes | None, kind: type[codec.R]) -> codec.R:
+        """Decode one value of a topic.
+
+        Raises:
+            Undecodable: with the reason code of a dead letter.
+            NotDeployed: it has a new schema and the registry does not answer.
+        """
+        try:
+            return codec.decode(value, kind, self._allowed[topic])
+        except Undecodable as error:
+            if value is None or not self._is_new_schema(topic, value, error):
+                raise
+        self._allowed[topic] = self._writers(topic)
+        return codec.decode(value, kind, self._allowed[topic])
+
+    def _is_new_schema(self, topic: Topic, value: bytes, error: Undecodable) -> bool:
+        if error.reason != Reason.SCHEMA_UNKNOWN:
+            return False
+        place = (topic, int(codec.PREFIX.unpack_from(value)[1]))
+        is_new = place not in self._asked
+        self._asked.add(place)
+        return is_new

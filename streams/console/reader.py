@@ -12,13 +12,11 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from schemas import codec
 from schemas.codec import Undecodable
-from schemas.reasons import Reason
 from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
-from schemas.topics import TOPICS, Topic
+from schemas.topics import TOPICS
 from streams.console.store import Event, Store
-from streams.registry import Registry
+from streams.registry import Decoder, Registry
 from streams.settings import Settings
 
 KINDS: Final[Mapping[str, type[Event]]] = {
@@ -49,9 +47,7 @@ class Reader:
         Raises:
             NotDeployed: the registry lacks a schema.
         """
-        self._registry = Registry(settings.registry_url)
-        self._allowed = {topic.name: self._registry.writers(topic) for topic in READ}
-        self._asked: set[tuple[str, int]] = set()
+        self._decode = Decoder(Registry(settings.registry_url).writers, READ)
         self._store = store
         self._consumer = Consumer(
             settings.confluent()
@@ -128,14 +124,7 @@ class Reader:
 
     def _decoded(self, topic: str, value: bytes | None, offset: int) -> Event | None:
         try:
-            try:
-                return codec.decode(value, KINDS[topic], self._allowed[topic])
-            except Undecodable as error:
-                if value is None or not self._is_new_schema(TOPICS[topic], value, error):
-                    raise
-            # An upgrade registered it since we began; every version reads every other.
-            self._allowed[topic] = self._registry.writers(TOPICS[topic])
-            return codec.decode(value, KINDS[topic], self._allowed[topic])
+            return self._decode(TOPICS[topic], value, KINDS[topic])
         except Undecodable as error:
             log.warning(
                 "event skipped",
@@ -145,12 +134,3 @@ class Reader:
                 detail=error.detail,
             )
             return None
-
-    def _is_new_schema(self, topic: Topic, value: bytes, error: Undecodable) -> bool:
-        """Whether to ask the registry: once for each schema id."""
-        if error.reason != Reason.SCHEMA_UNKNOWN:
-            return False
-        place = (topic.name, int(codec.PREFIX.unpack_from(value)[1]))
-        is_new = place not in self._asked
-        self._asked.add(place)
-        return is_new

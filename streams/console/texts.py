@@ -264,10 +264,10 @@ T: Final[Mapping[str, tuple[str, str, str, str]]] = {
     ),
     "never_inspected": ("never inspected", "jamais contrôlé", "nooit gecontroleerd", "nie geprüft"),
     "declarations_day": (
-        "{n} other declarations within 24 hours",
-        "{n} autres déclarations en 24 heures",
-        "{n} andere aangiften binnen 24 uur",
-        "{n} weitere Anmeldungen binnen 24 Stunden",
+        "Other declarations within 24 hours: {n}",
+        "Autres déclarations en 24 heures : {n}",
+        "Andere aangiften binnen 24 uur: {n}",
+        "Weitere Anmeldungen binnen 24 Stunden: {n}",
     ),
     "same_declaration": (
         "Other versions of this declaration",

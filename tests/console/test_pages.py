@@ -261,3 +261,14 @@ def test_an_alert_without_any_evidence_is_shown(console, client):
     page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}").text
     assert "No photo was declared." in page
     assert "The explanation is on its way" in page
+
+
+def test_the_parties_history_is_shown(console, client):
+    """What was found of each, or that nothing was ever looked at."""
+    (case,) = put(console, samples.alert())
+    traders = samples.explanation(samples.alert()).traders
+    page = client.get(f"/alerts/{case}").text
+    assert len(traders) > 1
+    for one in traders:
+        found = f"{one.irregular} of {one.inspected} inspected items irregular"
+        assert (found if one.inspected else "never inspected") in page
