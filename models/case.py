@@ -146,7 +146,7 @@ class Case:
         """Yield changes: code, words, and the log-odds after each."""
         code, told, item = self.one.item.commodity_code, self._told, self.one.item
         if suggested and not code.startswith(suggested):
-            words = f"{suggested} instead of {code}"
+            words = f"{code} → {suggested}"
             # What is known of prices and past inspections is known of the declared code alone.
             kept = {kind: one for kind, one in told.items() if kind in {"photo_reuse", "splitting"}}
             yield Reason.GREEN_WITH_SUGGESTED_CODE, words, self._after(kept, code=suggested)

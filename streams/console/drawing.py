@@ -139,7 +139,3 @@ def peers(value: float, low: float, high: float) -> Peers | None:
         high_x=x(math.log(high)),
         median_x=x(mean),
     )
-
-
-def _number(text: str) -> float:
-    return float(text.replace(",", "."))

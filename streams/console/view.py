@@ -14,6 +14,7 @@ from schemas.records import (
     Explanation,
     ItemAssessment,
     ItemExplanation,
+    PricePeers,
     SimilarGoods,
     TraderHistory,
 )
@@ -176,7 +177,7 @@ def _item(
             for one in (explained.changes if explained else ())
         ),
         evidence=_evidence(item, explained),
-        attributes=_attributes(explained),
+        attributes=_attributes(explained, lang),
         peers=_peers(explained),
         similar=_similar(explained, lang),
         degraded=degraded,
@@ -258,14 +259,26 @@ def _evidence(item: AlertItem, explained: ItemExplanation | None) -> Waterfall |
     return waterfall(parts, start=end - sum(weight for _, weight, _ in parts))
 
 
-def _attributes(explained: ItemExplanation | None) -> Waterfall | None:
+def _attributes(explained: ItemExplanation | None, lang: Language) -> Waterfall | None:
     if explained is None or not explained.attributes:
         return None
     ranked = sorted(explained.attributes, key=lambda one: -abs(one.weight))
-    parts = [(one.part, one.weight, one.detail) for one in ranked[:ATTRIBUTES]]
+    price = _price(explained.peers, lang)
+    parts = [
+        (one.part, one.weight, price if one.part == "price" and price else one.detail)
+        for one in ranked[:ATTRIBUTES]
+    ]
     if rest := ranked[ATTRIBUTES:]:
         parts.append((REST, sum(one.weight for one in rest), ""))
     return waterfall(parts, start=0.0, total=False)
+
+
+def _price(found: PricePeers | None, lang: Language) -> str:
+    """Say in the user's language what the event's detail says in English."""
+    if found is None:
+        return ""
+    price, low, high = (lang.money(one) for one in (found.unit_price, found.low, found.high))
+    return lang.t("price_detail", price=price, count=found.count, low=low, high=high)
 
 
 def _peers(explained: ItemExplanation | None) -> Peers | None:

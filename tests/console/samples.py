@@ -169,7 +169,7 @@ def explanation(of, *, heat_map=True):
                     Signal(
                         code="green_with_suggested_code",
                         weight=-3.1,
-                        detail=f"{item.suggested_hs6} instead of {item.commodity_code[:6]}: risk 86 % → 14 %",
+                        detail=f"{item.commodity_code} → {item.suggested_hs6}: risk 86 % → 14 %",
                     ),
                 ),
             ),

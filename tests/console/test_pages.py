@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from models.nomenclature import LANGUAGES
+from models.risk import MODALITIES
 from schemas.records import AlertItem
 from streams.console.identity import Identity, Misconfigured, User
 from streams.console.live import changes
 from streams.console.store import Filter, case_id_of
 from streams.console.texts import SHORT_REASONS, T, chosen
+from streams.console.view import REST
 from streams.settings import Settings
 from tests.console import samples
 
@@ -272,3 +274,16 @@ def test_the_parties_history_is_shown(console, client):
     for one in traders:
         found = f"{one.irregular} of {one.inspected} inspected items irregular"
         assert (found if one.inspected else "never inspected") in page
+
+
+def test_the_price_is_compared_in_the_users_language(console, client):
+    """From the event's figures: its own words are English."""
+    (case,) = put(console, samples.alert())
+    page = client.get(f"/alerts/{case}?language=fr").text
+    assert "2,10\xa0€ le kg ; 95 % de 64 comparables : 11,00\xa0€ – 34,00\xa0€" in page
+    assert "unit price" not in page
+
+
+def test_every_part_of_a_risk_has_a_name():
+    """Nothing of the model's own words reaches a page."""
+    assert {f"part_{name}" for name in (*MODALITIES, "text", "image", "tabular", REST)} <= set(T)
