@@ -37,7 +37,7 @@ GOODS = (
     ("bag", "LADIES HANDBAG OUTER SURFACE OF LEATHER", "42029298", "420221", 0.69, "IN", "149.00", "0.70", ("code_not_in_text", "photo_reused"), "red", 0.79),
     ("watch", "WRIST WATCH QUARTZ GIFT SAMPLE", "91021900", "910211", 0.58, "HK", "145.00", "0.20", ("consignment_split", "like_past_irregularities"), "red", 0.72),
     ("shirt", "MEN SHIRT COTTON KNITTED SIZE L 40 PCS", "61051000", "610510", 0.91, "BD", "260.00", "9.60", ("like_past_irregularities",), "yellow", 0.38),
-    ("pan", "KITCHEN ARTICLES", "73239300", "761510", 0.31, "TR", "88.00", "4.10", ("text_vague", "text_photo_disagree"), "yellow", 0.51),
+    ("pan", "KITCHEN ARTICLES", "73239300", "761510", 0.31, "TR", "88.00", "4.10", ("text_vague",), "yellow", 0.51),
     ("drill", "CORDLESS DRILL 18V WITH TWO BATTERIES", "84672100", "846721", 0.88, "CN", "1240.00", "210.0", ("unit_price_low",), "red", 0.68),
     ("toy", "PLASTIC TOY CAR REMOTE CONTROL", "95030075", "950300", 0.95, "CN", "31.50", "0.90", ("photo_reused",), "yellow", 0.33),
 )  # fmt: skip
