@@ -11,14 +11,14 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
+from models.attributes import histories
 from models.likelihoods import Told
-from models.live import LiveSignals
 from models.risk import MODALITIES, Beliefs, believed
-from models.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
+from models.scorer import DIGITS, DeclarationEvidence, Scorer, Verdict
 from models.shapley import owen
 from models.vectors import Array
 from schemas.reasons import Reason
-from schemas.records import PricePeers, Signal
+from schemas.records import GoodsItem, PricePeers, Signal
 
 Z95: Final = 1.96
 """95 of 100 values of a normal distribution lie within so many standard deviations."""
@@ -124,17 +124,32 @@ class Case:
             return None
         return round(item.item_amount * Decimal(str(rates[0] - rates[1])) / 100, 2)
 
-    def changes(self, verdict: Verdict, suggested: str) -> Iterator[Signal]:
-        """Yield the single changes that bring the declaration below the yellow threshold."""
+    def changes(
+        self, verdict: Verdict, beliefs: Sequence[Beliefs], suggested: str
+    ) -> Iterator[Signal]:
+        """Yield the single changes that bring the declaration below the yellow threshold.
+
+        Args:
+            verdict: on the declaration as it is.
+            beliefs: what text and photos say of each of its goods items.
+            suggested: the likeliest code (HS6); empty for none.
+        """
         yellow = self._scorer.thresholds.yellow
-        others = (one.risk for place, one in enumerate(verdict.items) if place != self.place)
         now = verdict.items[self.place].risk
-        if now < yellow or max(others, default=0.0) >= yellow:
+        if now < yellow:
             return
+        others = [one.risk for place, one in enumerate(verdict.items) if place != self.place]
         before = self._log_odds(frozenset(one for some in self.groups.values() for one in some))
-        for reason, words, after in self._changed(suggested):
+        changed = [
+            *((*change, others) for change in self._put_right()),
+            *(
+                (reason, words, *self._judged(evidence, beliefs))
+                for reason, words, evidence in self._declared_otherwise(suggested)
+            ),
+        ]
+        for reason, words, after, the_rest in changed:
             risk = 1 / (1 + math.exp(-after))
-            if risk < yellow:
+            if max(risk, *the_rest, 0.0) < yellow:
                 told = f"{words}: " if words else ""
                 yield Signal(
                     code=reason,
@@ -142,48 +157,78 @@ class Case:
                     detail=f"{told}risk {now:.0%} → {risk:.0%}",
                 )
 
-    def _changed(self, suggested: str) -> Iterator[tuple[Reason, str, float]]:
-        """Yield changes: code, words, and the log-odds after each."""
-        code, told, item = self.one.item.commodity_code, self._told, self.one.item
-        if suggested and not code.startswith(suggested):
-            words = f"{code} → {suggested}"
-            # What is known of prices and past inspections is known of the declared code alone.
-            kept = {kind: one for kind, one in told.items() if kind in {"photo_reuse", "splitting"}}
-            yield Reason.GREEN_WITH_SUGGESTED_CODE, words, self._after(kept, code=suggested)
+    def _put_right(self) -> Iterator[tuple[Reason, str, float]]:
+        """Yield changes of what this item alone shows: code, words, and the log-odds after each."""
         if self.one.photos:
-            kept = {kind: one for kind, one in told.items() if kind != "photo_reuse"}
+            kept = {kind: one for kind, one in self._told.items() if kind != "photo_reuse"}
             yield Reason.GREEN_WITH_FITTING_PHOTO, "", self._after(kept, usual=IN_PHOTO)
         if self.one.text is not None:
-            yield Reason.GREEN_WITH_FITTING_TEXT, "", self._after(told, usual=IN_TEXT)
-        if "undervaluation" in told and self._peers is not None and item.net_mass:
+            yield Reason.GREEN_WITH_FITTING_TEXT, "", self._after(self._told, usual=IN_TEXT)
+
+    def _declared_otherwise(
+        self, suggested: str
+    ) -> Iterator[tuple[Reason, str, DeclarationEvidence]]:
+        """Yield changes of what is declared: code, words, and the evidence with each."""
+        item, evidence = self.one.item, self._evidence
+        if suggested and not item.commodity_code.startswith(suggested):
+            changed = self._under(suggested)
+            speaks = self._told.get("undervaluation")
+            # Where no price under that code is known, one that tells against the goods now cannot
+            # be said to be usual.
+            known = self._scorer.peers(changed, self.place) is not None
+            if known or speaks is None or speaks.log_ratio <= 0:
+                words = f"{item.commodity_code} → {suggested}"
+                yield Reason.GREEN_WITH_SUGGESTED_CODE, words, changed
+        if "undervaluation" in self._told and self._peers is not None and item.net_mass:
             usual = math.exp(self._peers.median)
             amount = round(Decimal(str(usual)) * item.net_mass, 2)
             words = f"{usual:.2f} EUR/kg"
-            after = self._after(
-                self._retold(replace(self.one, item=replace(item, item_amount=amount)))
-            )
-            yield Reason.GREEN_WITH_USUAL_PRICE, words, after
-        live = self._evidence.live
+            changed = self._with(replace(item, item_amount=amount))
+            yield Reason.GREEN_WITH_USUAL_PRICE, words, changed
+        live = evidence.live
         if live is not None and live.small_count:
             alone = replace(live, small_count=0, small_value=0.0, importer_day=0, seller_day=0)
-            yield Reason.GREEN_AS_SINGLE_CONSIGNMENT, "", self._after(self._retold(live=alone))
+            yield Reason.GREEN_AS_SINGLE_CONSIGNMENT, "", replace(evidence, live=alone)
 
-    def _retold(
-        self, one: ItemEvidence | None = None, live: LiveSignals | None = None
-    ) -> Mapping[str, Told]:
-        """Return what would be told with another goods item or other signals."""
+    def _under(self, code: str) -> DeclarationEvidence:
+        """Return the evidence under another code: what is known of the declared one is not of it.
+
+        The trader's past and earlier uses of the photo stay; the price is compared anew.
+        """
+        item, live = self.one.item, self._evidence.live
+        changed = self._with(replace(item, commodity_code=code))
+        if live is None:
+            return changed
+        keys = [
+            histories(self._scorer.attributes(evidence, self.place))
+            for evidence in (self._evidence, changed)
+        ]
+        signals = list(live.items)
+        rates = {
+            name: rate
+            for name, rate in signals[self.place].rates.items()
+            if keys[0].get(name) == keys[1].get(name)
+        }
+        signals[self.place] = replace(signals[self.place], price=None, rates=rates)
+        return replace(changed, live=replace(live, items=tuple(signals)))
+
+    def _with(self, item: GoodsItem) -> DeclarationEvidence:
+        """Return the evidence of a declaration with this item instead."""
         items = list(self._evidence.items)
-        items[self.place] = one or self.one
+        items[self.place] = replace(self.one, item=item)
         declaration = replace(
-            self._evidence.declaration, goods_items=tuple(item.item for item in items)
+            self._evidence.declaration, goods_items=tuple(one.item for one in items)
         )
-        evidence = replace(
-            self._evidence,
-            declaration=declaration,
-            items=tuple(items),
-            live=live or self._evidence.live,
-        )
-        return self._scorer.told(evidence, self.place)
+        return replace(self._evidence, declaration=declaration, items=tuple(items))
+
+    def _judged(
+        self, evidence: DeclarationEvidence, beliefs: Sequence[Beliefs]
+    ) -> tuple[float, list[float]]:
+        """Return the log-odds of this item with other evidence, and the risks of the others."""
+        verdict = self._scorer.verdict(evidence, beliefs)
+        told = self._scorer.told(evidence, self.place)
+        after = self._after(told, code=evidence.items[self.place].item.commodity_code)
+        return after, [one.risk for place, one in enumerate(verdict.items) if place != self.place]
 
     def _after(
         self, told: Mapping[str, Told], *, code: str | None = None, usual: Sequence[str] = ()

@@ -25,8 +25,9 @@ from models.attributes import identified
 from models.case import Case
 from models.heat_map import GRID, Regions
 from models.live import Rate
-from models.risk import MODALITIES
+from models.risk import MODALITIES, Beliefs
 from models.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
+from models.text import normalise
 from models.vectors import Array, best
 from schemas.reasons import Reason
 from schemas.records import Contribution, ItemExplanation, Signal, SimilarGoods, TraderHistory
@@ -83,13 +84,14 @@ class Explainer:
                 cannot be had.
         """
         cases = [Case(self._scorer, evidence, place) for place in range(len(evidence.items))]
-        verdict = self._scorer.verdict(evidence, [case.beliefs for case in cases])
+        beliefs = [case.beliefs for case in cases]
+        verdict = self._scorer.verdict(evidence, beliefs)
         risks = np.array([item.risk for item in verdict.items])
         riskiest, *others = best(risks, DETAILED).tolist()
         yellow = self._scorer.thresholds.yellow
         detailed = {riskiest, *(place for place in others if risks[place] >= yellow)}
         return tuple(
-            self._item(case, verdict, pixels, case.place in detailed)
+            self._item(case, verdict, beliefs, pixels, detailed=case.place in detailed)
             for case, pixels in zip(cases, photos, strict=True)
         )
 
@@ -97,10 +99,10 @@ class Explainer:
         """Return what each word adds against the declared heading, by the text alone. Unit: nats.
 
         The mean of what it adds to no other word and to all others: the first and the last of the
-        orders that a Shapley value goes through.
+        orders that a Shapley value goes through. Nothing where the encoder does not read so far.
         """
         text, heading = item.item.description, item.item.commodity_code[:4]
-        spans = parts(text)
+        spans = [(start, end) for start, end in parts(text) if normalise(text[start:end])]
         if not spans:
             return ()
         alone = [text[start:end] for start, end in spans]
@@ -110,7 +112,11 @@ class Explainer:
         found = self._against(heading, self._scorer.hs.probabilities(np.stack(vectors), None))
         usual = _log_odds_against(self._of_heading(heading).mean())
         first, last = found[1 : 1 + len(alone)], found[1 + len(alone) :]
-        weights = ((first - usual) + (found[0] - last)) / 2
+        if len(alone) == 1:
+            last = usual  # the encoder has an answer to an empty text, but no ground for it
+        # Each text is embedded alone, so equal bits are told for what the encoder cut off.
+        read = [bool((vector != vectors[0]).any()) for vector in vectors[1 + len(alone) :]]
+        weights = np.where(read, ((first - usual) + (found[0] - last)) / 2, 0.0)
         return tuple(
             Contribution(part=word, start=start, weight=round(float(weight), DIGITS))
             for word, (start, _), weight in zip(alone, spans, weights, strict=True)
@@ -124,7 +130,13 @@ class Explainer:
         return added.reshape(GRID, GRID)
 
     def _item(
-        self, case: Case, verdict: Verdict, photos: Sequence[Pixels | None], detailed: bool
+        self,
+        case: Case,
+        verdict: Verdict,
+        beliefs: Sequence[Beliefs],
+        photos: Sequence[Pixels | None],
+        *,
+        detailed: bool,
     ) -> ItemExplained:
         item, assessed = case.one.item, verdict.items[case.place]
         suggested = assessed.candidates[0].hs6 if assessed.candidates else ""
@@ -158,7 +170,7 @@ class Explainer:
             suggested_hs6=suggested,
             duty_difference=case.duty_difference(suggested),
             reasons=tuple(reasons),
-            changes=tuple(case.changes(verdict, suggested)),
+            changes=tuple(case.changes(verdict, beliefs, suggested)) if detailed else (),
         )
         maps = tuple(
             None

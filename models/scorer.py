@@ -25,9 +25,18 @@ from models.encoders import Encoders, Vector
 from models.exemplars import ExemplarIndex
 from models.hs import Calibration, HsModel, Nomenclature
 from models.likelihoods import Told
-from models.live import ItemSignals, LiveSignals, Peers
+from models.live import ItemSignals, LiveSignals, Peers, Rate
 from models.policy import Thresholds
-from models.risk import Beliefs, Groups, Judgement, Kind, RiskModel, believed, prior_odds
+from models.risk import (
+    FIRES,
+    Beliefs,
+    Groups,
+    Judgement,
+    Kind,
+    RiskModel,
+    believed,
+    prior_odds,
+)
 from models.tabular import TabularModel, features
 from models.tariff import Tariff, expected_revenue
 from models.text import GENERAL
@@ -185,19 +194,33 @@ class Scorer:
         rates = evidence.live.items[place].rates if evidence.live else {}
         if "all" not in rates:
             return None
+        attributes = self.attributes(evidence, place)
+
+        def ratio(known: Mapping[str, Rate]) -> float:
+            return self._tabular.judge(features(attributes, known, peers)).log_ratio
+
+        found, words = ratio(rates), ""
+        if found >= FIRES:
+            # Told is what raises it most: without which of the rates would it be least?
+            without = {
+                name: ratio({other: rate for other, rate in rates.items() if other != name})
+                for name in rates
+                if name != "all"
+            }
+            most = min(without, key=lambda name: without[name], default="")
+            if most and without[most] < found:
+                past = rates[most]
+                words = f"{past.irregular} of {past.inspected} inspected items irregular: "
+                words += f"same {most.replace('_', ' and ')}"
+        return Told(max(-likelihoods.CAP, min(found, likelihoods.CAP)), words)
+
+    def attributes(self, evidence: DeclarationEvidence, place: int) -> Attributes:
+        """Return what is declared of a goods item."""
         declaration, item = evidence.declaration, evidence.items[place].item
         duty = evidence.tariff.duty(
             item.commodity_code, item.country_of_origin, declaration.acceptance_time
         )
-        row = features(Attributes.of(declaration, item, duty), rates, peers)
-        ratio = self._tabular.judge(row).log_ratio
-        past = rates.get("code_origin")
-        words = (
-            f"{past.irregular} of {past.inspected} inspections of this code and origin"
-            if past
-            else ""
-        )
-        return Told(max(-likelihoods.CAP, min(ratio, likelihoods.CAP)), words)
+        return Attributes.of(declaration, item, duty)
 
     def _revenue(
         self, evidence: DeclarationEvidence, place: int, assessed: ItemAssessment

@@ -26,7 +26,7 @@ from streams.learn import Learn
 from streams.observations import Keys
 from streams.origin import Origins
 from streams.reference import Reference
-from streams.registry import Registry
+from streams.registry import Decoder, Registry
 from streams.screen import Screen
 from streams.settings import Settings
 from streams.signals import Signals
@@ -124,8 +124,7 @@ def explaining(settings: Settings) -> faust.App:
     signals = recorder(settings, redis)
     bucket = settings.s3_explanations_bucket
     stage = Explain(
-        writers=registry.writers(ALERTS),
-        declarations=registry.writers(DECLARATIONS),
+        decoder=Decoder(registry.writers, (ALERTS, DECLARATIONS)),
         schema_id=registry.schema_id(EXPLANATIONS),
         explainer=load_explainer(settings, scorer),
         origin=Origins(settings),

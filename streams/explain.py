@@ -3,22 +3,23 @@
 A stage and a worker of its own, so that slow work never delays an alert. An alert's declaration is
 fetched from where it lies, and explained with the signals that it was scored with. What is gone by
 then is told in the explanation; a failing service is tried again for a while, then stops the
-worker.
+worker. Photos are waited for no longer than that: one alone may be what is not given out.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import obstore
 import obstore.exceptions
 import structlog
 from confluent_kafka import KafkaException
 from obstore.store import ObjectStore
+from redis.exceptions import RedisError
 
 from models.explain import Explainer, ItemExplained, Pixels, traders
 from models.image import BadPhoto, decode
@@ -36,15 +37,18 @@ from schemas.records import (
     Signal,
     TraderHistory,
 )
-from schemas.topics import EXPLANATIONS
+from schemas.topics import ALERTS, DECLARATIONS, EXPLANATIONS, Topic
 from streams.dead_letter import dead_letter
 from streams.events import Inbound, Outbound, cloud_event, event_id
 from streams.evidence import Described, Gatherer
-from streams.images import Photo
+from streams.images import NoPhoto, Photo
+from streams.registry import Decoder
 from streams.screen import ORIGIN
 from streams.signals import Signals
 
 SOURCE = ("ce_source", "redlane/explain")
+FAILING: Final = (OSError, obstore.exceptions.BaseError, KafkaException, RedisError)
+"""What a service's failing looks like."""
 log = structlog.get_logger(__name__)
 
 
@@ -54,8 +58,7 @@ class Explain:
     def __init__(
         self,
         *,
-        writers: Mapping[int, codec.Schema],
-        declarations: Mapping[int, codec.Schema],
+        decoder: Decoder,
         schema_id: int,
         explainer: Explainer,
         origin: Callable[[str], Inbound | None],
@@ -72,8 +75,7 @@ class Explain:
         """Take the services.
 
         Args:
-            writers: schema ids of alerts → schemas.
-            declarations: schema ids of declarations → schemas.
+            decoder: of alerts and declarations.
             schema_id: of explanations.
             explainer: of the bundle that scores.
             origin: topic/partition/offset → the declaration that lies there, None where it is gone.
@@ -84,11 +86,10 @@ class Explain:
             bucket: its name.
             executor: of the model and of `origin`.
             now: the clock.
-            attempts: to write a heat map, or to fetch a declaration.
+            attempts: of a service that fails.
             delay_s: before the second attempt; each wait is twice the last.
         """
-        self._writers = writers
-        self._declarations = declarations
+        self._decode = decoder
         self._schema_id = schema_id
         self._explainer = explainer
         self._origin = origin
@@ -108,7 +109,7 @@ class Explain:
 
     async def _one(self, cause: Inbound) -> tuple[Outbound, ...]:
         try:
-            alert = codec.decode(cause.value, Alert, self._writers)
+            alert = await self._decoded(ALERTS, cause, Alert)
         except Undecodable as error:
             return (self._dead(cause, error),)
         found = await self._declaration(cause, alert)
@@ -144,7 +145,7 @@ class Explain:
         ):
             return None
         try:
-            declaration = codec.decode(found.value, Declaration, self._declarations)
+            declaration = await self._decoded(DECLARATIONS, found, Declaration)
             rules.check(declaration, found.key)
         except Undecodable:
             return None
@@ -154,8 +155,10 @@ class Explain:
         self, alert: Alert, cause: Inbound, declaration: Declaration
     ) -> tuple[DeclarationEvidence, list[list[Photo | None]], list[list[Signal]]]:
         """Gather what the declaration was scored with, and tell what is missing of it by item."""
-        (described,) = await self._gatherer.described([declaration], {})
-        (live,) = await self._signals.recorded([event_id(cause, "", "signals")])
+        described = await self._described(declaration)
+        (live,) = await self._tried(
+            "signals", lambda: self._signals.recorded([event_id(cause, "", "signals")])
+        )
         if live is not None and len(live.items) < len(described):
             live = None  # of another version of the format
         everywhere = []
@@ -174,6 +177,26 @@ class Explain:
             for one in described
         ]
         return evidence, [_files(one) for one in described], missing
+
+    async def _described(self, declaration: Declaration) -> list[Described]:
+        """Fetch and embed its evidence; waits a while for photos whose storage fails.
+
+        Not for ever: it may be one photo alone that the storage does not give out.
+        """
+        for attempt in range(self._attempts):
+            (found,) = await self._gatherer.described([declaration], {})
+            files = [file for one in found for file in one.files]
+            lost = [one for one in files if isinstance(one, NoPhoto)]
+            if all(one.reason != Reason.PHOTO_UNAVAILABLE for one in lost):
+                break
+            if attempt < self._attempts - 1:
+                await self._wait("photos", attempt, lost[0].detail)
+        return found
+
+    async def _decoded(self, topic: Topic, event: Inbound, kind: type[codec.R]) -> codec.R:
+        """Decode an event, in the executor: the registry may have to be asked."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._decode, topic, event.value, kind)
 
     def _explained(
         self, evidence: DeclarationEvidence, photos: Sequence[Sequence[Photo | None]]
@@ -207,14 +230,15 @@ class Explain:
         for attempt in range(self._attempts):
             try:
                 return await act()
-            except (OSError, obstore.exceptions.BaseError, KafkaException) as error:
+            except FAILING as error:
                 if attempt == self._attempts - 1:
                     raise
-                log.warning(
-                    "explanation waits for a service", what=what, error=type(error).__name__
-                )
-                await asyncio.sleep(self._delay_s * 2**attempt)
+                await self._wait(what, attempt, type(error).__name__)
         raise AssertionError("attempts is at least 1")
+
+    async def _wait(self, what: str, attempt: int, error: str) -> None:
+        log.warning("explanation waits for a service", what=what, error=error)
+        await asyncio.sleep(self._delay_s * 2**attempt)
 
     def _event(
         self,

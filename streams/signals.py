@@ -59,15 +59,12 @@ class Signals:
             return [None] * len(found)
 
     async def recorded(self, event_ids: Sequence[str]) -> list[LiveSignals | None]:
-        """Return the signals that events were first scored with; None where they are gone."""
-        if not event_ids or time.monotonic() < self._paused_until:
-            return [None] * len(event_ids)
-        try:
-            found = await self._redis.mget([self._keys.record(id_) for id_ in event_ids])
-        except (RedisError, OSError) as error:
-            self._paused_until = time.monotonic() + self._pause_s
-            log.warning("signals unavailable", error=type(error).__name__, pause_s=self._pause_s)
-            return [None] * len(event_ids)
+        """Return the signals that events were first scored with; None where they are gone.
+
+        Raises:
+            RedisError, OSError: the store fails.
+        """
+        found = await self._redis.mget([self._keys.record(id_) for id_ in event_ids])
         return [_recorded(record) for record in found]  # type: ignore[arg-type] # bytes: undecoded
 
     async def remember(self, found: Iterable[Observed]) -> None:

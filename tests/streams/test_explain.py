@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from fakeredis import FakeAsyncRedis
 from obstore.store import MemoryStore
+from redis.exceptions import RedisError
 
 from models.explain import ItemExplained
 from models.tariff import Tariff
@@ -18,8 +19,8 @@ from schemas import codec
 from schemas.codec import encode
 from schemas.examples import examples
 from schemas.reasons import Reason
-from schemas.records import Contribution, Explanation, ImageReference, ItemExplanation
-from schemas.topics import DECLARATIONS
+from schemas.records import Alert, Contribution, Explanation, ImageReference, ItemExplanation
+from schemas.topics import ALERTS, DECLARATIONS
 from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
 from streams.events import Inbound
@@ -28,6 +29,7 @@ from streams.explain import Explain
 from streams.images import Photos
 from streams.observations import Keys
 from streams.origin import Origins
+from streams.registry import Decoder
 from streams.screen import ORIGIN
 from streams.signals import Signals
 from tests.fakes import NOW, FakeScorer, inbound
@@ -69,13 +71,16 @@ class Place:
         self.redis = FakeAsyncRedis()
         self.explainer = FakeExplainer()
         self.kept: dict[str, Inbound] = {}
+        self.schemas = {
+            ALERTS: {ALERT: codec.schema("alert")},
+            DECLARATIONS: {7: codec.schema("declaration")},
+        }
         scorer, executor = FakeScorer(), ThreadPoolExecutor(1)
         self.screen = made(self.photos, scorer, redis=self.redis)
         cache = EmbeddingCache(self.redis, ttl=timedelta(days=1), pause_s=1)
         signals = Signals(self.redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1)
         self.stage = Explain(
-            writers={ALERT: codec.schema("alert")},
-            declarations={7: codec.schema("declaration")},
+            decoder=Decoder(lambda topic: dict(self.schemas[topic]), (ALERTS, DECLARATIONS)),
             schema_id=EXPLANATION,
             explainer=self.explainer,
             origin=self.kept.get,
@@ -144,7 +149,10 @@ async def test_an_alert_is_explained_with_the_evidence_it_was_scored_with(place)
     key = reference.removeprefix("s3://explanations/")
     assert bytes(obstore.get(place.heat_maps, key).bytes()) == b"png"
     assert codes(item) == []
-    assert (found.declaration_id, found.assessment_id) == ("D1", found.assessment_id)
+    assert found.declaration_id == "D1"
+    assert (
+        found.assessment_id == codec.decode(alert.value, Alert, place.schemas[ALERTS]).assessment_id
+    )
 
 
 async def test_a_redelivered_alert_gives_equal_bytes_and_id(place):
@@ -203,6 +211,52 @@ async def test_signals_and_photos_that_are_gone_are_told(place):
         Reason.SIGNALS_UNAVAILABLE,
     ]
     assert item.heat_maps == ("", "")
+
+
+async def test_photos_of_a_failing_storage_are_waited_for_a_while(place, monkeypatch):
+    """Then the rest is explained, and told what is missing."""
+    alert = await place.alert(risky(0.9))
+    get, failures = obstore.get_async, [1]
+
+    async def failing(*args, **options):
+        if failures[0]:
+            failures[0] -= 1
+            raise obstore.exceptions.GenericError("no answer")
+        return await get(*args, **options)
+
+    monkeypatch.setattr(obstore, "get_async", failing)
+    found = (await place.explained(alert)).items[0]
+    assert codes(found) == []
+    assert found.heat_maps[0]
+    failures[0] = 2
+    assert codes((await place.explained(alert)).items[0]) == [Reason.PHOTO_UNAVAILABLE]
+
+
+async def test_a_failing_redis_is_tried_again_then_stops_the_worker(place, monkeypatch):
+    """An explanation without the signals that caused the alert would be a wrong one."""
+    alert = await place.alert(risky(0.9))
+    mget, failures = place.redis.mget, [1]
+
+    async def failing(keys):
+        if failures[0] and b"signals" in repr(keys).encode():
+            failures[0] -= 1
+            raise RedisError("no answer")
+        return await mget(keys)
+
+    monkeypatch.setattr(place.redis, "mget", failing)
+    assert codes((await place.explained(alert)).items[0]) == []
+    assert failures == [0]
+    failures[0] = 2
+    with pytest.raises(RedisError):
+        await place.stage([alert])
+
+
+async def test_schemas_that_are_registered_after_the_start_are_read(place):
+    """An upgrade goes on while workers run."""
+    alert = await place.alert(risky(0.9))
+    later = replace(alert, value=alert.value[:1] + (77).to_bytes(4, "big") + alert.value[5:])
+    place.schemas[ALERTS][77] = codec.schema("alert")
+    assert codes((await place.explained(later)).items[0]) == []
 
 
 async def test_an_alert_of_another_bundle_is_marked(place):
