@@ -225,6 +225,92 @@ def test_the_suggested_code_its_duty_and_the_change_are_told(scorer, explainer, 
     assert all(one.reference.startswith(f"{one.hs6}/") for one in told.similar_goods)
 
 
+def test_another_code_does_not_make_a_low_price_green(scorer, explainer, goods):
+    """Nor is it said to where no price under that code is known."""
+    sofa = by_id(goods, "grey-fabric-sofa")
+    known = scorer._risk.peers[sofa.hs6]
+    cheap = replace(sofa, price_eur=round(float(np.exp(known.median - 3)) * sofa.net_mass_kg, 2))
+    live = LiveSignals((ItemSignals(Peers(200, known.median, 0.2)),))
+    declared, photos = case(scorer, cheap, code="640411", live=live)
+    (found,) = explainer.explain(declared, photos)
+    assert found.explanation.suggested_hs6 == sofa.hs6
+    assert found.explanation.changes == ()
+
+
+def test_a_change_is_scored_as_if_it_had_been_declared(scorer, explainer, goods):
+    """The importer's past stays; that of goods under the declared code is not of the other's."""
+    sofa = by_id(goods, "grey-fabric-sofa")
+    parties = {name: Rate(60, 55) for name in ("importer", "seller", "declarant", "office")}
+    rates = dict.fromkeys(RATED, Rate(40, 38)) | parties | {"all": Rate(1000, 50)}
+    declared, photos = case(
+        scorer, sofa, code="640411", live=LiveSignals((ItemSignals(rates=rates),))
+    )
+    (found,) = explainer.explain(declared, photos)
+    (told,) = [one.detail for one in found.explanation.changes]
+    of_origin = {"origin": rates["origin"], "all": rates["all"]}
+    right, _ = case(scorer, sofa, live=LiveSignals((ItemSignals(rates=parties | of_origin),)))
+    (before,), (after,) = (scorer.score([one]) for one in (declared, right))
+    assert told == f"640411 → {sofa.hs6}: risk {before.risk:.0%} → {after.risk:.0%}"
+
+
+def test_consignments_apart_are_judged_with_all_their_items(scorer, explainer, goods):
+    """Splitting is of the whole declaration, so is its being put right."""
+    sofa = replace(by_id(goods, "grey-fabric-sofa"), price_eur=60.0, net_mass_kg=None)
+    live = signals(small_count=9, small_value=900.0, importer_day=9)
+    plain = ItemSignals()
+    declared, (pixels,) = case(
+        scorer, replace(sofa, net_mass_kg=5.0), live=replace(live, items=(plain,))
+    )
+    items = tuple(
+        replace(one, item=replace(one.item, sequence_number=number, net_mass=None))
+        for number, one in enumerate(declared.items * 2, 1)
+    )
+    two = replace(
+        declared,
+        declaration=replace(LOW, goods_items=tuple(one.item for one in items)),
+        items=items,
+        live=replace(live, items=(plain, plain)),
+    )
+    assert scorer.score([two])[0].risk > scorer.thresholds.yellow
+    for found in explainer.explain(two, [pixels, pixels]):
+        told = {one.code for one in found.explanation.changes}
+        assert Reason.GREEN_AS_SINGLE_CONSIGNMENT in told
+
+
+def test_words_that_the_encoder_does_not_read_weigh_nothing(scorer, explainer, goods):
+    filler = " ".join(f"XK-{number:05}/7Q-{number * 7:06}" for number in range(18))
+    texts = [f"{filler} {last}" for last in ("wristwatches", "sofas")]
+    read = scorer.embed_texts(texts)
+    assert (read[0] == read[1]).all()
+    declared, _ = case(scorer, goods[0], text=texts[0])
+    *_, last = explainer.words(declared.items[0])
+    assert (last.part, last.weight) == ("wristwatches", 0.0)
+
+
+@pytest.mark.parametrize(("word", "code"), [("shoes", "910211"), ("watch", "640411")])
+def test_a_single_word_weighs_what_it_adds_to_nothing(scorer, explainer, goods, word, code):
+    """And not what the encoder says of an empty text."""
+    declared, _ = case(scorer, goods[0], text=word, code=code)
+    (found,) = explainer.words(declared.items[0])
+    heading = explainer._of_heading(code[:4])
+    beliefs = scorer.hs.probabilities(np.stack(scorer.embed_texts([word])), None)
+    with_it, without = beliefs[0, heading].sum(), heading.mean()
+    assert found.weight == pytest.approx(log_odds(1 - with_it) - log_odds(1 - without), abs=1e-3)
+    empty, _ = case(scorer, goods[0], text="\u200b")
+    assert explainer.words(empty.items[0]) == ()
+
+
+def test_the_past_that_raises_the_risk_most_is_told(scorer, explainer, goods):
+    """Not one that speaks for the goods."""
+    rates = dict.fromkeys(RATED, Rate(64, 50)) | {"all": Rate(1000, 50), "code_origin": Rate(50, 2)}
+    live = LiveSignals((ItemSignals(None, None, rates),))
+    declared, photos = case(scorer, goods[0], live=live)
+    (found,) = explainer.explain(declared, photos)
+    (told,) = [one for one in found.explanation.attributes if one.part == "history"]
+    assert told.weight > 0
+    assert told.detail.startswith("50 of 64 inspected items irregular: same ")
+
+
 def test_nothing_is_to_be_changed_of_what_is_green(scorer, explainer, goods):
     declared, photos = case(scorer, by_id(goods, "grey-fabric-sofa"))
     (found,) = explainer.explain(declared, photos)
