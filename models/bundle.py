@@ -157,11 +157,10 @@ def check_released(directory: Path) -> None:
     Raises:
         NotReleased: no worker may take it.
     """
-    if not (directory / release.RECORD).is_file():
+    if found := release.bundle_problems(directory):
         raise NotReleased(
-            f"{directory} may not be released: its explanations were not measured, or are not "
-            "faithful. Run `redlane evaluate explain` with the same --heads, then "
-            "`redlane bundle --out` anew."
+            f"{directory} may not be released: {'; '.join(found)}. Run `redlane evaluate explain` "
+            "with the same --heads, then `redlane bundle --out` anew."
         )
 
 

@@ -123,7 +123,9 @@ class Explain:
             )
         except Exception as error:  # noqa: BLE001 - told in its dead letter, and counted
             return (self._dead(cause, error),)
-        items = [await self._item(one, more) for one, more in zip(explained, missing, strict=True)]
+        items = [
+            await self._item(alert, one, more) for one, more in zip(explained, missing, strict=True)
+        ]
         return (self._event(cause, alert, items, traders(evidence)),)
 
     async def _declaration(
@@ -204,9 +206,14 @@ class Explain:
         """Decode and explain, in the executor."""
         return self._explainer.explain(evidence, [list(map(_pixels, some)) for some in photos])
 
-    async def _item(self, one: ItemExplained, missing: Sequence[Signal]) -> ItemExplanation:
+    async def _item(
+        self, alert: Alert, one: ItemExplained, missing: Sequence[Signal]
+    ) -> ItemExplanation:
+        by_risk = alert.selection is None or alert.selection.basis == "risk"
         return replace(
             one.explanation,
+            # What a profile or the draw selected stays selected, whatever its risk.
+            changes=one.explanation.changes if by_risk else (),
             heat_maps=tuple([await self._written(png) for png in one.heat_maps]),
             reasons=(*one.explanation.reasons, *missing),
         )

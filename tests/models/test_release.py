@@ -54,6 +54,26 @@ def test_heads_are_released_by_figures_of_theirs_that_pass(heads):
     assert problems(heads) == ["its explanations were measured on other heads"]
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"figures": GOOD}, None),
+        ({"figures": BAD}, "explained in two ways"),
+        ({"figures": GOOD | {"sanity": {}}}, "not complete"),
+        ({"figures": GOOD | {"stable": "no"}}, "explained in two ways"),
+        ({}, "not complete"),
+    ],
+)
+def test_a_built_bundle_is_judged_by_the_conditions_of_today(tmp_path, content, told):
+    """Whatever it was built under."""
+    (tmp_path / RECORD).write_text(json.dumps(content))
+    if told is None:
+        check_released(tmp_path)
+    else:
+        with pytest.raises(NotReleased, match=told):
+            check_released(tmp_path)
+
+
 def test_the_committed_heads_may_be_released(bundle):
     """By the figures that the model card tells, which are in the bundle too."""
     assert problems(HEADS) == []

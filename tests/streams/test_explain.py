@@ -19,7 +19,15 @@ from schemas import codec
 from schemas.codec import encode
 from schemas.examples import examples
 from schemas.reasons import Reason
-from schemas.records import Alert, Contribution, Explanation, ImageReference, ItemExplanation
+from schemas.records import (
+    Alert,
+    Contribution,
+    Explanation,
+    ImageReference,
+    ItemExplanation,
+    Selection,
+    Signal,
+)
 from schemas.topics import ALERTS, DECLARATIONS
 from streams.embed import Embedder
 from streams.embedding_cache import EmbeddingCache
@@ -55,6 +63,7 @@ class FakeExplainer:
                 ItemExplanation(
                     sequence_number=one.item.sequence_number,
                     words=(Contribution(part=one.item.description),),
+                    changes=(Signal(code=Reason.GREEN_WITH_FITTING_TEXT),),
                 ),
                 tuple(None if photo is None else b"png" for photo in pixels),
             )
@@ -257,6 +266,15 @@ async def test_schemas_that_are_registered_after_the_start_are_read(place):
     later = replace(alert, value=alert.value[:1] + (77).to_bytes(4, "big") + alert.value[5:])
     place.schemas[ALERTS][77] = codec.schema("alert")
     assert codes((await place.explained(later)).items[0]) == []
+
+
+@pytest.mark.parametrize(("basis", "told"), [("risk", 1), ("profile", 0), ("random", 0)])
+async def test_what_was_not_selected_by_risk_would_not_be_green_without_it(place, basis, told):
+    alert = await place.alert(risky(0.9))
+    found = codec.decode(alert.value, Alert, place.schemas[ALERTS])
+    selected = replace(found, selection=replace(found.selection or Selection(), basis=basis))
+    (item,) = (await place.explained(replace(alert, value=codec.encode(selected, ALERT)))).items
+    assert len(item.changes) == told
 
 
 async def test_an_alert_of_another_bundle_is_marked(place):
