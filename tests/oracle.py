@@ -1,9 +1,10 @@
 """What lies on the topics, and whether it keeps the promises."""
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS
 
@@ -78,12 +79,28 @@ def assert_exactly_one_fate(seen, *, identical=True):
         assert [id_ for id_, values in seen.verdicts.items() if len(values) != 1] == []
 
 
-def committed(settings, group):
+ELECTING = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+"""What a fresh broker answers while it elects the group's coordinator: ask again."""
+
+
+def committed(settings, group, *, within_s=20):
     """Return the group's committed offset of each partition."""
     consumer = Consumer(settings.confluent() | {"group.id": group})
     partitions = [TopicPartition(DECLARATIONS.name, n) for n in range(DECLARATIONS.partitions)]
-    found = {
-        one.partition: max(one.offset, 0) for one in consumer.committed(partitions, timeout=20)
-    }
-    consumer.close()
-    return found
+    deadline = time.monotonic() + within_s
+    try:
+        while True:
+            try:
+                found = consumer.committed(partitions, timeout=within_s)
+            except KafkaException as error:
+                if error.args[0].code() not in ELECTING or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+            else:
+                return {one.partition: max(one.offset, 0) for one in found}
+    finally:
+        consumer.close()
