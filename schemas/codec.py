@@ -21,7 +21,8 @@ from fastavro.schema import parse_schema
 from schemas.reasons import Reason
 
 MAX_VALUE_BYTES: Final = 1 << 20
-"""Largest value that is decoded: a declaration of 999 goods items, and room to spare."""
+"""Largest value that is decoded where nothing else is said: a declaration of 999 goods items, and
+room to spare."""
 MAX_DECIMAL_BYTES: Final = 16
 PREFIX: Final = struct.Struct(">bI")
 
@@ -112,23 +113,27 @@ def _refuse_unbounded(node: Any, inside: tuple[str, ...]) -> int:
     return 1 if kind == "enum" else _refuse_unbounded(kind, inside)
 
 
-def decode(value: bytes | None, record_type: type[R], writers: Mapping[int, Schema]) -> R:
+def decode(
+    value: bytes | None,
+    record_type: type[R],
+    writers: Mapping[int, Schema],
+    most: int = MAX_VALUE_BYTES,
+) -> R:
     """Decode one value, written under one of the allow-listed schemas, in bounded time and memory.
 
     Args:
         value: a Kafka record's value.
         record_type: the record it should be.
         writers: schema id → schema that `vetted` accepted.
+        most: bytes of the largest value that is decoded.
 
     Raises:
         Undecodable: with the reason code of the dead letter.
     """
     if not value:
         raise Undecodable(Reason.VALUE_EMPTY, "no bytes")
-    if len(value) > MAX_VALUE_BYTES:
-        raise Undecodable(
-            Reason.VALUE_TOO_LARGE, f"{len(value)} bytes; at most {MAX_VALUE_BYTES} are read"
-        )
+    if len(value) > most:
+        raise Undecodable(Reason.VALUE_TOO_LARGE, f"{len(value)} bytes; at most {most} are read")
     if len(value) < PREFIX.size or value[0] != 0:
         raise Undecodable(Reason.VALUE_NOT_AVRO, "it does not begin with a zero byte and schema id")
     _, schema_id = PREFIX.unpack_from(value)

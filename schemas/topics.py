@@ -21,6 +21,8 @@ class Topic:
     retention_days: int = 0
     compacted: bool = False
     max_message_mb: int = 1
+    max_value_mb: int = 1
+    """Largest value that is decoded."""
 
     @property
     def subject(self) -> str:

@@ -112,12 +112,15 @@ class Decoder:
             NotDeployed: it has a new schema and the registry does not answer.
         """
         try:
-            return codec.decode(value, kind, self._allowed[topic])
+            return self._decode(topic, value, kind)
         except Undecodable as error:
             if value is None or not self._is_new_schema(topic, value, error):
                 raise
         self._allowed[topic] = self._writers(topic)
-        return codec.decode(value, kind, self._allowed[topic])
+        return self._decode(topic, value, kind)
+
+    def _decode(self, topic: Topic, value: bytes | None, kind: type[codec.R]) -> codec.R:
+        return codec.decode(value, kind, self._allowed[topic], topic.max_value_mb << 20)
 
     def _is_new_schema(self, topic: Topic, value: bytes, error: Undecodable) -> bool:
         if error.reason != Reason.SCHEMA_UNKNOWN:

@@ -37,13 +37,14 @@ def console(
     from streams import logs
     from streams.console import serve
     from streams.console.identity import Misconfigured
+    from streams.console.tables import Unusable
     from streams.registry import NotDeployed
 
     settings = Settings()
     logs.configure(settings.log_level)
     try:
         status = serve(settings, host=host, port=port, demo_user=demo_user, database_url=database)
-    except (Misconfigured, NotDeployed) as problem:
+    except (Misconfigured, NotDeployed, Unusable) as problem:
         typer.echo(problem, err=True)
         raise typer.Exit(2) from problem
     raise typer.Exit(status)

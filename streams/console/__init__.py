@@ -27,6 +27,7 @@ def serve(
     Raises:
         Misconfigured: it would trust nobody, or everybody.
         NotDeployed: the registry lacks a schema.
+        Unusable: the database does not answer, or is of another version of the console.
     """
     from streams.console.server import run  # noqa: PLC0415 - FastAPI is of the extra `console`
 

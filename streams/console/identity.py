@@ -103,7 +103,7 @@ class Identity:
                 raise Untrusted("the proxy's secret is missing or wrong")
         if self._networks and not self._is_proxy(address):
             raise Untrusted("the request is not from the proxy's address")
-        id_, name, groups = (headers.get(header, "").strip() for header in self._headers)
+        id_, name, groups = (_text(headers.get(header, "")) for header in self._headers)
         if not id_:
             raise Untrusted("the proxy named nobody")
         held = {self._roles.get(group.strip(), "") for group in groups.split(",")}
@@ -154,6 +154,14 @@ class Tokens:
 
 
 _KEY: Final = select(SECRETS.c.value).where(SECRETS.c.name == "csrf")
+
+
+def _text(header: str) -> str:
+    """Return a header as the proxy meant it: the server reads Latin-1, proxies write UTF-8."""
+    try:
+        return header.encode("latin-1").decode().strip()
+    except UnicodeError:
+        return header.strip()
 
 
 def _demo(demo_user: str, host: str) -> User:

@@ -37,9 +37,13 @@ async def changes(
     after: int,
     case_id: str,
     drawn: Callable[[Case], str],
+    cut_off: Callable[[], bool],
     stopping: Stopping,
 ) -> AsyncIterator[bytes]:
-    """Yield events for ever: `case` with a row, or null where it left the queue, and `counts`.
+    """Yield events for ever.
+
+    `case` has a row, or null where it left the queue; `counts` how many there are; `cut-off`
+    whether the console itself hears nothing new.
 
     Args:
         store: that is followed.
@@ -47,13 +51,17 @@ async def changes(
         after: the last change that the browser has.
         case_id: only of this case; empty for the whole queue.
         drawn: gives a row's HTML.
+        cut_off: tells whether no broker answers.
         stopping: ends the stream.
     """
     yield format_sse_event(comment="live", retry=RETRY_MS)
     if after > await asyncio.to_thread(store.database.change):
         after = 0  # of another database, which was lost: all is new
-    silent, first = 0.0, True
+    silent, first, told = 0.0, True, False
     while not stopping.event.is_set():
+        if cut_off() != told:
+            told = not told
+            yield format_sse_event(event="cut-off", data_str=json.dumps(told))
         cases = await asyncio.to_thread(store.changes, after, case_id, LIMIT)
         for place, case in enumerate(cases):
             last = place + 1 == len(cases) or cases[place + 1].changed != case.changed
@@ -65,7 +73,7 @@ async def changes(
             )
         if cases or first:  # whoever was cut off may lack the last counts
             after, silent, first = cases[-1].changed if cases else after, 0.0, False
-            counts = await asyncio.to_thread(store.counts, wanted.user)
+            counts = await asyncio.to_thread(store.counts, wanted)
             yield format_sse_event(event="counts", data_str=json.dumps(counts))
             continue
         try:

@@ -18,6 +18,7 @@ from schemas import codec
 from schemas.codec import Undecodable
 from schemas.records import InspectionOutcome
 from schemas.topics import INSPECTION_OUTCOMES
+from streams.console.tables import patiently
 from streams.console.work import Pending, Work
 from streams.events import NAMESPACE
 from streams.registry import Registry
@@ -29,6 +30,12 @@ RETRY_MS: Final = 2_000
 MARGIN_MS: Final = 300_000
 """Clocks of console and broker may differ by so much."""
 LOOK_UP_S: Final = 30.0
+FATAL: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+"""What does not pass by itself."""
 log = structlog.get_logger(__name__)
 
 
@@ -86,16 +93,23 @@ class Outbox:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._work.wake()
-                if not self.send_one():
+                if not patiently(self._round):
                     self._hurry.wait(IDLE_S)
                     self._hurry.clear()
         except Exception as error:  # the server sees that the thread ended
             self.error = error
             log.exception("console outbox ended")
 
+    def _round(self) -> bool:
+        self._work.wake()
+        return self.send_one()
+
     def send_one(self) -> bool:
-        """Publish the oldest decision that waits; returns whether there was one."""
+        """Publish the oldest decision that waits; returns whether there was one.
+
+        Raises:
+            KafkaException: the broker will never take it from this producer.
+        """
         # The lease outlasts the look-up and the delivery, so that no replica tries meanwhile.
         pending = self._work.claim(round((LOOK_UP_S + self._delivery_s + 30) * 1000))
         if pending is None:
@@ -108,6 +122,8 @@ class Outbox:
                 self._publish(outcome)
                 log.info("decision published", outcome_id=outcome.outcome_id)
         except (NotDelivered, KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and _is_fatal(error.args[0]):
+                raise
             log.warning("decision not published yet", error=str(error)[:300])
             self._work.retry(outcome.outcome_id, RETRY_MS)
             return False
@@ -127,7 +143,7 @@ class Outbox:
         if not failed:
             raise NotDelivered("the broker does not answer")
         if failed[0] is not None:
-            raise NotDelivered(failed[0].str())
+            raise KafkaException(failed[0])
 
     def _is_published(self, pending: Pending) -> bool:
         """Look for a decision on its topic, from shortly before the first attempt to the end."""
@@ -141,10 +157,10 @@ class Outbox:
             }
         )
         try:
-            places = self._from(consumer, (pending.tried or 0) - MARGIN_MS)
+            deadline = time.monotonic() + LOOK_UP_S
+            places = self._from(consumer, (pending.tried or 0) - MARGIN_MS, deadline)
             consumer.assign(places)
             waiting = {place.partition for place in places}
-            deadline = time.monotonic() + LOOK_UP_S
             while waiting:
                 if time.monotonic() > deadline:
                     raise TimeoutError("inspection-outcomes could not be read to its end")
@@ -162,13 +178,13 @@ class Outbox:
             consumer.close()
 
     @staticmethod
-    def _from(consumer: Consumer, at: int) -> list[TopicPartition]:
+    def _from(consumer: Consumer, at: int, deadline: float) -> list[TopicPartition]:
         name = INSPECTION_OUTCOMES.name
         found = consumer.list_topics(name, timeout=LOOK_UP_S).topics[name]
         return list(
             consumer.offsets_for_times(
                 [TopicPartition(name, number, at) for number in found.partitions],
-                timeout=LOOK_UP_S,
+                timeout=max(0.1, deadline - time.monotonic()),
             )
         )
 
@@ -178,6 +194,10 @@ class Outbox:
         except Undecodable:
             return False
         return found.outcome_id == outcome.outcome_id
+
+
+def _is_fatal(error: KafkaError) -> bool:
+    return bool(error.fatal()) or error.code() in FATAL
 
 
 def _headers(outcome: InspectionOutcome) -> dict[str, Any]:

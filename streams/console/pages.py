@@ -11,11 +11,13 @@ from urllib.parse import urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from models.nomenclature import LANGUAGES
 from schemas.records import Finding
@@ -56,6 +58,8 @@ class Parts:
     healthy: Callable[[], str]
     """Returns what is wrong; empty where nothing is."""
     ready: Callable[[], bool]
+    cut_off: Callable[[], bool]
+    """Tells whether no broker answers."""
     stopping: Stopping
 
 
@@ -68,6 +72,9 @@ def application(parts: Parts) -> FastAPI:
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(router)
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(HTTPException, _no_page)
+    app.add_exception_handler(RequestValidationError, _no_page)
+    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -162,6 +169,7 @@ async def live(request: Request, parts: Here, user: Who, lang: Tongue) -> Respon
         after=int(last[:18]) if last.isdecimal() else 0,
         case_id=asked.get("case", ""),
         drawn=drawn,
+        cut_off=parts.cut_off,
         stopping=parts.stopping,
     )
     return StreamingResponse(
@@ -391,13 +399,22 @@ def _back(case_id: str) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     """Say why not, and leave the page as it is."""
     assert isinstance(error, Refused)  # noqa: S101 - registered for it
-    lang = _language(request)
     status = 409 if isinstance(error, Conflict) else STATUS.get(error.key, 400)
-    return _rendered(
-        request,
-        "problem.html",
-        lang,
-        None,
-        status=status,
-        problem=lang.t(error.key, **error.words),
-    )
+    return _sorry(request, status, error.key, error.words)
+
+
+async def _no_page(request: Request, error: Exception) -> Response:
+    """Answer an address or a method that there is not."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    return _sorry(request, status, "no_page", {})
+
+
+async def _broken(request: Request, _: Exception) -> Response:
+    """Answer where our own code failed; the server logs the error."""
+    return _sorry(request, 500, "broken", {})
+
+
+def _sorry(request: Request, status: int, key: str, words: Mapping[str, str]) -> Response:
+    lang = _language(request)
+    problem = lang.t(key, **words)
+    return _rendered(request, "problem.html", lang, None, status=status, problem=problem)

@@ -2,20 +2,27 @@
 
 A consumer group shares the partitions among replicas; where each begins is told by the store, not
 by the group's commits, so that the store and the offsets never disagree. An event that cannot be
-read is logged and skipped: its writer is ours to mend, and it still lies on the topic.
+read becomes a dead letter. While the broker is away the pages stay, and say so; see
+docs/decisions/0010-console.md.
 """
 
 import threading
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from schemas import rules
 from schemas.codec import Undecodable
 from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
 from schemas.topics import TOPICS
+from streams.console.letters import Letters
 from streams.console.store import Event, Store
+from streams.console.tables import patiently
+from streams.dead_letter import Limit
 from streams.registry import Decoder, Registry
 from streams.settings import Settings
 
@@ -30,6 +37,7 @@ READ: Final = tuple(TOPICS[name] for name in KINDS)
 BATCH: Final = 500
 POLL_S: Final = 0.2
 SESSION_MS: Final = 10_000
+PROBE_S: Final = 5.0
 FATAL: Final = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -49,6 +57,10 @@ class Reader:
         """
         self._decode = Decoder(Registry(settings.registry_url).writers, READ)
         self._store = store
+        self._letters = Letters(settings)
+        self._limit = Limit(
+            in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share
+        )
         self._consumer = Consumer(
             settings.confluent()
             | {
@@ -57,13 +69,17 @@ class Reader:
                 "auto.offset.reset": "earliest",
                 # After a crash the next one begins so soon.
                 "session.timeout.ms": SESSION_MS,
+                "error_cb": self._on_error,
             }
         )
+        self._probed = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="console-reader", daemon=True)
         self.error: BaseException | None = None
-        self.assigned = 0
-        """Partitions that this replica reads."""
+        self.begun = False
+        """Whether partitions were assigned, now or before."""
+        self.cut_off = False
+        """Whether no broker answers: what the pages show may be old."""
 
     def start(self) -> None:
         """Begin to read."""
@@ -85,11 +101,10 @@ class Reader:
             self._consumer.subscribe(
                 [topic.name for topic in READ],
                 on_assign=self._on_assign,
-                on_revoke=self._on_revoke,
-                on_lost=self._on_revoke,
             )
             while not self._stopping.is_set():
                 self._take(self._consumer.consume(BATCH, timeout=POLL_S))
+                self._probe()
         except Exception as error:  # the server sees that the thread ended
             self.error = error
             log.exception("console reader ended")
@@ -98,39 +113,56 @@ class Reader:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for place in partitions:
-            known = self._store.position(place.topic, place.partition)
+            known = patiently(partial(self._store.position, place.topic, place.partition))
             place.offset = OFFSET_BEGINNING if known is None else known
         consumer.assign(partitions)
-        self.assigned = len(partitions)
+        self.begun = True
         log.info("console reads", partitions=len(partitions))
 
-    def _on_revoke(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
-        self.assigned = 0
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.cut_off:  # noqa: SLF001 - its name
+            self.cut_off = True
+            log.error("no broker answers: no new alerts", error=error.str())
+
+    def _probe(self) -> None:
+        """While cut off, ask now and then whether a broker answers again."""
+        if not self.cut_off or time.monotonic() < self._probed + PROBE_S:
+            return
+        try:
+            self._consumer.list_topics(READ[0].name, timeout=POLL_S)
+        except KafkaException:
+            self._probed = time.monotonic()
+        else:
+            self.cut_off = False
+            log.info("a broker answers again")
 
     def _take(self, messages: list[Any]) -> None:
         events: list[Event] = []
+        dead: list[bool] = []
         positions: dict[tuple[str, int], int] = {}
         for message in messages:
             if (error := message.error()) is not None:
                 if error.fatal() or error.code() in FATAL:
                     raise KafkaException(error)
                 continue  # the client goes on trying
-            event = self._decoded(message.topic(), message.value(), message.offset())
+            event = self._decoded(message)
+            dead.append(event is None)
             if event is not None:
                 events.append(event)
             positions[message.topic(), message.partition()] = message.offset() + 1
         if positions:
-            self._store.take(events, positions)
+            patiently(lambda: self._store.take(events, positions))
+        for one in dead:
+            self._limit.count(dead=one)
 
-    def _decoded(self, topic: str, value: bytes | None, offset: int) -> Event | None:
+    def _decoded(self, message: Any) -> Event | None:
+        topic = message.topic()
         try:
-            return self._decode(TOPICS[topic], value, KINDS[topic])
+            event = self._decode(TOPICS[topic], message.value(), KINDS[topic])
+            if isinstance(event, InspectionOutcome):
+                rules.check_outcome(event, message.key())
         except Undecodable as error:
-            log.warning(
-                "event skipped",
-                topic=topic,
-                offset=offset,
-                reason=error.reason,
-                detail=error.detail,
-            )
+            log.warning("dead letter", topic=topic, offset=message.offset(), reason=error.reason)
+            self._letters.put(message, error)
             return None
+        return event

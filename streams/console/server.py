@@ -88,7 +88,8 @@ def build(
         hosts=(*settings.console_hosts, *hosts),
         sent=outbox.hurry,
         healthy=lambda: console.problem(),  # noqa: PLW0108 - it is made below
-        ready=lambda: reader.assigned > 0,
+        ready=lambda: reader.begun,
+        cut_off=lambda: reader.cut_off,
         stopping=stopping,
     )
     console = Console(application(parts), database, reader, outbox, stopping)

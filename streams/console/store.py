@@ -8,9 +8,8 @@ transaction, so a database that is new or restored reads what it lacks.
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import uuid5
 
 import fastavro
 from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
@@ -18,8 +17,18 @@ from sqlalchemy import Connection, Row, Select, and_, func, insert, select, upda
 from schemas import codec
 from schemas.codec import R, Record
 from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
-from streams.console.tables import CASES, DOCUMENTS, JOURNAL, OUTCOMES, PHOTOS, POSITIONS, Database
-from streams.events import NAMESPACE
+from streams.console.tables import (
+    AMENDMENTS,
+    CASES,
+    DOCUMENTS,
+    JOURNAL,
+    OUTBOX,
+    OUTCOMES,
+    PHOTOS,
+    POSITIONS,
+    Database,
+    key_of,
+)
 
 OPEN: Final = "open"
 DECIDED: Final = "decided"
@@ -128,8 +137,12 @@ class Queue:
     change: int
     """Every change up to this number is in it."""
     cases: tuple[Case, ...]
-    total: int
     counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """How many cases it has, shown or not."""
+        return self.counts["total"]
 
 
 @dataclass(slots=True)
@@ -172,18 +185,14 @@ class Store:
             rows = connection.execute(
                 select(CASES).where(where).order_by(order.desc(), CASES.c.id).limit(SHOWN)
             ).all()
-            total = connection.execute(
-                select(func.count()).select_from(CASES).where(where)
-            ).scalar_one()
         return Queue(
             change=change,
             cases=tuple(map(_case, rows)),
-            total=int(total),
-            counts=self.counts(wanted.user),
+            counts=self.counts(wanted),
         )
 
-    def counts(self, user: str) -> dict[str, int]:
-        """Return how many cases are in each view, and of the open ones in each lane."""
+    def counts(self, wanted: Filter) -> dict[str, int]:
+        """Return how many cases are in each view, of the open ones in each lane, and wanted."""
         waiting = and_(CASES.c.state == OPEN, CASES.c.snoozed.is_(None))
         query = select(
             *(
@@ -192,10 +201,11 @@ class Store:
                     "all": waiting,
                     "red": and_(waiting, CASES.c.lane == "red"),
                     "yellow": and_(waiting, CASES.c.lane == "yellow"),
-                    "mine": and_(waiting, CASES.c.assignee == user),
+                    "mine": and_(waiting, CASES.c.assignee == wanted.user),
                     "free": and_(waiting, CASES.c.assignee.is_(None)),
                     "snoozed": and_(CASES.c.state == OPEN, CASES.c.snoozed.is_not(None)),
                     "decided": CASES.c.state == DECIDED,
+                    "total": _where(wanted),
                 }.items()
             )
         ).select_from(CASES)
@@ -230,18 +240,12 @@ class Store:
                 return None
             case = _case(row)
             found = connection.execute(
-                select(DOCUMENTS.c.kind, DOCUMENTS.c.content).where(
-                    DOCUMENTS.c.declaration_id == case.declaration_id,
-                    DOCUMENTS.c.declaration_version == case.declaration_version,
-                )
+                select(DOCUMENTS.c.kind, DOCUMENTS.c.content).where(DOCUMENTS.c.case_id == case_id)
             )
             documents: dict[str, bytes] = {row.kind: row.content for row in found}
             outcomes = connection.execute(
                 select(OUTCOMES.c.content)
-                .where(
-                    OUTCOMES.c.declaration_id == case.declaration_id,
-                    OUTCOMES.c.declaration_version == case.declaration_version,
-                )
+                .where(OUTCOMES.c.case_id == case_id)
                 .order_by(OUTCOMES.c.decided)
             ).scalars()
             journal = connection.execute(
@@ -259,17 +263,17 @@ class Store:
                 versions=_related(
                     connection,
                     select(CASES).where(
-                        CASES.c.declaration_id == case.declaration_id, CASES.c.id != case.id
+                        CASES.c.declaration == row.declaration, CASES.c.id != case.id
                     ),
                 ),
                 same_photo=_related(
                     connection,
                     select(CASES).where(
-                        CASES.c.declaration_id != case.declaration_id,
+                        CASES.c.declaration != row.declaration,
                         CASES.c.id.in_(
                             select(PHOTOS.c.case_id).where(
-                                PHOTOS.c.uri.in_(
-                                    select(PHOTOS.c.uri).where(PHOTOS.c.case_id == case.id)
+                                PHOTOS.c.photo.in_(
+                                    select(PHOTOS.c.photo).where(PHOTOS.c.case_id == case.id)
                                 )
                             )
                         ),
@@ -288,25 +292,16 @@ class Store:
         return None if found is None else unpacked(found, Explanation)
 
     def _document(self, case_id: str, kind: str) -> bytes | None:
-        query = (
-            select(DOCUMENTS.c.content)
-            .join_from(
-                DOCUMENTS,
-                CASES,
-                and_(
-                    DOCUMENTS.c.declaration_id == CASES.c.declaration_id,
-                    DOCUMENTS.c.declaration_version == CASES.c.declaration_version,
-                ),
-            )
-            .where(CASES.c.id == case_id, DOCUMENTS.c.kind == kind)
+        query = select(DOCUMENTS.c.content).where(
+            DOCUMENTS.c.case_id == case_id, DOCUMENTS.c.kind == kind
         )
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
 
 def case_id_of(declaration_id: str, version: int) -> str:
-    """Return the id of a case: the same in every database, and safe in an address."""
-    return uuid5(NAMESPACE, f"case|{declaration_id}|{version}").hex
+    """Return the id of a case."""
+    return key_of("case", declaration_id, version)
 
 
 def packed(record: Record) -> bytes:
@@ -324,19 +319,28 @@ def unpacked(content: bytes, kind: type[R]) -> R:
 
 def add_outcome(connection: Connection, outcome: InspectionOutcome) -> bool:
     """Remember a decision; returns whether it is new."""
-    known = select(OUTCOMES.c.outcome_id).where(OUTCOMES.c.outcome_id == outcome.outcome_id)
+    key = key_of("outcome", outcome.outcome_id)
+    known = select(OUTCOMES.c.outcome).where(OUTCOMES.c.outcome == key)
     if connection.execute(known).first() is not None:
         return False
     connection.execute(
         insert(OUTCOMES).values(
-            outcome_id=outcome.outcome_id,
-            declaration_id=outcome.declaration_id,
-            declaration_version=outcome.declaration_version,
+            outcome=key,
+            case_id=case_id_of(outcome.declaration_id, outcome.declaration_version),
             decided=_milliseconds(outcome.decided_at),
             content=packed(outcome),
         )
     )
     return True
+
+
+def later_case(connection: Connection, declaration: str, version: int) -> int | None:
+    """Return the latest version with a case, where there is one after this version."""
+    return connection.execute(
+        select(func.max(CASES.c.declaration_version)).where(
+            CASES.c.declaration == declaration, CASES.c.declaration_version > version
+        )
+    ).scalar()
 
 
 class _Taking:
@@ -350,17 +354,20 @@ class _Taking:
         if not alert.items or not self._keep(alert, "alert"):
             return
         first, id_ = alert.items[0], case_id_of(alert.declaration_id, alert.declaration_version)
-        others = CASES.c.declaration_id == alert.declaration_id
-        later = self._one(
-            select(func.max(CASES.c.declaration_version)).where(
-                others, CASES.c.declaration_version > alert.declaration_version
+        declaration = key_of("declaration", alert.declaration_id)
+        later = later_case(self._connection, declaration, alert.declaration_version)
+        green = self._one(
+            select(AMENDMENTS.c.version).where(
+                AMENDMENTS.c.declaration == declaration,
+                AMENDMENTS.c.version > alert.declaration_version,
             )
         )
         self._connection.execute(
             insert(CASES).values(
                 id=id_,
                 changed=self._number,
-                state=self._state(alert, later),
+                state=self._state(id_, later),
+                declaration=declaration,
                 declaration_id=alert.declaration_id,
                 declaration_version=alert.declaration_version,
                 lane=alert.lane,
@@ -377,15 +384,15 @@ class _Taking:
                 photos=sum(len(item.images) for item in alert.items),
                 degraded=len(alert.degraded),
                 reasons=_words(reason.code for item in alert.items for reason in item.reasons),
-                amended=later or 0,
+                amended=max(later or 0, green or 0),
             )
         )
-        for uri in sorted({uri for item in alert.items for uri in item.images}):
-            self._connection.execute(insert(PHOTOS).values(uri=uri, case_id=id_))
+        for photo in sorted({key_of("photo", uri) for item in alert.items for uri in item.images}):
+            self._connection.execute(insert(PHOTOS).values(photo=photo, case_id=id_))
         self._connection.execute(
             update(CASES)
             .where(
-                others,
+                CASES.c.declaration == declaration,
                 CASES.c.declaration_version < alert.declaration_version,
                 CASES.c.state == OPEN,
             )
@@ -403,25 +410,44 @@ class _Taking:
             self._touch(explanation)
 
     def outcome(self, outcome: InspectionOutcome) -> None:
+        # One of our own is on the topic: sent, whatever a restored database knows of it.
+        sent = self._connection.execute(
+            update(OUTBOX)
+            .where(
+                OUTBOX.c.outcome == key_of("outcome", outcome.outcome_id), OUTBOX.c.sent.is_(None)
+            )
+            .values(sent=_milliseconds(datetime.now(UTC)))
+        ).rowcount
         if add_outcome(self._connection, outcome):
             self._touch(outcome, state=DECIDED, snoozed=None)
+        elif sent:
+            self._touch(outcome)
 
-    def _state(self, alert: Alert, later: int | None) -> str:
-        decided = self._one(
-            select(func.count()).where(
-                OUTCOMES.c.declaration_id == alert.declaration_id,
-                OUTCOMES.c.declaration_version == alert.declaration_version,
-            )
-        )
-        if decided:
+    def _state(self, id_: str, later: int | None) -> str:
+        if self._one(select(func.count()).where(OUTCOMES.c.case_id == id_)):
             return DECIDED
         return SUPERSEDED if later else OPEN
 
     def _amended(self, assessment: Assessment) -> None:
+        if assessment.declaration_version < 2:  # noqa: PLR2004 - the first amends nothing
+            return
+        declaration = key_of("declaration", assessment.declaration_id)
+        where = AMENDMENTS.c.declaration == declaration
+        known = self._one(select(AMENDMENTS.c.version).where(where))
+        if known is None:
+            self._connection.execute(
+                insert(AMENDMENTS).values(
+                    declaration=declaration, version=assessment.declaration_version
+                )
+            )
+        elif known < assessment.declaration_version:
+            self._connection.execute(
+                update(AMENDMENTS).where(where).values(version=assessment.declaration_version)
+            )
         self._connection.execute(
             update(CASES)
             .where(
-                CASES.c.declaration_id == assessment.declaration_id,
+                CASES.c.declaration == declaration,
                 CASES.c.declaration_version < assessment.declaration_version,
                 CASES.c.amended < assessment.declaration_version,
             )
@@ -429,28 +455,14 @@ class _Taking:
         )
 
     def _keep(self, document: Alert | Assessment | Explanation, kind: str) -> bool:
-        if self._has(document, kind):
+        id_ = case_id_of(document.declaration_id, document.declaration_version)
+        known = select(func.count()).where(DOCUMENTS.c.case_id == id_, DOCUMENTS.c.kind == kind)
+        if self._one(known):
             return False
         self._connection.execute(
-            insert(DOCUMENTS).values(
-                declaration_id=document.declaration_id,
-                declaration_version=document.declaration_version,
-                kind=kind,
-                content=packed(document),
-            )
+            insert(DOCUMENTS).values(case_id=id_, kind=kind, content=packed(document))
         )
         return True
-
-    def _has(self, document: Event, kind: str) -> bool:
-        return bool(
-            self._one(
-                select(func.count()).where(
-                    DOCUMENTS.c.declaration_id == document.declaration_id,
-                    DOCUMENTS.c.declaration_version == document.declaration_version,
-                    DOCUMENTS.c.kind == kind,
-                )
-            )
-        )
 
     def _touch(self, document: Event, **values: Any) -> None:
         self._connection.execute(
@@ -499,6 +511,7 @@ def _related(connection: Connection, query: Select[Any]) -> tuple[Case, ...]:
 
 def _case(row: Row[Any]) -> Case:
     fields = dict(row._mapping)  # noqa: SLF001 - its documented name
+    del fields["declaration"]
     return Case(**fields | {"reasons": tuple(fields["reasons"].split())})
 
 

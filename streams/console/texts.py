@@ -4,10 +4,11 @@ Goods texts stay as declared. Names of codes come from the Combined Nomenclature
 files are installed.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Final
@@ -21,6 +22,7 @@ WEIGHTED: Final = re.compile(r"\s*(?P<tag>[A-Za-z]{1,8})[^,;]*(?:;\s*q=(?P<q>[0-
 ACCEPTED: Final = 10
 """Languages of a header that are looked at."""
 MAX_HEADER: Final = 500
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SHORT: Final = 90
 """Characters of a code's name."""
 
@@ -30,6 +32,12 @@ T: Final[Mapping[str, tuple[str, str, str, str]]] = {
     "alerts": ("Alerts", "Alertes", "Meldingen", "Hinweise"),
     "live": ("Live", "En direct", "Live", "Live"),
     "reconnecting": ("Reconnecting …", "Reconnexion …", "Opnieuw verbinden …", "Neu verbinden …"),
+    "cut_off": (
+        "The console hears no new alerts at the moment. Decisions are kept and sent later.",
+        "La console ne reçoit pas de nouvelles alertes. Les décisions seront envoyées plus tard.",
+        "De console ontvangt nu geen nieuwe meldingen. Beslissingen worden later verzonden.",
+        "Die Konsole erhält gerade keine neuen Hinweise. Entscheidungen werden später gesendet.",
+    ),
     "language": ("Language", "Langue", "Taal", "Sprache"),
     "skip": ("Skip to content", "Aller au contenu", "Naar de inhoud", "Zum Inhalt"),
     "role_viewer": ("viewer", "lecteur", "lezer", "Leser"),
@@ -270,10 +278,10 @@ T: Final[Mapping[str, tuple[str, str, str, str]]] = {
         "Andere Anmeldungen mit demselben Foto",
     ),
     "explaining": (
-        "The explanation is on its way; it will appear here.",
-        "L’explication arrive ; elle apparaîtra ici.",
-        "De uitleg komt eraan en verschijnt hier.",
-        "Die Erklärung ist unterwegs und erscheint hier.",
+        "No explanation yet. It comes within seconds, or it could not be made.",
+        "Pas encore d’explication. Elle arrive en quelques secondes, ou n’a pu être produite.",
+        "Nog geen uitleg. Die komt binnen enkele seconden, of kon niet worden gemaakt.",
+        "Noch keine Erklärung. Sie kommt binnen Sekunden, oder war nicht möglich.",
     ),
     "degraded": (
         "Some evidence was missing. A missing photo or price never means low risk.",
@@ -342,6 +350,12 @@ T: Final[Mapping[str, tuple[str, str, str, str]]] = {
         "Autre constat",
         "Nog een bevinding",
         "Weitere Feststellung",
+    ),
+    "finding_remove": (
+        "Remove this finding",
+        "Supprimer ce constat",
+        "Deze bevinding verwijderen",
+        "Diese Feststellung entfernen",
     ),
     "kind": ("Kind", "Nature", "Soort", "Art"),
     "kind_misclassification": (
@@ -437,6 +451,18 @@ T: Final[Mapping[str, tuple[str, str, str, str]]] = {
         "Déjà décidée. Regardez la décision avant de continuer.",
         "Al beslist. Bekijk eerst de beslissing.",
         "Schon entschieden. Sehen Sie sich zuerst die Entscheidung an.",
+    ),
+    "no_page": (
+        "There is no such page.",
+        "Cette page n’existe pas.",
+        "Deze pagina bestaat niet.",
+        "Diese Seite gibt es nicht.",
+    ),
+    "broken": (
+        "The console has a fault; its log says more. Trying again sends nothing twice.",
+        "La console a un défaut ; son journal en dit plus. Réessayer n’envoie rien deux fois.",
+        "De console heeft een fout; het logboek zegt meer. Opnieuw proberen verzendt niets dubbel.",
+        "Die Konsole hat einen Fehler; ihr Protokoll sagt mehr. Es wird nichts doppelt gesendet.",
     ),
     "no_case": (
         "There is no such alert.",
@@ -566,6 +592,11 @@ class Language:
         thousands, decimal = {"en": (",", "."), "fr": ("\u202f", ",")}.get(self.code, (".", ","))
         return text.translate({ord(","): thousands, ord("."): decimal})
 
+    def mass(self, value: Decimal) -> str:
+        """Return a mass in kilogram, with the digits that were declared, at least two."""
+        places = -int(value.normalize().as_tuple().exponent)
+        return f"{self.number(value, max(2, places))}\xa0kg"
+
     def percent(self, share: float) -> str:
         """Return a share; never 0 or 100 % of what is not quite that."""
         value = min(max(share, 0.0), 1.0) * 100
@@ -586,7 +617,9 @@ class Language:
 
     def moment(self, milliseconds: int) -> str:
         """Return a day and time in the console's time zone."""
-        at = datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone(self.zone)
+        at = EPOCH + timedelta(milliseconds=milliseconds)
+        with contextlib.suppress(OverflowError):  # the last day of the year 9999, and the first
+            at = at.astimezone(self.zone)
         return at.strftime("%d.%m.%Y %H:%M" if self.code == "de" else "%d/%m/%Y %H:%M")
 
     def code_name(self, code: str) -> str:

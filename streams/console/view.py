@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.reasons import TEXTS_IN
+from schemas import reasons
 from schemas.records import (
     AlertItem,
     Assessment,
@@ -20,7 +20,7 @@ from schemas.records import (
 )
 from streams.console.drawing import Peers, Waterfall, log_odds, peers, waterfall
 from streams.console.store import Detail
-from streams.console.texts import Language
+from streams.console.texts import SHORT_REASONS, Language
 
 CANDIDATES: Final = 6
 ATTRIBUTES: Final = 12
@@ -29,8 +29,10 @@ SIMILAR: Final = 6
 LEVELS: Final = 4
 """Shades of marked words."""
 PHOTO_URI: Final = re.compile(r"s3://\S+")
-FIXED: Final = {text for texts in TEXTS_IN.values() for text in texts.values()}
+FIXED: Final = {text for texts in reasons.TEXTS_IN.values() for text in texts.values()}
 """Texts of reasons that say nothing of the case itself."""
+MISSING: Final = set(reasons.Reason) - set(SHORT_REASONS)
+"""Codes of an explanation's reasons that tell of missing evidence, not of a signal."""
 REST: Final = "other"
 
 
@@ -104,7 +106,6 @@ class Item:
     attributes: Waterfall | None
     peers: Peers | None
     similar: tuple[Similar, ...]
-    degraded: tuple[Degradation, ...]
     explained: ItemExplanation | None
 
     @property
@@ -120,8 +121,8 @@ class Page:
 
     detail: Detail
     items: tuple[Item, ...]
-    degraded: tuple[Degradation, ...]
-    """Of the whole declaration."""
+    missing: tuple[Degradation, ...]
+    """Evidence that the alert or its explanation lacks."""
     traders: tuple[TraderHistory, ...]
 
 
@@ -129,7 +130,6 @@ def page(detail: Detail, lang: Language) -> Page:
     """Put together what the page shows; whatever is not known yet is left out."""
     assessed = _by_number(detail.assessment)
     explained = _explained(detail.explanation)
-    degraded = detail.alert.degraded
     return Page(
         detail=detail,
         items=tuple(
@@ -137,12 +137,11 @@ def page(detail: Detail, lang: Language) -> Page:
                 item,
                 assessed.get(item.sequence_number),
                 explained.get(item.sequence_number),
-                tuple(one for one in degraded if one.sequence_number == item.sequence_number),
                 lang,
             )
             for item in detail.alert.items
         ),
-        degraded=tuple(one for one in degraded if one.sequence_number == 0),
+        missing=_missing(detail),
         traders=detail.explanation.traders if detail.explanation else (),
     )
 
@@ -157,7 +156,6 @@ def _item(
     item: AlertItem,
     assessed: ItemAssessment | None,
     explained: ItemExplanation | None,
-    degraded: tuple[Degradation, ...],
     lang: Language,
 ) -> Item:
     maps = explained.heat_maps if explained else ()
@@ -180,7 +178,6 @@ def _item(
         attributes=_attributes(explained, lang),
         peers=_peers(explained),
         similar=_similar(explained, lang),
-        degraded=degraded,
         explained=explained,
     )
 
@@ -233,22 +230,41 @@ def _reasons(
     """Return the alert's reasons, with what the later events know of them."""
     signals = {one.code: one for one in (assessed.signals if assessed else ())}
     signals |= {one.code: one for one in (explained.reasons if explained else ())}
-    told = explained.reasons if explained else ()
+    told = [one for one in explained.reasons if one.code not in MISSING] if explained else []
     texts = {one.code: one.text for one in item.reasons}
+    price = _price(explained.peers if explained else None, lang)
     return tuple(
         Reason(
             code=code,
             text=lang.reason(code),
-            detail=_detail(signals[code].detail if code in signals else "", texts.get(code, "")),
+            detail=_detail(
+                price if code == reasons.Reason.UNIT_PRICE_LOW else "",
+                signals[code].detail if code in signals else "",
+                texts.get(code, ""),
+            ),
             weight=signals[code].weight if code in signals else None,
         )
         for code in dict.fromkeys((*texts, *(one.code for one in told)))
     )
 
 
-def _detail(detail: str, text: str) -> str:
-    """Return what a reason says besides its fixed text: an alert's text may be its detail."""
-    return detail or ("" if text in FIXED else text)
+def _detail(*told: str) -> str:
+    """Return what is told of a reason besides its fixed text, which events may repeat."""
+    return next((one for one in told if one and one not in FIXED), "")
+
+
+def _missing(detail: Detail) -> tuple[Degradation, ...]:
+    found = list(detail.alert.degraded)
+    known = {(one.sequence_number, one.code) for one in found}
+    for item in detail.explanation.items if detail.explanation else ():
+        found += [
+            Degradation(
+                sequence_number=item.sequence_number, evidence="", code=one.code, detail=one.detail
+            )
+            for one in item.reasons
+            if one.code in MISSING and (item.sequence_number, one.code) not in known
+        ]
+    return tuple(found)
 
 
 def _evidence(item: AlertItem, explained: ItemExplanation | None) -> Waterfall | None:

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from schemas.records import Alert, Finding, InspectionOutcome
 from schemas.rules import COMMODITY_CODE
 from streams.console.identity import User
-from streams.console.store import DECIDED, OPEN, add_outcome, packed, unpacked
-from streams.console.tables import CASES, DOCUMENTS, JOURNAL, OUTBOX, OUTCOMES, Database
+from streams.console.store import DECIDED, OPEN, add_outcome, later_case, packed, unpacked
+from streams.console.tables import CASES, DOCUMENTS, JOURNAL, OUTBOX, OUTCOMES, Database, key_of
 from streams.events import NAMESPACE
 
 KINDS: Final = (
@@ -150,7 +150,7 @@ class Work:
             add_outcome(connection, outcome)
             connection.execute(
                 insert(OUTBOX).values(
-                    outcome_id=outcome.outcome_id,
+                    outcome=key_of("outcome", outcome.outcome_id),
                     case_id=case_id,
                     user=user.id,
                     created=number,
@@ -178,7 +178,8 @@ class Work:
             case = _case(connection, case_id)
             if case.state == OPEN:
                 return
-            if case.state != DECIDED:
+            later = later_case(connection, case.declaration, case.declaration_version)
+            if case.state != DECIDED or later:
                 raise Conflict("superseded")
             _set(connection, case_id, number, state=OPEN, assignee=None, assignee_name=None)
             self._write((connection, number), case_id, user, "reopened")
@@ -207,7 +208,7 @@ class Work:
                 return None
             connection.execute(
                 update(OUTBOX)
-                .where(OUTBOX.c.outcome_id == row.outcome_id)
+                .where(OUTBOX.c.outcome == row.outcome)
                 .values(claimed_until=now + lease_ms, tried=now if row.tried is None else row.tried)
             )
             return Pending(outcome=unpacked(row.content, InspectionOutcome), tried=row.tried)
@@ -215,14 +216,9 @@ class Work:
     def sent(self, outcome_id: str) -> None:
         """Remember that a decision was published."""
         with self._database.writing() as (connection, number):
-            row = connection.execute(
-                select(OUTBOX.c.case_id).where(OUTBOX.c.outcome_id == outcome_id)
-            ).one()
-            connection.execute(
-                update(OUTBOX)
-                .where(OUTBOX.c.outcome_id == outcome_id)
-                .values(sent=self._milliseconds())
-            )
+            where = OUTBOX.c.outcome == key_of("outcome", outcome_id)
+            row = connection.execute(select(OUTBOX.c.case_id).where(where)).one()
+            connection.execute(update(OUTBOX).where(where).values(sent=self._milliseconds()))
             _set(connection, row.case_id, number)
 
     def retry(self, outcome_id: str, delay_ms: int) -> None:
@@ -230,7 +226,7 @@ class Work:
         with self._database.writing() as (connection, _):
             connection.execute(
                 update(OUTBOX)
-                .where(OUTBOX.c.outcome_id == outcome_id)
+                .where(OUTBOX.c.outcome == key_of("outcome", outcome_id))
                 .values(claimed_until=self._milliseconds() + delay_ms)
             )
 
@@ -324,10 +320,7 @@ def _repeated(connection: Connection, case_id: str, user: User, decision: tuple[
 
 def _outcome_id(connection: Connection, case: Any) -> str:
     before = connection.execute(
-        select(func.count()).where(
-            OUTCOMES.c.declaration_id == case.declaration_id,
-            OUTCOMES.c.declaration_version == case.declaration_version,
-        )
+        select(func.count()).where(OUTCOMES.c.case_id == case.id)
     ).scalar_one()
     decision = f"{case.declaration_id}|{case.declaration_version}|decision|{before}"
     return str(uuid5(NAMESPACE, decision))
@@ -336,9 +329,7 @@ def _outcome_id(connection: Connection, case: Any) -> str:
 def _alert(connection: Connection, case: Any) -> Alert:
     content = connection.execute(
         select(DOCUMENTS.c.content).where(
-            DOCUMENTS.c.declaration_id == case.declaration_id,
-            DOCUMENTS.c.declaration_version == case.declaration_version,
-            DOCUMENTS.c.kind == "alert",
+            DOCUMENTS.c.case_id == case.id, DOCUMENTS.c.kind == "alert"
         )
     ).scalar_one()
     return unpacked(content, Alert)

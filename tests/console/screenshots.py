@@ -64,6 +64,7 @@ def parts(url, *, settings=None, demo_user="Ann Peeters", files=None):
         sent=lambda: None,
         healthy=lambda: "",
         ready=lambda: True,
+        cut_off=lambda: False,
         stopping=Stopping(),
     )
 

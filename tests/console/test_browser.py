@@ -126,6 +126,102 @@ async def test_everything_works_by_keyboard(page):
     assert await tab.do("document.activeElement.id") == "filter-lane"
 
 
+async def test_filters_are_moved_through_without_leaving_the_page(page):
+    """By arrows: the rows change, the focus stays, and the way back keeps the filter."""
+    tab, url, _, console = page
+    await tab.open(f"{url}/")
+    await tab.do("window.loadedOnce = true")
+    await tab.press("/")
+    lanes = "[...new Set([...document.querySelectorAll('tr.case td.risk')].map((r) => r.classList[1]))].join()"  # fmt: skip
+    for lane in ("red", "yellow"):
+        await tab.press("ArrowDown")
+        await tab.until(f"{lanes} == '{lane}'")
+        assert await tab.do("document.activeElement.id") == "filter-lane"
+    assert await tab.do("window.loadedOnce && location.search.includes('lane=yellow')")
+    assert await tab.do("document.querySelector('.views a').href.includes('lane=yellow')")
+    red = samples.alert(0, name="LATER")
+    yellow = samples.alert(1, name="LATER")
+    console.store.take([red, yellow], {})
+    await tab.until(f"document.getElementById('case-{case_id_of(yellow.declaration_id, 1)}')")
+    assert await tab.do(lanes) == "yellow"
+    await tab.press("Escape")
+    await tab.press("j")
+    chosen = await tab.do("document.querySelector('.chosen').id")
+    console.store.take([samples.alert(5, name="LATER", lane="yellow", risk=0.99)], {})
+    await tab.do(f"window.before = document.getElementById('{chosen}')")
+    console.work.note(chosen.removeprefix("case-"), console.identity.user({}, ""), "seen")
+    await tab.until(f"document.getElementById('{chosen}') !== window.before")
+    assert await tab.do("document.activeElement.closest('tr').id") == chosen
+    await tab.press("Enter")
+    await tab.until("document.querySelector('html.js .case-page')")
+    await tab.press("u")
+    await tab.until(f"document.querySelector('html.js #rows') && {lanes} == 'yellow'")
+    assert tab.errors == []
+
+
+async def test_the_queue_refills_from_what_it_does_not_show(page, monkeypatch):
+    """Those with the highest risk are shown, whoever leaves and whatever arrives."""
+    tab, url, _, console = page
+    monkeypatch.setattr("streams.console.store.SHOWN", 5)
+    monkeypatch.setattr("streams.console.pages.SHOWN", 5)
+    alerts = [samples.alert(place, name="MANY", risk=1 - place / 100) for place in range(9)]
+    console.store.take(alerts, {})
+    ids = [case_id_of(one.declaration_id, 1) for one in alerts]
+    rows = "[...document.querySelectorAll('tr.case')].map((r) => r.id.slice(5)).join()"
+    await tab.open(f"{url}/")
+    assert await tab.do(rows) == ",".join(ids[:5])
+    ann = console.identity.user({}, "")
+    for case in ids[:4]:
+        console.work.decide(case, ann, "conforming", (), "")
+    console.store.take([samples.alert(0, name="LOW", risk=0.01)], {})
+    await tab.until(f"{rows} == '{','.join(ids[4:9])}'")
+    assert not await tab.do("document.getElementById('more').hidden")
+    assert tab.errors == []
+
+
+async def test_findings_are_added_and_taken_away(page):
+    """What is incomplete among them does not hold back a conforming decision."""
+    tab, url, ids, console = page
+    await tab.open(f"{url}/alerts/{ids[0]}")
+    await tab.press("i")
+    await tab.click("#add-finding")
+    await tab.do("document.querySelectorAll('[name=code]')[1].value = '64'")
+    assert await tab.do("document.querySelectorAll('.finding').length") == 2
+    await tab.do("document.querySelector('.finding .remove').click()")
+    assert await tab.do("[...document.querySelectorAll('[name=code]')].map((i) => i.value)") == ["64"]  # fmt: skip
+    assert not await tab.do("document.querySelector('.finding .remove').checkVisibility()")
+    await tab.click(".send")
+    await tab.until("document.getElementById('problem').textContent.startsWith('A code has')")
+    await tab.do("document.activeElement.blur()")
+    await tab.press("c")
+    await tab.click(".send")
+    await tab.until("document.querySelector('.outcome.conforming')")
+    assert console.work.unsent() == 1
+    assert tab.errors == []
+
+
+async def test_a_heat_map_that_fails_leaves_the_others(page):
+    """Their switch goes on and off."""
+    tab, url, _, console = page
+    alert = samples.alert(0, name="TWO")
+    item = replace(alert.items[0], images=alert.items[0].images * 2)
+    alert = replace(alert, items=(item,))
+    told = samples.explanation(alert)
+    maps = ("s3://goods-photos/gone.png", *told.items[0].heat_maps)
+    told = replace(told, items=(replace(told.items[0], heat_maps=maps),))
+    console.store.take([alert, told], {})
+    await tab.open(f"{url}/alerts/{case_id_of(alert.declaration_id, 1)}")
+    await tab.press("h")
+    await tab.until("document.querySelectorAll('.heat').length == 1")
+    await tab.until("document.querySelector('.heat')?.naturalWidth > 100")
+    assert not await tab.do("document.querySelector('.heat').hidden")
+    await tab.press("h")
+    assert await tab.do("document.querySelector('.heat').hidden")
+    await tab.press("h")
+    assert not await tab.do("document.querySelector('.heat').hidden")
+    assert tab.errors == []
+
+
 async def test_what_was_typed_outlives_a_failure(page):
     """The server refuses, or is gone: the page says so and keeps the form."""
     tab, url, ids, console = page

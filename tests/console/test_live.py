@@ -1,22 +1,25 @@
 """The whole way on real services, in a real browser: alert, explanation, decision, outcome."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
+import time
 import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import obstore
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from schemas import codec
 from schemas.records import InspectionOutcome
-from schemas.topics import INSPECTION_OUTCOMES, TOPICS
+from schemas.topics import ALERTS, INSPECTION_OUTCOMES, TOPICS
 from streams.console.identity import User
 from streams.console.outbox import Outbox
+from streams.console.reader import Reader
 from streams.console.store import Store, case_id_of
 from streams.console.tables import Database
 from streams.console.work import Work
@@ -24,6 +27,7 @@ from streams.images import stores
 from streams.local.process import LOOPBACK, Process, free_port
 from streams.reference import Publisher
 from streams.registry import Registry
+from streams.replay import read_letters
 from streams.send import new_run
 from tests.console import samples
 from tests.console.browser import browser, chromium
@@ -222,6 +226,83 @@ def test_what_others_decided_leaves_the_queue(start_console, publish):
         assert datetime.now(UTC) < deadline
     assert "Assigned to" not in _text(path)
     assert json.dumps(_text(f"{console.url}/?view=decided")).count(f"case-{path[-32:]}") == 1
+
+
+def test_what_cannot_be_shown_becomes_a_dead_letter(services, publish, tmp_path):
+    """As received, and what follows it is read."""
+    run = new_run()
+    alert = samples.alert(0, name=run)
+    invalid = InspectionOutcome(
+        outcome_id=run,
+        declaration_id=alert.declaration_id,
+        declaration_version=1,
+        decided_at=samples.AT,
+        result="",
+    )
+    producer = Producer(services.confluent())
+    producer.produce("explanations", key=run.encode(), value=b"junk", headers={"ce_id": run})
+    producer.flush(20)
+    publish("inspection-outcomes", invalid)
+    publish("alerts", alert)
+    with _reading(services, tmp_path) as (store, reader):
+        _until(lambda: store.detail(case_id_of(alert.declaration_id, 1)))
+        _until(lambda: len(letters(services, run)) == 2)
+        assert store.detail(case_id_of(alert.declaration_id, 1)).case.state == "open"
+        assert reader.error is None
+    assert [(one.topic, one.reason, one.value == b"junk") for one in letters(services, run)] == [
+        ("explanations", "value_not_avro", True),
+        ("inspection-outcomes", "outcome_invalid", False),
+    ]
+
+
+def letters(settings, run):
+    """The dead letters of keys that begin so, by topic."""
+    found = [one for one in read_letters(settings) if one.key.startswith(run.encode())]
+    return sorted(found, key=lambda one: one.topic)
+
+
+def test_an_alert_as_large_as_a_declaration_makes_it_is_shown(services, tmp_path):
+    """It repeats the declaration's texts and adds reasons: more than a declaration may have."""
+    alert = samples.alert(0, name=new_run())
+    (item,) = alert.items
+    large = [
+        replace(item, sequence_number=n + 1, description=f"{n} " + "shoes " * 200)
+        for n in range(999)
+    ]
+    alert = replace(alert, items=tuple(large))
+    value = codec.encode(alert, Registry(services.registry_url).schema_id(ALERTS))
+    assert len(value) > codec.MAX_VALUE_BYTES
+    producer = Producer(services.confluent() | {"message.max.bytes": ALERTS.max_message_mb << 20})
+    producer.produce(ALERTS.name, key=alert.declaration_id.encode(), value=value)
+    assert producer.flush(20) == 0
+    with _reading(services, tmp_path) as (store, _):
+        _until(lambda: store.detail(case_id_of(alert.declaration_id, 1)))
+
+
+def test_no_broker_is_told_and_waited_for(services, tmp_path):
+    """The pages stay: what is known can be looked at, and decisions wait."""
+    nowhere = services.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"})
+    with _reading(nowhere, tmp_path) as (_, reader):
+        _until(lambda: reader.cut_off)
+        assert reader.alive
+
+
+@contextlib.contextmanager
+def _reading(settings, tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'console.db'}")
+    group = {"console_consumer_group": f"console-{new_run()}"}
+    reader = Reader(settings.model_copy(update=group), Store(database))
+    reader.start()
+    yield Store(database), reader
+    reader.stop()
+    database.close()
+
+
+def _until(done, within_s=40):
+    deadline = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def _text(url):

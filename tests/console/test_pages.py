@@ -1,17 +1,24 @@
 """The pages without a browser: who may see and do what, and that nothing from outside is markup."""
 
+import html
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
+from fastapi.testclient import TestClient
 
 from models.nomenclature import LANGUAGES
 from models.risk import MODALITIES
-from schemas.records import AlertItem
+from schemas.reasons import TEXTS, Reason
+from schemas.records import AlertItem, Signal
 from streams.console.identity import Identity, Misconfigured, User
 from streams.console.live import changes
+from streams.console.pages import application
 from streams.console.store import Filter, case_id_of
-from streams.console.texts import SHORT_REASONS, T, chosen
+from streams.console.texts import SHORT_REASONS, Language, T, chosen, reason_text
 from streams.console.view import REST
 from streams.settings import Settings
 from tests.console import samples
@@ -245,6 +252,7 @@ async def test_the_stream_goes_on_after_what_was_seen(console):
         after=before,
         case_id="",
         drawn=lambda case: case.declaration_id,
+        cut_off=lambda: False,
         stopping=console.stopping,
     )
     events = [(await anext(stream)).decode() for _ in range(5)]
@@ -262,7 +270,91 @@ def test_an_alert_without_any_evidence_is_shown(console, client):
     console.store.take([alert], {})
     page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}").text
     assert "No photo was declared." in page
-    assert "The explanation is on its way" in page
+    assert "No explanation yet" in page
+
+
+def test_any_declared_time_is_shown(console, client):
+    """The last day that a calendar has, too: it must not take the queue from everybody."""
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    (case,) = put(console, samples.alert(acceptance_time=last))
+    for path in ("/", f"/alerts/{case}"):
+        assert "31/12/9999" in client.get(path).text
+
+
+def test_missing_evidence_is_no_reason_for_the_risk(console, client):
+    """It is told where evidence is missing; what an event repeats of a fixed text is not."""
+    alert = samples.alert(0, degraded=(samples.without_photo(None),))
+    console.store.take([alert], {})
+    told = replace(
+        samples.explanation(alert).items[0],
+        reasons=(
+            Signal(code="code_unlikely", weight=1.0, detail=TEXTS[Reason.CODE_UNLIKELY]),
+            Signal(code="unit_price_low", weight=1.0, detail=samples.PRICE),
+            Signal(code="declaration_gone"),
+            Signal(code="of_tomorrow", detail="new"),
+        ),
+    )
+    console.store.take([replace(samples.explanation(alert), items=(told,))], {})
+    page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}?language=fr").text
+    banner, reasons = (
+        re.search(f'<{tag} class="{name}">(.*?)</{tag}>', page, re.DOTALL)[1]
+        for tag, name in (("div", "banner degraded"), ("ul", "reasons"))
+    )
+    for code in (alert.degraded[0].code, "declaration_gone"):
+        assert reason_text(code, "fr") in html.unescape(banner)
+        assert reason_text(code, "fr") not in html.unescape(reasons)
+    assert "of tomorrow <small" in reasons
+    assert "2,10\xa0€ le kg" in reasons
+    for english in (samples.PRICE, TEXTS[Reason.CODE_UNLIKELY]):
+        assert english not in html.unescape(page)
+
+
+@pytest.mark.parametrize(
+    ("mass", "expected"),
+    [("0.004", "0.004\xa0kg"), ("85", "85.00\xa0kg"), ("1E+3", "1,000.00\xa0kg"), ("0", "0.00\xa0kg")],
+)  # fmt: skip
+def test_a_mass_has_the_digits_that_were_declared(mass, expected):
+    """Four grams are not nothing."""
+    assert Language("en", ZoneInfo("UTC")).mass(Decimal(mass)) == expected
+
+
+def test_an_address_without_a_page_says_so(client):
+    """In the user's language, as a page."""
+    for path in ("/nowhere", "/alerts/x/items/one/photos/0", "/static/none.js"):
+        answer = client.get(path, headers={"Accept-Language": "nl"})
+        assert (answer.status_code, "Deze pagina bestaat niet" in answer.text) == (404, True), path
+
+
+def test_a_fault_of_the_console_says_so(console, monkeypatch):
+    """And is logged by the server, not swallowed."""
+    monkeypatch.setattr(console.store.database, "change", lambda: 1 / 0)
+    with TestClient(application(console), raise_server_exceptions=False) as client:
+        answer = client.get("/")
+    assert (answer.status_code, "has a fault" in answer.text) == (500, True)
+    with TestClient(application(console)) as client, pytest.raises(ZeroDivisionError):
+        client.get("/")
+
+
+async def test_the_stream_tells_when_nothing_new_is_heard(console):
+    """A queue that stands still would look calm."""
+    away = True
+    stream = changes(
+        console.store,
+        Filter(),
+        after=0,
+        case_id="",
+        drawn=str,
+        cut_off=lambda: away,
+        stopping=console.stopping,
+    )
+    events = [(await anext(stream)).decode() for _ in range(3)]
+    away = False
+    events.append((await anext(stream)).decode())
+    await stream.aclose()
+    assert [one.partition("\nid")[0].strip() for one in events if "cut-off" in one] == [
+        "event: cut-off\ndata: true",
+        "event: cut-off\ndata: false",
+    ]
 
 
 def test_the_parties_history_is_shown(console, client):

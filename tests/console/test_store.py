@@ -1,12 +1,15 @@
 """What comes in any order, twice or late leaves the same state; on SQLite and PostgreSQL."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from schemas.records import InspectionOutcome
 from streams.console.store import Filter, case_id_of
+from streams.console.tables import Database, Unusable
 from tests.console import samples
 
 
@@ -39,7 +42,7 @@ def test_any_order_and_twice_is_one_case(store, order):
         (events[3],),
     )
     assert detail.case.state == "decided"
-    assert store.counts("ann")["decided"] == 1
+    assert store.counts(Filter())["decided"] == 1
     assert store.queue(Filter()).cases == ()
 
 
@@ -65,6 +68,55 @@ def test_an_amendment_into_the_green_lane_is_told(store):
     store.take([alert, green], {})
     case = store.detail(id_of(alert)).case
     assert (case.state, case.amended) == ("open", 2)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_an_amendment_into_green_is_told_in_any_order(store, order):
+    """The topics are read side by side: the amendment may be known before what it amends."""
+    first = samples.alert()
+    green = replace(samples.assessment(first), declaration_version=2, lane="green")
+    greener = replace(green, declaration_version=3)
+    events = (first, green, greener)
+    for place in order:
+        store.take([events[place]], {})
+    case = store.detail(id_of(first)).case
+    assert (case.state, case.amended) == ("open", 3)
+
+
+def test_what_is_declared_may_be_long_and_hold_a_nul(store):
+    """Nothing that a declaration may hold stops the console: databases differ in what they take."""
+    long = "x" * 6000
+    item = replace(
+        samples.alert().items[0], country_of_origin=long, description="a\0b", images=(long, "\0")
+    )
+    alert = replace(
+        samples.alert(), declaration_id=long, declaration_office="\0" * 20, items=(item,)
+    )
+    store.take([alert, outcome(alert, outcome_id=long + "\0")], {})
+    detail = store.detail(id_of(alert))
+    assert detail.alert == alert
+    assert detail.case.goods == "a\ufffdb"
+    assert detail.case.state == "decided"
+    assert store.queue(Filter(view="decided", office="\0" * 20)).total == 1
+
+
+def test_tables_of_another_version_are_refused(url):
+    """Rather than failing at the first alert."""
+    Database(url).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE photos ADD COLUMN uri TEXT"))
+    engine.dispose()
+    with pytest.raises(Unusable, match="photos is of another version"):
+        Database(url)
+
+
+def test_replicas_may_start_together(url):
+    """On an empty database: one creates the tables, the others find them."""
+    with ThreadPoolExecutor(4) as threads:
+        for one in threads.map(lambda _: Database(url), range(4)):
+            assert one.change() == 0
+            one.close()
 
 
 def test_the_queue_is_filtered_and_sorted(store):

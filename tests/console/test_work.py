@@ -110,12 +110,31 @@ def test_a_reopened_case_gets_a_decision_of_its_own(work, case):
     assert work.unsent() == 2
 
 
+def test_what_was_amended_since_is_not_reopened(work, case, store):
+    """There is one open case of a declaration, and it is the later version's."""
+    work.decide(case, ANN, "conforming", (), "")
+    store.take([samples.alert(version=2)], {})
+    with pytest.raises(Conflict):
+        work.reopen(case, EVA)
+    assert [one.declaration_version for one in store.queue(Filter()).cases] == [2]
+
+
+def test_a_decision_that_is_on_the_topic_was_sent(work, case, store):
+    """However the database knows it: one that was restored may think that it waits."""
+    work.decide(case, ANN, "conforming", (), "")
+    (outcome,) = store.detail(case).outcomes
+    before = store.database.change()
+    store.take([outcome], {})
+    assert (work.unsent(), work.claim(1000)) == (0, None)
+    assert [one.id for one in store.changes(before)] == [case]
+
+
 def test_a_snoozed_case_comes_back(database, store, case):
     """By itself, as a change that the live queue sees."""
     now = [samples.AT]
     work = Work(database, str, lambda: now[0])
     work.snooze(case, ANN, samples.AT + timedelta(hours=1))
-    assert (store.queue(Filter()).cases, store.counts("")["snoozed"]) == ((), 1)
+    assert (store.queue(Filter()).cases, store.counts(Filter())["snoozed"]) == ((), 1)
     assert work.wake() == 0
     now[0] += timedelta(hours=1)
     before = database.change()

@@ -40,6 +40,13 @@ function connect() {
     const counts = JSON.parse(event.data);
     for (const shown of document.querySelectorAll("[data-count]"))
       shown.textContent = counts[shown.dataset.count];
+    if (rows) {
+      rows.dataset.total = counts.total;
+      if (rows.children.length < Math.min(counts.total, rows.dataset.shown)) refillSoon();
+    }
+  });
+  source.addEventListener("cut-off", (event) => {
+    document.getElementById("cut-off").hidden = !JSON.parse(event.data);
   });
 }
 
@@ -75,6 +82,7 @@ function parsed(html, selector) {
 function place(change) {
   const old = document.getElementById(`case-${change.id}`);
   const chosen = old?.classList.contains("chosen");
+  const held = old?.contains(document.activeElement);
   if (change.html === null) {
     if (chosen) choose(old.nextElementSibling ?? old.previousElementSibling);
     old?.remove();
@@ -83,7 +91,10 @@ function place(change) {
     old?.remove();
     const key = Number(row.dataset.key);
     const next = [...rows.children].find((other) => Number(other.dataset.key) < key);
+    // Below the last one shown there are others that are not: it may be below some of them.
+    if (!next && !old && rows.children.length < Number(rows.dataset.total)) return;
     rows.insertBefore(row, next ?? null);
+    if (held) row.querySelector("a").focus({ preventScroll: true });
     if (chosen) row.classList.add("chosen");
     if (!old) {
       row.classList.add("fresh");
@@ -93,6 +104,54 @@ function place(change) {
   }
   document.getElementById("empty").hidden = rows.children.length > 0;
 }
+
+let refilling = null;
+let turn = 0;
+
+function refillSoon() {
+  refilling ??= setTimeout(() => refill(location.href), 500);
+}
+
+// The queue as it is now, or another: the rows, what they are counted by, and where to go on.
+async function refill(address) {
+  clearTimeout(refilling);
+  refilling = null;
+  const mine = ++turn;
+  const other = address !== location.href;
+  try {
+    const answer = await fetch(address, { headers: { accept: "text/html" } });
+    const html = await answer.text();
+    if (mine !== turn) return; // another filter was chosen meanwhile
+    if (!answer.ok) return location.assign(address);
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const chosen = rows.querySelector(".chosen")?.id;
+    const held = rows.contains(document.activeElement);
+    disconnect();
+    history.replaceState(null, "", address);
+    const fresh = page.getElementById("main");
+    seen = main.dataset.after = fresh.dataset.after;
+    main.dataset.live = fresh.dataset.live;
+    rows.dataset.total = page.getElementById("rows").dataset.total;
+    rows.replaceChildren(...page.getElementById("rows").children);
+    for (const part of ["#more", "#empty", ...(other ? [".views", ".languages"] : [])])
+      document.querySelector(part).replaceWith(page.querySelector(part));
+    const row = chosen && document.getElementById(chosen);
+    row?.classList.add("chosen");
+    if (held) (row ?? rows.firstElementChild)?.querySelector("a").focus({ preventScroll: true });
+    keepQueue();
+    if (!document.hidden) connect();
+  } catch {
+    if (other) location.assign(address); // or else the stream tells when the console is back
+  }
+}
+
+// So that the way back from an alert leads to the same queue.
+function keepQueue() {
+  sessionStorage.setItem("queue", location.search);
+}
+if (rows) keepQueue();
+const back = document.getElementById("back");
+if (back) back.href = `/${sessionStorage.getItem("queue") ?? ""}`;
 
 function choose(row) {
   if (!row) return;
@@ -107,8 +166,11 @@ rows?.addEventListener("click", (event) => {
   if (row && !event.target.closest("a")) row.querySelector("a").click();
 });
 
+// Without leaving the page, so that a filter can be moved through by arrows.
 for (const select of document.querySelectorAll(".filter select"))
-  select.addEventListener("change", () => select.form.requestSubmit());
+  select.addEventListener("change", () => {
+    refill(`/?${new URLSearchParams(new FormData(select.form))}`);
+  });
 
 // --- one alert: parts that changed are taken from the page as it is now ---------------------------
 
@@ -152,13 +214,17 @@ function heat(on) {
 
 document.addEventListener("click", (event) => {
   const toggle = event.target.closest(".heat-toggle");
-  if (toggle) heat(toggle.getAttribute("aria-pressed") !== "true");
+  if (toggle) heat(document.querySelector('.heat-toggle[aria-pressed="true"]') === null);
   if (event.target.id === "add-finding") {
     const all = document.querySelectorAll(".finding");
     const copy = all[0].cloneNode(true);
     for (const input of copy.querySelectorAll("input:not([type=hidden])")) input.value = "";
     all[all.length - 1].after(copy);
     copy.querySelector("select").focus();
+  }
+  if (event.target.matches(".finding .remove")) {
+    event.target.closest(".finding").remove();
+    document.getElementById("add-finding").focus();
   }
 });
 
@@ -167,7 +233,7 @@ document.addEventListener(
   (event) => {
     const image = event.target;
     if (!(image instanceof HTMLImageElement)) return;
-    if (image.classList.contains("heat")) image.closest("figure").querySelector(".heat-toggle").hidden = true;
+    if (image.classList.contains("heat")) image.closest("figure").querySelector(".heat-toggle").remove();
     if (!image.dataset.broken) return image.remove();
     const text = document.createElement("p");
     text.className = "broken";
