@@ -178,6 +178,36 @@ async def test_a_lost_connection_loses_nothing(start_console, publish, tab):
     assert await tab.do("window.loadedOnce")
 
 
+async def test_a_broker_that_is_away_is_told_and_waited_for(
+    start_console, publish, tab, services, stack
+):
+    """The page stays, and says so; a decision made meanwhile is sent once, and alerts go on."""
+    alert, later = (samples.alert(place, name=new_run()) for place in range(2))
+    console = start_console()
+    publish("alerts", alert)
+    case = case_id_of(alert.declaration_id, 1)
+    await tab.open(f"{console.url}/")
+    await tab.until(f"document.getElementById('case-{case}')")
+    (broker,) = stack.kafka.brokers
+    broker.kill()
+    try:
+        await tab.until("!document.getElementById('cut-off').hidden", within_s=60)
+        await tab.open(f"{console.url}/alerts/{case}")
+        await tab.until("document.querySelector('html.js')")
+        await tab.press("c")
+        await tab.click(".send")
+        await tab.until("document.querySelector('[data-unsent=\"1\"]')")
+    finally:
+        await asyncio.to_thread(lambda: (broker.start(), stack.kafka.wait()))
+    await tab.until("document.querySelector('[data-unsent=\"0\"]')", within_s=90)
+    await tab.until("document.getElementById('cut-off').hidden")
+    assert len(outcomes(services, alert.declaration_id)) == 1
+    await asyncio.to_thread(publish, "alerts", later)
+    await tab.open(f"{console.url}/")
+    row = f"#case-{case_id_of(later.declaration_id, 1)}"
+    await tab.until(f"document.querySelector('{row}')", within_s=60)
+
+
 async def test_the_console_ends_when_told_though_pages_are_open(start_console, tab):
     """With 0, as every command."""
     console = start_console()
