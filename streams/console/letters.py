@@ -2,13 +2,13 @@
 
 from typing import Any, Final, cast
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Message, Producer
 
 from schemas.codec import Undecodable
 from schemas.topics import DEAD_LETTERS
 from streams.dead_letter import dead_letter
 from streams.events import Inbound
-from streams.send import NotDelivered
+from streams.send import deliver
 from streams.settings import Settings
 
 STAGE: Final = "console"
@@ -35,23 +35,19 @@ class Letters:
         """Publish the dead letter of an event, and wait for it.
 
         Raises:
-            NotDelivered: it was refused, or the broker does not answer.
+            KafkaException: it was refused.
+            NotDelivered: the broker does not answer.
         """
         letter = dead_letter(_inbound(message), error, stage=STAGE, bundle_id=STAGE)
-        failed: list[KafkaError | None] = []
-        self._producer.produce(
-            letter.topic.name,
+        deliver(
+            self._producer,
+            letter.topic,
+            self._delivery_s,
             key=letter.key,
             value=letter.value,
             headers=list(letter.headers),
             timestamp=round((letter.timestamp or 0) * 1000),
-            on_delivery=lambda error, _message: failed.append(error),
         )
-        self._producer.flush(self._delivery_s + 10)
-        if not failed:
-            raise NotDelivered("the broker does not answer")
-        if failed[0] is not None:
-            raise NotDelivered(failed[0].str())
 
 
 def _inbound(message: Message) -> Inbound:

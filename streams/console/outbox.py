@@ -22,7 +22,7 @@ from streams.console.tables import patiently
 from streams.console.work import Pending, Work
 from streams.events import NAMESPACE
 from streams.registry import Registry
-from streams.send import NotDelivered
+from streams.send import NotDelivered, deliver
 from streams.settings import Settings
 
 IDLE_S: Final = 0.2
@@ -131,19 +131,14 @@ class Outbox:
         return True
 
     def _publish(self, outcome: InspectionOutcome) -> None:
-        failed: list[KafkaError | None] = []
-        self._producer.produce(
-            INSPECTION_OUTCOMES.name,
+        deliver(
+            self._producer,
+            INSPECTION_OUTCOMES,
+            self._delivery_s,
             key=outcome.declaration_id.encode(),
             value=codec.encode(outcome, self._schema_id),
             headers={name: value.encode() for name, value in _headers(outcome).items()},
-            on_delivery=lambda error, _message: failed.append(error),
         )
-        self._producer.flush(self._delivery_s + 10)
-        if not failed:
-            raise NotDelivered("the broker does not answer")
-        if failed[0] is not None:
-            raise KafkaException(failed[0])
 
     def _is_published(self, pending: Pending) -> bool:
         """Look for a decision on its topic, from shortly before the first attempt to the end."""
