@@ -1,8 +1,8 @@
-"""alerts, assessments, explanations, inspection-outcomes → the store, in a thread.
+"""alerts, assessments, explanations, inspection-outcomes → the database, in a thread.
 
-A consumer group shares the partitions among replicas; where each begins is told by the store, not
-by the group's commits, so that the store and the offsets never disagree. An event that cannot be
-read becomes a dead letter. While the broker is away the pages stay, and say so; see
+A consumer group shares the partitions among replicas; where each begins is told by the database,
+not by the group's commits, so that the tables and the offsets never disagree. An event that cannot
+be read becomes a dead letter. While the broker is away the pages stay, and say so: see
 docs/decisions/0010-console.md.
 """
 
@@ -20,8 +20,8 @@ from schemas.codec import Undecodable
 from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
 from schemas.topics import TOPICS
 from streams.console.letters import Letters
-from streams.console.store import Event, Store
-from streams.console.tables import patiently
+from streams.console.tables import Database, patiently
+from streams.console.taking import Event, position, take
 from streams.dead_letter import Limit
 from streams.registry import Decoder, Registry
 from streams.settings import Settings
@@ -49,14 +49,14 @@ log = structlog.get_logger(__name__)
 class Reader:
     """Follows the topics until it is stopped; `error` tells what ended it before."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
         """Connect; nothing is read yet.
 
         Raises:
             NotDeployed: the registry lacks a schema.
         """
         self._decode = Decoder(Registry(settings.registry_url).writers, READ)
-        self._store = store
+        self._database = database
         self._letters = Letters(settings)
         self._limit = Limit(
             in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share
@@ -113,7 +113,7 @@ class Reader:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for place in partitions:
-            known = patiently(partial(self._store.position, place.topic, place.partition))
+            known = patiently(partial(position, self._database, place.topic, place.partition))
             place.offset = OFFSET_BEGINNING if known is None else known
         consumer.assign(partitions)
         self.begun = True
@@ -151,7 +151,7 @@ class Reader:
                 events.append(event)
             positions[message.topic(), message.partition()] = message.offset() + 1
         if positions:
-            patiently(lambda: self._store.take(events, positions))
+            patiently(lambda: take(self._database, events, positions))
         for one in dead:
             self._limit.count(dead=one)
 

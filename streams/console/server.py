@@ -77,7 +77,7 @@ def build(
     database = Database(url)
     store = Store(database)
     work = Work(database, lambda name: pseudonym(key, name))
-    reader, outbox, stopping = Reader(settings, store), Outbox(settings, work), Stopping()
+    reader, outbox, stopping = Reader(settings, database), Outbox(settings, work), Stopping()
     parts = Parts(
         store=store,
         work=work,

@@ -18,8 +18,9 @@ from streams.console.identity import Identity, Tokens, User
 from streams.console.live import Stopping
 from streams.console.pages import Parts, application
 from streams.console.photos import written_anew
-from streams.console.store import Store, case_id_of
+from streams.console.store import Store
 from streams.console.tables import Database
+from streams.console.taking import case_id_of, take
 from streams.console.work import Work
 from streams.images import NoPhoto
 from streams.local.process import LOOPBACK, free_port
@@ -99,7 +100,7 @@ def fill(console):
         risk=0.41,
         acceptance_time=samples.AT.replace(day=1),
     )
-    console.store.take([*events, again], {})
+    take(console.store.database, [*events, again], {})
     ids = [case_id_of(one.declaration_id, one.declaration_version) for one in alerts]
     bram = User(id="bram", name="Bram Claes", role="inspector")
     console.work.assign(ids[2], ANN)

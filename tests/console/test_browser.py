@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from streams.console.store import case_id_of
+from streams.console.taking import case_id_of, take
 from streams.local.process import free_port
 from tests.console import samples
 from tests.console.browser import browser, chromium
@@ -81,13 +81,13 @@ async def test_markup_in_goods_text_does_nothing(page):
     await tab.open(f"{url}/")
     alert = samples.alert(0, name="EVIL", risk=0.99)
     item = replace(alert.items[0], description=MARKUP)
-    console.store.take([replace(alert, items=(item,))], {})
+    take(console.store.database, [replace(alert, items=(item,))], {})
     case = case_id_of(alert.declaration_id, 1)
     await tab.until(f"document.getElementById('case-{case}')")
     assert await tab.do(f"document.querySelector('#case-{case} a').textContent") == MARKUP
     await tab.open(f"{url}/alerts/{case}")
     assert await tab.do("document.querySelector('.goods-text').textContent") == MARKUP
-    console.store.take([samples.explanation(replace(alert, items=(item,)))], {})
+    take(console.store.database, [samples.explanation(replace(alert, items=(item,)))], {})
     await tab.until("document.querySelector('mark')")
     assert await tab.do("document.querySelector('.goods-text').textContent") == MARKUP
     assert await tab.do("window.hit") is None
@@ -141,13 +141,13 @@ async def test_filters_are_moved_through_without_leaving_the_page(page):
     assert await tab.do("document.querySelector('.views a').href.includes('lane=yellow')")
     red = samples.alert(0, name="LATER")
     yellow = samples.alert(1, name="LATER")
-    console.store.take([red, yellow], {})
+    take(console.store.database, [red, yellow], {})
     await tab.until(f"document.getElementById('case-{case_id_of(yellow.declaration_id, 1)}')")
     assert await tab.do(lanes) == "yellow"
     await tab.press("Escape")
     await tab.press("j")
     chosen = await tab.do("document.querySelector('.chosen').id")
-    console.store.take([samples.alert(5, name="LATER", lane="yellow", risk=0.99)], {})
+    take(console.store.database, [samples.alert(5, name="LATER", lane="yellow", risk=0.99)], {})
     await tab.do(f"window.before = document.getElementById('{chosen}')")
     console.work.note(chosen.removeprefix("case-"), console.identity.user({}, ""), "seen")
     await tab.until(f"document.getElementById('{chosen}') !== window.before")
@@ -165,7 +165,7 @@ async def test_the_queue_refills_from_what_it_does_not_show(page, monkeypatch):
     monkeypatch.setattr("streams.console.store.SHOWN", 5)
     monkeypatch.setattr("streams.console.pages.SHOWN", 5)
     alerts = [samples.alert(place, name="MANY", risk=1 - place / 100) for place in range(9)]
-    console.store.take(alerts, {})
+    take(console.store.database, alerts, {})
     ids = [case_id_of(one.declaration_id, 1) for one in alerts]
     rows = "[...document.querySelectorAll('tr.case')].map((r) => r.id.slice(5)).join()"
     await tab.open(f"{url}/")
@@ -173,7 +173,7 @@ async def test_the_queue_refills_from_what_it_does_not_show(page, monkeypatch):
     ann = console.identity.user({}, "")
     for case in ids[:4]:
         console.work.decide(case, ann, "conforming", (), "")
-    console.store.take([samples.alert(0, name="LOW", risk=0.01)], {})
+    take(console.store.database, [samples.alert(0, name="LOW", risk=0.01)], {})
     await tab.until(f"{rows} == '{','.join(ids[4:9])}'")
     assert not await tab.do("document.getElementById('more').hidden")
     assert tab.errors == []
@@ -209,7 +209,7 @@ async def test_a_heat_map_that_fails_leaves_the_others(page):
     told = samples.explanation(alert)
     maps = ("s3://goods-photos/gone.png", *told.items[0].heat_maps)
     told = replace(told, items=(replace(told.items[0], heat_maps=maps),))
-    console.store.take([alert, told], {})
+    take(console.store.database, [alert, told], {})
     await tab.open(f"{url}/alerts/{case_id_of(alert.declaration_id, 1)}")
     await tab.press("h")
     await tab.until("document.querySelectorAll('.heat').length == 1")

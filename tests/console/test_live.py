@@ -20,8 +20,9 @@ from schemas.topics import ALERTS, INSPECTION_OUTCOMES, TOPICS
 from streams.console.identity import User
 from streams.console.outbox import Outbox
 from streams.console.reader import Reader
-from streams.console.store import Store, case_id_of
+from streams.console.store import Store
 from streams.console.tables import Database
+from streams.console.taking import case_id_of, take
 from streams.console.work import Work
 from streams.images import stores
 from streams.local.process import LOOPBACK, Process, free_port
@@ -222,7 +223,7 @@ def test_a_decision_survives_a_crash_and_is_sent_once(services, tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'console.db'}")
     work = Work(database, str, lambda: now[0])
     alerts = [samples.alert(place, name=new_run()) for place in range(2)]
-    Store(database).take(alerts, {})
+    take(database, alerts, {})
     for alert in alerts:
         work.decide(case_id_of(alert.declaration_id, 1), ANN, "conforming", (), "")
     crashed = Outbox(services, work)
@@ -321,7 +322,7 @@ def test_no_broker_is_told_and_waited_for(services, tmp_path):
 def _reading(settings, tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'console.db'}")
     group = {"console_consumer_group": f"console-{new_run()}"}
-    reader = Reader(settings.model_copy(update=group), Store(database))
+    reader = Reader(settings.model_copy(update=group), database)
     reader.start()
     yield Store(database), reader
     reader.stop()

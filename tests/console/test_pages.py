@@ -17,7 +17,8 @@ from schemas.records import AlertItem, Signal
 from streams.console.identity import Identity, Misconfigured, User
 from streams.console.live import changes
 from streams.console.pages import application
-from streams.console.store import Filter, case_id_of
+from streams.console.store import Filter
+from streams.console.taking import case_id_of, take
 from streams.console.texts import SHORT_REASONS, Language, T, chosen, reason_text
 from streams.console.view import REST
 from streams.settings import Settings
@@ -32,8 +33,10 @@ ANN = {
 
 
 def put(console, *alerts):
-    console.store.take(
-        [*alerts, *map(samples.assessment, alerts), *map(samples.explanation, alerts)], {}
+    take(
+        console.store.database,
+        [*alerts, *map(samples.assessment, alerts), *map(samples.explanation, alerts)],
+        {},
     )
     return [case_id_of(alert.declaration_id, alert.declaration_version) for alert in alerts]  # fmt: skip
 
@@ -245,7 +248,7 @@ async def test_the_stream_goes_on_after_what_was_seen(console):
     """A change of many cases has its number with the last of them only: cut off, all come again."""
     put(console, *(samples.alert(place) for place in range(3)))
     before = console.store.database.change()
-    console.store.take([samples.alert(place, name="NEW") for place in range(3)], {})
+    take(console.store.database, [samples.alert(place, name="NEW") for place in range(3)], {})
     stream = changes(
         console.store,
         Filter(lane="red"),
@@ -267,7 +270,7 @@ async def test_the_stream_goes_on_after_what_was_seen(console):
 def test_an_alert_without_any_evidence_is_shown(console, client):
     """No photo, no price, no candidates, no explanation."""
     alert = samples.alert(items=(AlertItem(sequence_number=1, commodity_code="640411"),))
-    console.store.take([alert], {})
+    take(console.store.database, [alert], {})
     page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}").text
     assert "No photo was declared." in page
     assert "No explanation yet" in page
@@ -284,7 +287,7 @@ def test_any_declared_time_is_shown(console, client):
 def test_missing_evidence_is_no_reason_for_the_risk(console, client):
     """It is told where evidence is missing; what an event repeats of a fixed text is not."""
     alert = samples.alert(0, degraded=(samples.without_photo(None),))
-    console.store.take([alert], {})
+    take(console.store.database, [alert], {})
     told = replace(
         samples.explanation(alert).items[0],
         reasons=(
@@ -294,7 +297,7 @@ def test_missing_evidence_is_no_reason_for_the_risk(console, client):
             Signal(code="of_tomorrow", detail="new"),
         ),
     )
-    console.store.take([replace(samples.explanation(alert), items=(told,))], {})
+    take(console.store.database, [replace(samples.explanation(alert), items=(told,))], {})
     page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}?language=fr").text
     banner, reasons = (
         re.search(f'<{tag} class="{name}">(.*?)</{tag}>', page, re.DOTALL)[1]

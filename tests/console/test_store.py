@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from schemas.records import InspectionOutcome
-from streams.console.store import Filter, case_id_of
+from streams.console.store import Filter
 from streams.console.tables import Database, Unusable
+from streams.console.taking import case_id_of, position, take
 from tests.console import samples
 
 
@@ -34,8 +35,8 @@ def test_any_order_and_twice_is_one_case(store, order):
     alert = samples.alert()
     events = (alert, samples.assessment(alert), samples.explanation(alert), outcome(alert))
     for place in order:
-        store.take([events[place]], {})
-        store.take([events[place]], {})
+        take(store.database, [events[place]], {})
+        take(store.database, [events[place]], {})
     detail = store.detail(id_of(alert))
     assert (detail.alert, detail.assessment, detail.explanation, detail.outcomes) == (
         *events[:3],
@@ -53,8 +54,8 @@ def test_an_amendment_leaves_one_open_case(store):
         (first, second),
         (replace(second, declaration_id="B"), replace(first, declaration_id="B")),
     ):
-        store.take(events[:1], {})
-        store.take(events[1:], {})
+        take(store.database, events[:1], {})
+        take(store.database, events[1:], {})
     open_ones = store.queue(Filter()).cases
     assert [case.declaration_version for case in open_ones] == [2, 2]
     old = store.detail(id_of(first)).case
@@ -65,7 +66,7 @@ def test_an_amendment_into_the_green_lane_is_told(store):
     """An open alert stays open: an amendment is no proof of innocence."""
     alert = samples.alert()
     green = replace(samples.assessment(alert), declaration_version=2, lane="green")
-    store.take([alert, green], {})
+    take(store.database, [alert, green], {})
     case = store.detail(id_of(alert)).case
     assert (case.state, case.amended) == ("open", 2)
 
@@ -78,7 +79,7 @@ def test_an_amendment_into_green_is_told_in_any_order(store, order):
     greener = replace(green, declaration_version=3)
     events = (first, green, greener)
     for place in order:
-        store.take([events[place]], {})
+        take(store.database, [events[place]], {})
     case = store.detail(id_of(first)).case
     assert (case.state, case.amended) == ("open", 3)
 
@@ -92,7 +93,7 @@ def test_what_is_declared_may_be_long_and_hold_a_nul(store):
     alert = replace(
         samples.alert(), declaration_id=long, declaration_office="\0" * 20, items=(item,)
     )
-    store.take([alert, outcome(alert, outcome_id=long + "\0")], {})
+    take(store.database, [alert, outcome(alert, outcome_id=long + "\0")], {})
     detail = store.detail(id_of(alert))
     assert detail.alert == alert
     assert detail.case.goods == "a\ufffdb"
@@ -122,7 +123,7 @@ def test_replicas_may_start_together(url):
 def test_the_queue_is_filtered_and_sorted(store):
     """By lane, office and reason; what SQL keeps is what the live stream keeps."""
     alerts = [samples.alert(place) for place in range(8)]
-    store.take(alerts, {})
+    take(store.database, alerts, {})
     everything = store.queue(Filter()).cases
     assert [case.risk for case in everything] == sorted((a.risk for a in alerts), reverse=True)
     for wanted in (
@@ -142,9 +143,9 @@ def test_the_queue_is_filtered_and_sorted(store):
 def test_changes_are_told_once_and_in_order(store):
     """A reader who goes on from the last change it saw misses nothing, whatever the batches."""
     alerts = [samples.alert(place) for place in range(6)]
-    store.take(alerts[:2], {})
-    store.take(alerts[2:5], {})
-    store.take([samples.explanation(alerts[0])], {})
+    take(store.database, alerts[:2], {})
+    take(store.database, alerts[2:5], {})
+    take(store.database, [samples.explanation(alerts[0])], {})
     seen, after = [], 0
     while found := store.changes(after, limit=2):
         assert all(case.changed > after for case in found)
@@ -156,18 +157,18 @@ def test_changes_are_told_once_and_in_order(store):
 
 def test_positions_are_kept_with_what_was_read(store):
     """All or nothing, and never back."""
-    store.take([samples.alert()], {("alerts", 0): 5})
-    store.take([], {("alerts", 0): 3})
-    assert store.position("alerts", 0) == 5
-    assert store.position("alerts", 1) is None
+    take(store.database, [samples.alert()], {("alerts", 0): 5})
+    take(store.database, [], {("alerts", 0): 3})
+    assert position(store.database, "alerts", 0) == 5
+    assert position(store.database, "alerts", 1) is None
     with pytest.raises(AttributeError):
-        store.take([samples.alert(1), "no event"], {("alerts", 0): 9})
-    assert store.position("alerts", 0) == 5
+        take(store.database, [samples.alert(1), "no event"], {("alerts", 0): 9})
+    assert position(store.database, "alerts", 0) == 5
     assert store.detail(id_of(samples.alert(1))) is None
 
 
 def test_other_declarations_with_the_same_photo_are_known(store):
     """History goes by what alerts have: the declaration and the photos."""
     alert, other = samples.alert(), samples.alert(name="OTHER")
-    store.take([alert, other, samples.alert(1)], {})
+    take(store.database, [alert, other, samples.alert(1)], {})
     assert [case.declaration_id for case in store.detail(id_of(alert)).same_photo] == ["OTHER00"]

@@ -9,7 +9,8 @@ import pytest
 
 from schemas.records import Finding
 from streams.console.identity import User
-from streams.console.store import Filter, case_id_of
+from streams.console.store import Filter
+from streams.console.taking import case_id_of, take
 from streams.console.work import Conflict, Refused, Work, amount
 from tests.console import samples
 
@@ -23,7 +24,7 @@ WRONG = (Finding(sequence_number=1, kind="misclassification", established_code="
 def case(store):
     """An open case's id."""
     alert = samples.alert()
-    store.take([alert], {})
+    take(store.database, [alert], {})
     return case_id_of(alert.declaration_id, 1)
 
 
@@ -113,7 +114,7 @@ def test_a_reopened_case_gets_a_decision_of_its_own(work, case):
 def test_what_was_amended_since_is_not_reopened(work, case, store):
     """There is one open case of a declaration, and it is the later version's."""
     work.decide(case, ANN, "conforming", (), "")
-    store.take([samples.alert(version=2)], {})
+    take(store.database, [samples.alert(version=2)], {})
     with pytest.raises(Conflict):
         work.reopen(case, EVA)
     assert [one.declaration_version for one in store.queue(Filter()).cases] == [2]
@@ -124,7 +125,7 @@ def test_a_decision_that_is_on_the_topic_was_sent(work, case, store):
     work.decide(case, ANN, "conforming", (), "")
     (outcome,) = store.detail(case).outcomes
     before = store.database.change()
-    store.take([outcome], {})
+    take(store.database, [outcome], {})
     assert (work.unsent(), work.claim(1000)) == (0, None)
     assert [one.id for one in store.changes(before)] == [case]
 
