@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import obstore
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -25,6 +25,19 @@ NAMESPACE = uuid.UUID("0f3b0c86-4b0a-5d3f-9f55-8c4d1f0e2a11")
 
 class NotDelivered(Exception):  # noqa: N818 - says what happened
     """The broker did not take every event."""
+
+
+LASTING: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+
+
+def is_lasting(error: KafkaError) -> bool:
+    """Tell whether an error does not pass by itself."""
+    return bool(error.fatal()) or error.code() in LASTING
 
 
 def deliver(producer: Producer, topic: Topic, within_s: float, **event: Any) -> None:

@@ -57,10 +57,11 @@ async def changes(
     yield format_sse_event(comment="live", retry=RETRY_MS)
     if after > await asyncio.to_thread(store.database.change):
         after = 0  # of another database, which was lost: all is new
-    silent, first, told = 0.0, True, False
+    silent, first = 0.0, True
+    told: bool | None = None  # the browser may know it otherwise, of another stream
     while not stopping.event.is_set():
-        if cut_off() != told:
-            told = not told
+        if (now := cut_off()) != told:
+            told = now
             yield format_sse_event(event="cut-off", data_str=json.dumps(told))
         cases = await asyncio.to_thread(store.changes, after, case_id, LIMIT)
         for place, case in enumerate(cases):

@@ -22,7 +22,7 @@ from streams.console.tables import patiently
 from streams.console.work import Pending, Work
 from streams.events import NAMESPACE
 from streams.registry import Registry
-from streams.send import NotDelivered, deliver
+from streams.send import NotDelivered, deliver, is_lasting
 from streams.settings import Settings
 
 IDLE_S: Final = 0.2
@@ -30,12 +30,6 @@ RETRY_MS: Final = 2_000
 MARGIN_MS: Final = 300_000
 """Clocks of console and broker may differ by so much."""
 LOOK_UP_S: Final = 30.0
-FATAL: Final = (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-)
-"""What does not pass by itself."""
 log = structlog.get_logger(__name__)
 
 
@@ -122,7 +116,7 @@ class Outbox:
                 self._publish(outcome)
                 log.info("decision published", outcome_id=outcome.outcome_id)
         except (NotDelivered, KafkaException, TimeoutError) as error:
-            if isinstance(error, KafkaException) and _is_fatal(error.args[0]):
+            if isinstance(error, KafkaException) and is_lasting(error.args[0]):
                 raise
             log.warning("decision not published yet", error=str(error)[:300])
             self._work.retry(outcome.outcome_id, RETRY_MS)
@@ -189,10 +183,6 @@ class Outbox:
         except Undecodable:
             return False
         return found.outcome_id == outcome.outcome_id
-
-
-def _is_fatal(error: KafkaError) -> bool:
-    return bool(error.fatal()) or error.code() in FATAL
 
 
 def _headers(outcome: InspectionOutcome) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from models.nomenclature import LANGUAGES
 from schemas.records import Finding
@@ -39,6 +40,7 @@ YEAR_S: Final = 31_536_000
 SUGGESTIONS: Final = 8
 STATUS: Final = {"no_case": 404, "not_allowed": 403, "not_known": 401, "token_wrong": 403}
 """Of a refusal; else 400, and 409 where somebody was faster."""
+MISSED: Final = (404, 405)
 FILTERS: Final = tuple(one.name for one in fields(Filter) if one.name != "user")
 
 
@@ -63,19 +65,18 @@ class Parts:
     stopping: Stopping
 
 
-def application(parts: Parts) -> FastAPI:
+def application(parts: Parts) -> ASGIApp:
     """Return the console as an ASGI application."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parts = parts
     app.state.templates = _templates()
-    app.add_middleware(Guard, hosts=parts.hosts)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(router)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _no_page)
     app.add_exception_handler(RequestValidationError, _no_page)
     app.add_exception_handler(Exception, _broken)
-    return app
+    return Guard(app, hosts=parts.hosts)  # outside of all, so that it sees every answer
 
 
 router: Final = APIRouter(default_response_class=HTMLResponse)
@@ -404,9 +405,12 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _no_page(request: Request, error: Exception) -> Response:
-    """Answer an address or a method that there is not."""
+    """Answer an address or a method that there is not, or a form that cannot be read."""
     status = error.status_code if isinstance(error, HTTPException) else 404
-    return _sorry(request, status, "no_page", {})
+    answer = _sorry(request, status, "no_page" if status in MISSED else "unreadable", {})
+    if isinstance(error, HTTPException):
+        answer.headers.update(error.headers or {})
+    return answer
 
 
 async def _broken(request: Request, _: Exception) -> Response:

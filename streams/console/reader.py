@@ -24,6 +24,7 @@ from streams.console.tables import Database, patiently
 from streams.console.taking import Event, position, take
 from streams.dead_letter import Limit
 from streams.registry import Decoder, Registry
+from streams.send import NotDelivered, is_lasting
 from streams.settings import Settings
 
 KINDS: Final[Mapping[str, type[Event]]] = {
@@ -38,11 +39,6 @@ BATCH: Final = 500
 POLL_S: Final = 0.2
 SESSION_MS: Final = 10_000
 PROBE_S: Final = 5.0
-FATAL: Final = (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-)
 log = structlog.get_logger(__name__)
 
 
@@ -141,28 +137,48 @@ class Reader:
         dead: list[bool] = []
         positions: dict[tuple[str, int], int] = {}
         for message in messages:
-            if (error := message.error()) is not None:
-                if error.fatal() or error.code() in FATAL:
-                    raise KafkaException(error)
+            if (failed := message.error()) is not None:
+                if is_lasting(failed):
+                    raise KafkaException(failed)
                 continue  # the client goes on trying
-            event = self._decoded(message)
-            dead.append(event is None)
-            if event is not None:
-                events.append(event)
+            try:
+                events.append(self._decoded(message))
+            except Undecodable as error:
+                if not self._buried(message, error):
+                    return  # told to stop: all of it is read again
+                dead.append(True)
+            else:
+                dead.append(False)
             positions[message.topic(), message.partition()] = message.offset() + 1
         if positions:
             patiently(lambda: take(self._database, events, positions))
         for one in dead:
             self._limit.count(dead=one)
 
-    def _decoded(self, message: Any) -> Event | None:
+    def _decoded(self, message: Any) -> Event:
         topic = message.topic()
-        try:
-            event = self._decode(TOPICS[topic], message.value(), KINDS[topic])
-            if isinstance(event, InspectionOutcome):
-                rules.check_outcome(event, message.key())
-        except Undecodable as error:
-            log.warning("dead letter", topic=topic, offset=message.offset(), reason=error.reason)
-            self._letters.put(message, error)
-            return None
+        event = self._decode(TOPICS[topic], message.value(), KINDS[topic])
+        if isinstance(event, InspectionOutcome):
+            rules.check_outcome(event, message.key())
         return event
+
+    def _buried(self, message: Any, error: Undecodable) -> bool:
+        """Publish a dead letter, whenever a broker takes it; returns whether one did.
+
+        Raises:
+            KafkaException: none ever will.
+        """
+        log.warning(
+            "dead letter", topic=message.topic(), offset=message.offset(), reason=error.reason
+        )
+        while not self._stopping.is_set():
+            try:
+                self._letters.put(message, error)
+            except (NotDelivered, KafkaException) as problem:
+                if isinstance(problem, KafkaException) and is_lasting(problem.args[0]):
+                    raise
+                self.cut_off = True
+                log.warning("dead letter not published yet", error=str(problem)[:300])
+            else:
+                return True
+        return False

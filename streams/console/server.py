@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from streams.console.identity import Identity, Misconfigured, Tokens
 from streams.console.live import Stopping
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 class Console:
     """The console's parts. The threads run between `start` and `stop`."""
 
-    app: FastAPI
+    app: ASGIApp
     database: Database
     reader: Reader
     outbox: Outbox

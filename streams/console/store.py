@@ -67,7 +67,7 @@ class Filter:
             "decided": case.state == DECIDED,
         }
         return (
-            views.get(self.view, False)
+            views.get(self.view, views["all"])
             and self.lane in {"", case.lane}
             and self.office in {"", case.office}
             and (not self.reason or self.reason in case.reasons)

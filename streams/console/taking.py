@@ -163,9 +163,18 @@ class _Taking:
             .where(
                 CASES.c.declaration == declaration,
                 CASES.c.declaration_version < alert.declaration_version,
+                CASES.c.amended < alert.declaration_version,
+            )
+            .values(amended=alert.declaration_version, changed=self._number)
+        )
+        self._connection.execute(
+            update(CASES)
+            .where(
+                CASES.c.declaration == declaration,
+                CASES.c.declaration_version < alert.declaration_version,
                 CASES.c.state == OPEN,
             )
-            .values(state=SUPERSEDED, amended=alert.declaration_version, changed=self._number)
+            .values(state=SUPERSEDED, changed=self._number)
         )
 
     def assessment(self, assessment: Assessment) -> None:

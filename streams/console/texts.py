@@ -458,11 +458,17 @@ T: Final[Mapping[str, tuple[str, str, str, str]]] = {
         "Deze pagina bestaat niet.",
         "Diese Seite gibt es nicht.",
     ),
+    "unreadable": (
+        "The console cannot read this request.",
+        "La console ne peut lire cette demande.",
+        "De console kan dit verzoek niet lezen.",
+        "Die Konsole kann diese Anfrage nicht lesen.",
+    ),
     "broken": (
-        "The console has a fault; its log says more. Trying again sends nothing twice.",
-        "La console a un défaut ; son journal en dit plus. Réessayer n’envoie rien deux fois.",
-        "De console heeft een fout; het logboek zegt meer. Opnieuw proberen verzendt niets dubbel.",
-        "Die Konsole hat einen Fehler; ihr Protokoll sagt mehr. Es wird nichts doppelt gesendet.",
+        "The console has a fault; its log says more. No decision is sent twice.",
+        "La console a un défaut ; son journal en dit plus. Aucune décision ne part deux fois.",
+        "De console heeft een fout; het logboek zegt meer. Geen beslissing gaat tweemaal weg.",
+        "Ein Fehler der Konsole; ihr Protokoll sagt mehr. Keine Entscheidung geht doppelt weg.",
     ),
     "no_case": (
         "There is no such alert.",

@@ -1,8 +1,9 @@
 """A case's alert, assessment and explanation → what its page shows, in one lang."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas import reasons
@@ -31,7 +32,8 @@ LEVELS: Final = 4
 PHOTO_URI: Final = re.compile(r"s3://\S+")
 FIXED: Final = {text for texts in reasons.TEXTS_IN.values() for text in texts.values()}
 """Texts of reasons that say nothing of the case itself."""
-MISSING: Final = set(reasons.Reason) - set(SHORT_REASONS)
+BRIEF: Final = reasons.Reason.EXPLAINED_BRIEFLY
+MISSING: Final = set(reasons.Reason) - set(SHORT_REASONS) - {BRIEF}
 """Codes of an explanation's reasons that tell of missing evidence, not of a signal."""
 REST: Final = "other"
 
@@ -107,6 +109,13 @@ class Item:
     peers: Peers | None
     similar: tuple[Similar, ...]
     explained: ItemExplanation | None
+
+    @property
+    def brief(self) -> bool:
+        """Whether its explanation has no words and heat maps, on purpose."""
+        return self.explained is not None and any(
+            one.code == BRIEF for one in self.explained.reasons
+        )
 
     @property
     def unit_price(self) -> float | None:
@@ -230,7 +239,11 @@ def _reasons(
     """Return the alert's reasons, with what the later events know of them."""
     signals = {one.code: one for one in (assessed.signals if assessed else ())}
     signals |= {one.code: one for one in (explained.reasons if explained else ())}
-    told = [one for one in explained.reasons if one.code not in MISSING] if explained else []
+    told = [
+        one
+        for one in (explained.reasons if explained else ())
+        if one.code != BRIEF and one.code not in MISSING
+    ]
     texts = {one.code: one.text for one in item.reasons}
     price = _price(explained.peers if explained else None, lang)
     return tuple(
@@ -254,17 +267,28 @@ def _detail(*told: str) -> str:
 
 
 def _missing(detail: Detail) -> tuple[Degradation, ...]:
-    found = list(detail.alert.degraded)
-    known = {(one.sequence_number, one.code) for one in found}
-    for item in detail.explanation.items if detail.explanation else ():
-        found += [
-            Degradation(
-                sequence_number=item.sequence_number, evidence="", code=one.code, detail=one.detail
-            )
-            for one in item.reasons
-            if one.code in MISSING and (item.sequence_number, one.code) not in known
+    """Return what the alert lacks, and what its explanation lacks besides.
+
+    What is told of every goods item is told once, of the whole declaration.
+    """
+    items = detail.explanation.items if detail.explanation else ()
+    lacks = [
+        Degradation(sequence_number=item.sequence_number, code=one.code, detail=one.detail)
+        for item in items
+        for one in item.reasons
+        if one.code in MISSING
+    ]
+    often = Counter((one.code, one.detail) for one in lacks)
+    if len(items) > 1:
+        lacks = [
+            replace(one, sequence_number=0) if often[one.code, one.detail] == len(items) else one
+            for one in lacks
         ]
-    return tuple(found)
+    known = {(one.sequence_number, one.code) for one in detail.alert.degraded}
+    added = (
+        one for one in lacks if known.isdisjoint({(one.sequence_number, one.code), (0, one.code)})
+    )
+    return (*detail.alert.degraded, *dict.fromkeys(added))
 
 
 def _evidence(item: AlertItem, explained: ItemExplanation | None) -> Waterfall | None:

@@ -2,9 +2,11 @@
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from streams.console.store import Filter
 from streams.console.taking import case_id_of, take
 from streams.local.process import free_port
 from tests.console import samples
@@ -176,6 +178,52 @@ async def test_the_queue_refills_from_what_it_does_not_show(page, monkeypatch):
     take(console.store.database, [samples.alert(0, name="LOW", risk=0.01)], {})
     await tab.until(f"{rows} == '{','.join(ids[4:9])}'")
     assert not await tab.do("document.getElementById('more').hidden")
+    assert tab.errors == []
+
+
+async def test_the_focus_stays_where_it_is(page, monkeypatch):
+    """On the row that somebody reached by Tab, or in a filter, whatever rows come and go."""
+    tab, url, _, console = page
+    monkeypatch.setattr("streams.console.store.SHOWN", 5)
+    monkeypatch.setattr("streams.console.pages.SHOWN", 5)
+    ann = console.identity.user({}, "")
+    await tab.open(f"{url}/")
+    rows = "[...document.querySelectorAll('tr.case')].map((r) => r.id.slice(5))"
+    shown = (await tab.do(f"{rows}.join()")).split(",")
+    await tab.do("document.querySelectorAll('tr.case')[3].querySelector('a').focus()")
+    console.work.snooze(shown[1], ann, datetime.now(UTC) + timedelta(hours=1))
+    await tab.until(f"!{rows}.includes('{shown[1]}') && {rows}.length == 5")
+    assert await tab.do("document.activeElement.closest('tr').id.slice(5)") == shown[3]
+    await tab.press("j")
+    chosen = await tab.do("document.querySelector('.chosen').id.slice(5)")
+    await tab.press("/")
+    console.work.snooze(chosen, ann, datetime.now(UTC) + timedelta(hours=1))
+    await tab.until(f"!{rows}.includes('{chosen}')")
+    assert await tab.do("document.activeElement.id") == "filter-lane"
+    total = console.store.queue(Filter()).total + 2
+    take(
+        console.store.database, [samples.alert(n, name="MORE", risk=0.01 * n) for n in range(2)], {}
+    )
+    await tab.until(f"document.getElementById('more').textContent.includes('first 5 of {total}')")
+    assert tab.errors == []
+
+
+async def test_a_refill_that_fails_leaves_the_queue(page, monkeypatch):
+    """It is tried again, and the page stays live."""
+    tab, url, _, console = page
+    monkeypatch.setattr("streams.console.store.SHOWN", 5)
+    monkeypatch.setattr("streams.console.pages.SHOWN", 5)
+    await tab.open(f"{url}/")
+    await tab.do(
+        "const real = fetch; window.asked = 0; window.fetch = (...all) =>"
+        " window.asked++ ? real(...all) : Promise.resolve(new Response('no', {status: 502}))"
+    )
+    first = "document.querySelector('tr.case').id.slice(5)"
+    gone = await tab.do(first)
+    console.work.decide(gone, console.identity.user({}, ""), "conforming", (), "")
+    await tab.until("window.asked == 1")
+    assert await tab.do("document.querySelectorAll('tr.case').length") == 4
+    await tab.until("document.querySelectorAll('tr.case').length == 5")
     assert tab.errors == []
 
 

@@ -12,24 +12,25 @@ from datetime import UTC, datetime, timedelta
 
 import obstore
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from schemas import codec
 from schemas.records import InspectionOutcome
 from schemas.topics import ALERTS, INSPECTION_OUTCOMES, TOPICS
 from streams.console.identity import User
+from streams.console.letters import Letters
 from streams.console.outbox import Outbox
 from streams.console.reader import Reader
 from streams.console.store import Store
 from streams.console.tables import Database
-from streams.console.taking import case_id_of, take
+from streams.console.taking import case_id_of, position, take
 from streams.console.work import Work
 from streams.images import stores
 from streams.local.process import LOOPBACK, Process, free_port
 from streams.reference import Publisher
 from streams.registry import Registry
 from streams.replay import read_letters
-from streams.send import new_run
+from streams.send import NotDelivered, new_run
 from tests.console import samples
 from tests.console.browser import browser, chromium
 
@@ -284,6 +285,55 @@ def test_what_cannot_be_shown_becomes_a_dead_letter(services, publish, tmp_path)
         ("explanations", "value_not_avro", True),
         ("inspection-outcomes", "outcome_invalid", False),
     ]
+
+
+def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
+    """As long as it takes, but not for a right that is missing; told to stop, nothing was read."""
+    database = Database(f"sqlite:///{tmp_path / 'console.db'}")
+    reader = Reader(services, database)
+    answers = [_refused(KafkaError._MSG_TIMED_OUT), NotDelivered("no answer"), None]
+
+    def put(_self, _message, _error):
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(Letters, "put", put)
+    reader._take([_Junk()])
+    assert (answers, position(database, "alerts", 2), reader.cut_off) == ([], 8, True)
+    answers = [_refused(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
+    with pytest.raises(KafkaException):
+        reader._take([_Junk(offset=8)])
+    reader._stopping.set()
+    reader._take([_Junk(offset=8)])
+    assert position(database, "alerts", 2) == 8
+    reader.stop()
+    database.close()
+
+
+def _refused(code):
+    return KafkaException(KafkaError(code))
+
+
+class _Junk:
+    """A message that is no event."""
+
+    def __init__(self, offset=7):
+        self._offset = offset
+
+    def error(self):
+        return None
+
+    def topic(self):
+        return "alerts"
+
+    def partition(self):
+        return 2
+
+    def offset(self):
+        return self._offset
+
+    def value(self):
+        return b"junk"
 
 
 def letters(settings, run):

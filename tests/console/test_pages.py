@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from models.nomenclature import LANGUAGES
 from models.risk import MODALITIES
 from schemas.reasons import TEXTS, Reason
-from schemas.records import AlertItem, Signal
+from schemas.records import AlertItem, Degradation, Signal
 from streams.console.identity import Identity, Misconfigured, User
 from streams.console.live import changes
 from streams.console.pages import application
@@ -166,6 +166,15 @@ def test_a_form_must_be_from_our_own_page(behind_proxy, changes, status):
     assert bool(console.store.detail(case).case.assignee) == (status == 303)
 
 
+def test_a_form_that_cannot_be_read_is_no_missing_page(client):
+    """And a method that there is not names those that there are."""
+    kind = {"Content-Type": "multipart/form-data"}
+    answer = client.post("/alerts/x/note", content=b"junk", headers=kind)
+    assert (answer.status_code, "cannot read this request" in answer.text) == (400, True)
+    answer = client.post("/")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
 def test_a_form_too_large_is_not_read(client):
     """Nor one of unknown length."""
     assert client.post("/alerts/x/note", content=b"a" * 300_000).status_code == 413
@@ -258,9 +267,10 @@ async def test_the_stream_goes_on_after_what_was_seen(console):
         cut_off=lambda: False,
         stopping=console.stopping,
     )
-    events = [(await anext(stream)).decode() for _ in range(5)]
+    events = [(await anext(stream)).decode() for _ in range(6)]
     await stream.aclose()
-    assert events[0].startswith(": live")
+    assert events.pop(0).startswith(": live")
+    assert events[0].startswith("event: cut-off\ndata: false")
     assert ["id: " in event for event in events[1:]] == [False, False, True, False]
     assert [re.search(r'"html": (\S+)}', event)[1] for event in events[1:4]] == ['"NEW00"', "null", '"NEW02"']  # fmt: skip
     assert f"id: {before + 1}" in events[3]
@@ -312,6 +322,47 @@ def test_missing_evidence_is_no_reason_for_the_risk(console, client):
         assert english not in html.unescape(page)
 
 
+def test_what_every_item_lacks_is_told_once(console, client):
+    """And a brief explanation is no missing evidence."""
+    (item,) = samples.alert().items
+    alert = samples.alert(
+        items=tuple(replace(item, sequence_number=n + 1) for n in range(4)),
+        degraded=(Degradation(code="signals_unavailable"),),
+    )
+    (told,) = samples.explanation(samples.alert()).items
+    everywhere = ("explained_by_another_bundle", "signals_unavailable")
+    items = tuple(
+        replace(
+            told,
+            sequence_number=n + 1,
+            reasons=tuple(
+                Signal(code=code)
+                for code in (
+                    *everywhere,
+                    "explained_briefly",
+                    *(["photo_changed"] if n == 2 else ()),
+                )
+            ),
+        )
+        for n in range(4)
+    )
+    take(
+        console.store.database,
+        [alert, replace(samples.explanation(samples.alert()), items=items)],
+        {},
+    )
+    page = html.unescape(client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}").text)
+    banner = re.search('<div class="banner degraded">(.*?)</div>', page, re.DOTALL)[1]
+    for code, where in zip(
+        (*everywhere, "photo_changed"), ("Whole",) * 2 + ("Item 3",), strict=True
+    ):
+        text = TEXTS[Reason(code)]
+        assert (banner.count(text), page.count(text)) == (1, 1), code
+        assert re.search(f"<b>{where}[^:]*: {re.escape(text)}", banner), code
+    assert TEXTS[Reason.EXPLAINED_BRIEFLY] not in banner
+    assert page.count(TEXTS[Reason.EXPLAINED_BRIEFLY]) == 4
+
+
 @pytest.mark.parametrize(
     ("mass", "expected"),
     [("0.004", "0.004\xa0kg"), ("85", "85.00\xa0kg"), ("1E+3", "1,000.00\xa0kg"), ("0", "0.00\xa0kg")],
@@ -334,6 +385,8 @@ def test_a_fault_of_the_console_says_so(console, monkeypatch):
     with TestClient(application(console), raise_server_exceptions=False) as client:
         answer = client.get("/")
     assert (answer.status_code, "has a fault" in answer.text) == (500, True)
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
     with TestClient(application(console)) as client, pytest.raises(ZeroDivisionError):
         client.get("/")
 

@@ -47,6 +47,18 @@ def test_any_order_and_twice_is_one_case(store, order):
     assert store.queue(Filter()).cases == ()
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_versions_in_any_order_are_one_state(store, order):
+    """The last one that was alerted is open; each tells of the latest version of all."""
+    first = samples.alert()
+    green = replace(samples.assessment(first), declaration_version=4, lane="green")
+    events = (first, samples.alert(version=3), green, outcome(first))
+    for place in order:
+        take(store.database, [events[place]], {})
+    found = [store.detail(id_of(one)).case for one in events[:2]]
+    assert [(one.state, one.amended) for one in found] == [("decided", 4), ("open", 4)]
+
+
 def test_an_amendment_leaves_one_open_case(store):
     """Whichever version comes first; the older one says that there is a later one."""
     first, second = samples.alert(), samples.alert(version=2)
@@ -133,6 +145,7 @@ def test_the_queue_is_filtered_and_sorted(store):
         Filter(reason="photo"),
         Filter(view="mine", user="ann"),
         Filter(view="decided"),
+        Filter(view="unheard of"),
     ):
         found = store.queue(wanted).cases
         assert set(found) == {case for case in everything if wanted.keeps(case)}

@@ -43,6 +43,7 @@ function connect() {
     if (rows) {
       rows.dataset.total = counts.total;
       if (rows.children.length < Math.min(counts.total, rows.dataset.shown)) refillSoon();
+      told();
     }
   });
   source.addEventListener("cut-off", (event) => {
@@ -84,7 +85,9 @@ function place(change) {
   const chosen = old?.classList.contains("chosen");
   const held = old?.contains(document.activeElement);
   if (change.html === null) {
-    if (chosen) choose(old.nextElementSibling ?? old.previousElementSibling);
+    const next = old?.nextElementSibling ?? old?.previousElementSibling;
+    if (chosen) choose(next, held);
+    else if (held) next?.querySelector("a").focus({ preventScroll: true });
     old?.remove();
   } else {
     const row = document.importNode(parsed(`<table>${change.html}</table>`, "tr"), true);
@@ -102,14 +105,23 @@ function place(change) {
     }
     while (rows.children.length > Number(rows.dataset.shown)) rows.lastElementChild.remove();
   }
-  document.getElementById("empty").hidden = rows.children.length > 0;
+  told();
+}
+
+function told() {
+  const [shown, total] = [rows.children.length, rows.dataset.total];
+  const more = document.getElementById("more");
+  more.hidden = total <= shown;
+  more.textContent = more.dataset.text.replace("{shown}", shown).replace("{total}", total);
+  document.getElementById("empty").hidden = shown > 0;
 }
 
 let refilling = null;
 let turn = 0;
+let wanted = location.href;
 
-function refillSoon() {
-  refilling ??= setTimeout(() => refill(location.href), 500);
+function refillSoon(afterMs = 500) {
+  refilling ??= setTimeout(() => refill(wanted), afterMs);
 }
 
 // The queue as it is now, or another: the rows, what they are counted by, and where to go on.
@@ -118,14 +130,15 @@ async function refill(address) {
   refilling = null;
   const mine = ++turn;
   const other = address !== location.href;
+  wanted = address;
   try {
     const answer = await fetch(address, { headers: { accept: "text/html" } });
     const html = await answer.text();
     if (mine !== turn) return; // another filter was chosen meanwhile
-    if (!answer.ok) return location.assign(address);
+    if (!answer.ok) return other ? location.assign(address) : refillSoon(5000);
     const page = new DOMParser().parseFromString(html, "text/html");
     const chosen = rows.querySelector(".chosen")?.id;
-    const held = rows.contains(document.activeElement);
+    const held = rows.contains(document.activeElement) && document.activeElement.closest("tr").id;
     disconnect();
     history.replaceState(null, "", address);
     const fresh = page.getElementById("main");
@@ -133,11 +146,11 @@ async function refill(address) {
     main.dataset.live = fresh.dataset.live;
     rows.dataset.total = page.getElementById("rows").dataset.total;
     rows.replaceChildren(...page.getElementById("rows").children);
-    for (const part of ["#more", "#empty", ...(other ? [".views", ".languages"] : [])])
+    for (const part of other ? [".views", ".languages"] : [])
       document.querySelector(part).replaceWith(page.querySelector(part));
-    const row = chosen && document.getElementById(chosen);
-    row?.classList.add("chosen");
-    if (held) (row ?? rows.firstElementChild)?.querySelector("a").focus({ preventScroll: true });
+    told();
+    if (chosen) document.getElementById(chosen)?.classList.add("chosen");
+    if (held) document.getElementById(held)?.querySelector("a").focus({ preventScroll: true });
     keepQueue();
     if (!document.hidden) connect();
   } catch {
@@ -147,16 +160,19 @@ async function refill(address) {
 
 // So that the way back from an alert leads to the same queue.
 function keepQueue() {
-  sessionStorage.setItem("queue", location.search);
+  const query = new URLSearchParams(location.search);
+  query.delete("language"); // it may be another one by then
+  sessionStorage.setItem("queue", `?${query}`);
 }
 if (rows) keepQueue();
 const back = document.getElementById("back");
 if (back) back.href = `/${sessionStorage.getItem("queue") ?? ""}`;
 
-function choose(row) {
+function choose(row, held = true) {
   if (!row) return;
   rows.querySelector(".chosen")?.classList.remove("chosen");
   row.classList.add("chosen");
+  if (!held) return; // somebody is elsewhere on the page
   row.querySelector("a").focus({ preventScroll: true });
   row.scrollIntoView({ block: "nearest" });
 }
