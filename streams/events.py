@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid5
+
+from confluent_kafka import Message
 
 from schemas.topics import Topic
 
@@ -50,6 +52,32 @@ class Outbound:
     headers: Headers
     timestamp: float | None = None
     """Seconds since 1970-01-01T00:00Z; None for now."""
+
+
+def received(message: Message) -> Inbound:
+    """Return what a consumer of confluent-kafka received; `message` is no error."""
+    # The client's types allow None where a message is an error.
+    found: Any = message
+    return Inbound(
+        topic=found.topic(),
+        partition=found.partition(),
+        offset=found.offset(),
+        key=found.key(),
+        value=found.value(),
+        timestamp=found.timestamp()[1] / 1000,
+        headers=headers_of(message),
+    )
+
+
+def headers_of(message: Message) -> Headers:
+    """Return the headers of a message; one without a value has an empty one."""
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return tuple((name, _bytes(value)) for name, value in pairs)
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
 
 
 def event_id(cause: Inbound, bundle_id: str, event: str) -> str:

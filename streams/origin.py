@@ -5,10 +5,10 @@ import threading
 import time
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.topics import DECLARATIONS
-from streams.events import Headers, Inbound
+from streams.events import Inbound, received
 from streams.settings import Settings
 
 PLACE: Final = re.compile(
@@ -79,23 +79,5 @@ class Origins:
                 raise KafkaException(error)
             if message.offset() != offset:
                 return None
-            return Inbound(
-                topic=DECLARATIONS.name,
-                partition=partition,
-                offset=offset,
-                key=message.key(),
-                value=message.value(),
-                timestamp=message.timestamp()[1] / 1000,
-                headers=_headers(message),
-            )
+            return received(message)
         raise TimeoutError(f"Kafka did not give a record within {self._within_s:g} s.")
-
-
-def _headers(message: Message) -> Headers:
-    headers = message.headers() or []
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, _bytes(value)) for name, value in pairs)
-
-
-def _bytes(value: str | bytes | None) -> bytes:
-    return value.encode() if isinstance(value, str) else value or b""

@@ -32,10 +32,10 @@ from schemas import codec
 from schemas.codec import Record
 from schemas.records import RiskProfile, TariffMeasure
 from schemas.topics import Topic
+from streams.delivery import NotDelivered
 from streams.events import NAMESPACE
 from streams.known import TOPICS, Known, Snapshot
 from streams.registry import NotDeployed, Registry
-from streams.send import NotDelivered
 from streams.settings import Settings
 
 PASSING: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)  # noqa: SLF001 - their names

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from schemas.topics import DEAD_LETTERS, TOPICS
 from streams.dead_letter import ERRORS, OURS, original_headers
-from streams.events import Headers
-from streams.send import NotDelivered
+from streams.delivery import NotDelivered
+from streams.events import Headers, headers_of
 from streams.settings import Settings
 
 
@@ -61,9 +60,7 @@ def read_letters(settings: Settings) -> Iterator[Letter]:
 
 
 def _letter(message: Message) -> Letter:
-    # The client's types allow a mapping; what it returns is a list of pairs.
-    pairs = cast(list[tuple[str, bytes | None]], message.headers() or [])
-    headers = tuple((name, value or b"") for name, value in pairs)
+    headers = headers_of(message)
     told = {name: value.decode(errors="replace") for name, value in headers}
     names = (f"{ERRORS}topic", f"{ERRORS}partition", f"{ERRORS}offset")
     return Letter(

@@ -9,57 +9,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import obstore
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Producer
 
-from schemas.topics import DECLARATIONS, Topic
+from schemas.topics import DECLARATIONS
+from streams.delivery import NotDelivered
 from streams.images import stores
 from streams.irregularities import Consignment
 from streams.registry import Registry
 from streams.settings import Settings
 
 NAMESPACE = uuid.UUID("0f3b0c86-4b0a-5d3f-9f55-8c4d1f0e2a11")
-
-
-class NotDelivered(Exception):  # noqa: N818 - says what happened
-    """The broker did not take every event."""
-
-
-LASTING: Final = (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-)
-
-
-def is_lasting(error: KafkaError) -> bool:
-    """Tell whether an error does not pass by itself."""
-    return bool(error.fatal()) or error.code() in LASTING
-
-
-def deliver(producer: Producer, topic: Topic, within_s: float, **event: Any) -> None:
-    """Produce one event and wait until the broker has it.
-
-    Args:
-        producer: whose delivery.timeout.ms is `within_s`: after it nothing is on its way any more.
-        topic: of the event.
-        within_s: how long the broker may take.
-        event: key, value, headers and timestamp, as `Producer.produce` takes them.
-
-    Raises:
-        KafkaException: it was refused.
-        NotDelivered: the broker does not answer.
-    """
-    told: list[KafkaError | None] = []
-    producer.produce(topic.name, on_delivery=lambda error, _message: told.append(error), **event)
-    producer.flush(within_s + 10)
-    if not told:
-        raise NotDelivered("the broker does not answer")
-    if told[0] is not None:
-        raise KafkaException(told[0])
 
 
 class Sender:

@@ -245,8 +245,8 @@ def _read(settings: Settings) -> "Snapshot":
 
 def _publish(settings: Settings, profile: "RiskProfile") -> None:
     from schemas.topics import RISK_PROFILES
+    from streams.delivery import NotDelivered
     from streams.reference import Publisher
-    from streams.send import NotDelivered
 
     try:
         Publisher(settings, source="redlane/profile").put(RISK_PROFILES, [profile])

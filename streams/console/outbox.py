@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import uuid5
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas import codec
 from schemas.codec import Undecodable
@@ -20,9 +20,9 @@ from schemas.records import InspectionOutcome
 from schemas.topics import INSPECTION_OUTCOMES
 from streams.console.tables import patiently
 from streams.console.work import Pending, Work
+from streams.delivery import Delivery, NotDelivered, is_lasting
 from streams.events import NAMESPACE
 from streams.registry import Registry
-from streams.send import NotDelivered, deliver, is_lasting
 from streams.settings import Settings
 
 IDLE_S: Final = 0.2
@@ -47,18 +47,7 @@ class Outbox:
         registry = Registry(settings.registry_url)
         self._schema_id = registry.schema_id(INSPECTION_OUTCOMES)
         self._writers = registry.writers(INSPECTION_OUTCOMES)
-        self._delivery_s = settings.delivery_timeout_s
-        self._producer = Producer(
-            settings.confluent()
-            | {
-                "enable.idempotence": True,
-                "compression.type": "zstd",
-                "linger.ms": 5,
-                "partitioner": "murmur2_random",
-                # After this nothing is on its way any more, so that a second attempt is safe.
-                "delivery.timeout.ms": int(self._delivery_s * 1000),
-            }
-        )
+        self._delivery = Delivery(settings, INSPECTION_OUTCOMES)
         self._stopping = threading.Event()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="console-outbox", daemon=True)
@@ -105,7 +94,9 @@ class Outbox:
             KafkaException: the broker will never take it from this producer.
         """
         # The lease outlasts the look-up and the delivery, so that no replica tries meanwhile.
-        pending = self._work.claim(round((LOOK_UP_S + self._delivery_s + 30) * 1000))
+        pending = self._work.claim(
+            round((LOOK_UP_S + self._settings.delivery_timeout_s + 30) * 1000)
+        )
         if pending is None:
             return False
         outcome = pending.outcome
@@ -116,7 +107,7 @@ class Outbox:
                 self._publish(outcome)
                 log.info("decision published", outcome_id=outcome.outcome_id)
         except (NotDelivered, KafkaException, TimeoutError) as error:
-            if isinstance(error, KafkaException) and is_lasting(error.args[0]):
+            if is_lasting(error):
                 raise
             log.warning("decision not published yet", error=str(error)[:300])
             self._work.retry(outcome.outcome_id, RETRY_MS)
@@ -125,10 +116,7 @@ class Outbox:
         return True
 
     def _publish(self, outcome: InspectionOutcome) -> None:
-        deliver(
-            self._producer,
-            INSPECTION_OUTCOMES,
-            self._delivery_s,
+        self._delivery.put(
             key=outcome.declaration_id.encode(),
             value=codec.encode(outcome, self._schema_id),
             headers={name: value.encode() for name, value in _headers(outcome).items()},

@@ -41,6 +41,7 @@ SUGGESTIONS: Final = 8
 STATUS: Final = {"no_case": 404, "not_allowed": 403, "not_known": 401, "token_wrong": 403}
 """Of a refusal; else 400, and 409 where somebody was faster."""
 MISSED: Final = (404, 405)
+"""Of an address or a method that there is not."""
 FILTERS: Final = tuple(one.name for one in fields(Filter) if one.name != "user")
 
 

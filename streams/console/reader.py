@@ -9,7 +9,6 @@ docs/decisions/0010-console.md.
 import threading
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -18,13 +17,13 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from schemas import rules
 from schemas.codec import Undecodable
 from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
-from schemas.topics import TOPICS
-from streams.console.letters import Letters
+from schemas.topics import DEAD_LETTERS, TOPICS
 from streams.console.tables import Database, patiently
 from streams.console.taking import Event, position, take
-from streams.dead_letter import Limit
+from streams.dead_letter import Limit, dead_letter
+from streams.delivery import Delivery, NotDelivered, is_lasting
+from streams.events import received
 from streams.registry import Decoder, Registry
-from streams.send import NotDelivered, is_lasting
 from streams.settings import Settings
 
 KINDS: Final[Mapping[str, type[Event]]] = {
@@ -35,6 +34,7 @@ KINDS: Final[Mapping[str, type[Event]]] = {
 }
 READ: Final = tuple(TOPICS[name] for name in KINDS)
 """The topics that the console reads."""
+STAGE: Final = "console"
 BATCH: Final = 500
 POLL_S: Final = 0.2
 SESSION_MS: Final = 10_000
@@ -53,7 +53,7 @@ class Reader:
         """
         self._decode = Decoder(Registry(settings.registry_url).writers, READ)
         self._database = database
-        self._letters = Letters(settings)
+        self._letters = Delivery(settings, DEAD_LETTERS)
         self._limit = Limit(
             in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share
         )
@@ -94,10 +94,7 @@ class Reader:
 
     def _follow(self) -> None:
         try:
-            self._consumer.subscribe(
-                [topic.name for topic in READ],
-                on_assign=self._on_assign,
-            )
+            self._consumer.subscribe([topic.name for topic in READ], on_assign=self._on_assign)
             while not self._stopping.is_set():
                 self._take(self._consumer.consume(BATCH, timeout=POLL_S))
                 self._probe()
@@ -109,7 +106,7 @@ class Reader:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for place in partitions:
-            known = patiently(partial(position, self._database, place.topic, place.partition))
+            known = patiently(position, self._database, place.topic, place.partition)
             place.offset = OFFSET_BEGINNING if known is None else known
         consumer.assign(partitions)
         self.begun = True
@@ -137,9 +134,10 @@ class Reader:
         dead: list[bool] = []
         positions: dict[tuple[str, int], int] = {}
         for message in messages:
-            if (failed := message.error()) is not None:
+            if message.error() is not None:
+                failed = KafkaException(message.error())
                 if is_lasting(failed):
-                    raise KafkaException(failed)
+                    raise failed
                 continue  # the client goes on trying
             try:
                 events.append(self._decoded(message))
@@ -151,7 +149,7 @@ class Reader:
                 dead.append(False)
             positions[message.topic(), message.partition()] = message.offset() + 1
         if positions:
-            patiently(lambda: take(self._database, events, positions))
+            patiently(take, self._database, events, positions)
         for one in dead:
             self._limit.count(dead=one)
 
@@ -168,14 +166,20 @@ class Reader:
         Raises:
             KafkaException: none ever will.
         """
+        letter = dead_letter(received(message), error, stage=STAGE, bundle_id=STAGE)
         log.warning(
             "dead letter", topic=message.topic(), offset=message.offset(), reason=error.reason
         )
         while not self._stopping.is_set():
             try:
-                self._letters.put(message, error)
+                self._letters.put(
+                    key=letter.key,
+                    value=letter.value,
+                    headers=list(letter.headers),
+                    timestamp=round((letter.timestamp or 0) * 1000),
+                )
             except (NotDelivered, KafkaException) as problem:
-                if isinstance(problem, KafkaException) and is_lasting(problem.args[0]):
+                if is_lasting(problem):
                     raise
                 self.cut_off = True
                 log.warning("dead letter not published yet", error=str(problem)[:300])

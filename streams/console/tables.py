@@ -7,10 +7,10 @@ seen change n has missed none before it.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 from uuid import uuid5
 
 import structlog
@@ -42,7 +42,10 @@ from sqlalchemy.pool import NullPool
 
 from streams.events import NAMESPACE
 
+P = ParamSpec("P")
 T = TypeVar("T")
+WAITS_S: Final = (0.5, 2.0, 8.0)
+"""Before a database that does not answer is asked again."""
 log = structlog.get_logger(__name__)
 
 METADATA: Final = MetaData()
@@ -182,7 +185,6 @@ SECRETS: Final = Table(
 )
 """Of this console, the same after a restart and for every replica."""
 
-
 CREATING: Final = 0x5EED1A2E
 """Key of the lock of whoever creates the tables."""
 
@@ -242,19 +244,19 @@ class Database:
         self._engine.dispose()
 
 
-def patiently(act: Callable[[], T], waits_s: Sequence[float] = (0.5, 2.0, 8.0)) -> T:
+def patiently(act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Return what `act` returns; a database that does not answer is asked again, a few times.
 
     Raises:
         OperationalError: it did not answer at the last time either.
     """
-    for wait_s in waits_s:
+    for wait_s in WAITS_S:
         try:
-            return act()
+            return act(*args, **options)
         except OperationalError as error:
             log.warning("the database does not answer", error=str(error.orig)[:300])
             time.sleep(wait_s)
-    return act()
+    return act(*args, **options)
 
 
 def _create(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import fastavro
-from sqlalchemy import Connection, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, select, update
 
 from schemas import codec
 from schemas.codec import R, Record
@@ -46,8 +46,8 @@ def take(
         positions: topic and partition → the next offset.
     """
     with database.writing() as (connection, number):
+        taking = _Taking(connection, number)
         for event in events:
-            taking = _Taking(connection, number)
             if isinstance(event, Alert):
                 taking.alert(event)
             elif isinstance(event, Assessment):
@@ -62,10 +62,8 @@ def take(
 
 def position(database: Database, topic: str, partition: int) -> int | None:
     """Return the next offset of a partition; None where nothing was read."""
-    where = and_(POSITIONS.c.topic == topic, POSITIONS.c.partition == partition)
     with database.reading() as connection:
-        found = connection.execute(select(POSITIONS.c.next).where(where)).scalar()
-        return None if found is None else int(found)
+        return _next(connection, _at(topic, partition))
 
 
 def case_id_of(declaration_id: str, version: int) -> str:
@@ -158,15 +156,7 @@ class _Taking:
         )
         for photo in sorted({key_of("photo", uri) for item in alert.items for uri in item.images}):
             self._connection.execute(insert(PHOTOS).values(photo=photo, case_id=id_))
-        self._connection.execute(
-            update(CASES)
-            .where(
-                CASES.c.declaration == declaration,
-                CASES.c.declaration_version < alert.declaration_version,
-                CASES.c.amended < alert.declaration_version,
-            )
-            .values(amended=alert.declaration_version, changed=self._number)
-        )
+        self._amended(declaration, alert.declaration_version)
         self._connection.execute(
             update(CASES)
             .where(
@@ -179,7 +169,7 @@ class _Taking:
 
     def assessment(self, assessment: Assessment) -> None:
         if assessment.lane == "green":  # nobody's case, unless an amendment of one
-            self._amended(assessment)
+            self._turned_green(assessment)
         elif self._keep(assessment, "assessment"):
             self._touch(assessment)
 
@@ -206,7 +196,7 @@ class _Taking:
             return DECIDED
         return SUPERSEDED if later else OPEN
 
-    def _amended(self, assessment: Assessment) -> None:
+    def _turned_green(self, assessment: Assessment) -> None:
         if assessment.declaration_version < 2:  # noqa: PLR2004 - the first amends nothing
             return
         declaration = key_of("declaration", assessment.declaration_id)
@@ -222,14 +212,18 @@ class _Taking:
             self._connection.execute(
                 update(AMENDMENTS).where(where).values(version=assessment.declaration_version)
             )
+        self._amended(declaration, assessment.declaration_version)
+
+    def _amended(self, declaration: str, version: int) -> None:
+        """Tell the cases of earlier versions."""
         self._connection.execute(
             update(CASES)
             .where(
                 CASES.c.declaration == declaration,
-                CASES.c.declaration_version < assessment.declaration_version,
-                CASES.c.amended < assessment.declaration_version,
+                CASES.c.declaration_version < version,
+                CASES.c.amended < version,
             )
-            .values(amended=assessment.declaration_version, changed=self._number)
+            .values(amended=version, changed=self._number)
         )
 
     def _keep(self, document: Alert | Assessment | Explanation, kind: str) -> bool:
@@ -254,13 +248,22 @@ class _Taking:
 
 
 def _reached(connection: Connection, topic: str, partition: int, offset: int) -> None:
-    where = and_(POSITIONS.c.topic == topic, POSITIONS.c.partition == partition)
-    known = connection.execute(select(POSITIONS.c.next).where(where)).scalar()
+    where = _at(topic, partition)
+    known = _next(connection, where)
     # Never back: a replica that lost the partition may still be at its last batch.
     if known is not None:
         connection.execute(update(POSITIONS).where(where).values(next=max(known, offset)))
     else:
         connection.execute(insert(POSITIONS).values(topic=topic, partition=partition, next=offset))
+
+
+def _at(topic: str, partition: int) -> ColumnElement[bool]:
+    return and_(POSITIONS.c.topic == topic, POSITIONS.c.partition == partition)
+
+
+def _next(connection: Connection, where: ColumnElement[bool]) -> int | None:
+    found = connection.execute(select(POSITIONS.c.next).where(where)).scalar()
+    return None if found is None else int(found)
 
 
 def _words(codes: Iterable[str]) -> str:

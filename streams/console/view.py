@@ -33,8 +33,10 @@ PHOTO_URI: Final = re.compile(r"s3://\S+")
 FIXED: Final = {text for texts in reasons.TEXTS_IN.values() for text in texts.values()}
 """Texts of reasons that say nothing of the case itself."""
 BRIEF: Final = reasons.Reason.EXPLAINED_BRIEFLY
-MISSING: Final = set(reasons.Reason) - set(SHORT_REASONS) - {BRIEF}
-"""Codes of an explanation's reasons that tell of missing evidence, not of a signal."""
+NO_SIGNAL: Final = set(reasons.Reason) - set(SHORT_REASONS)
+"""Codes of an explanation's reasons that do not tell why the risk was raised."""
+MISSING: Final = NO_SIGNAL - {BRIEF}
+"""And those that tell of missing evidence."""
 REST: Final = "other"
 
 
@@ -239,11 +241,7 @@ def _reasons(
     """Return the alert's reasons, with what the later events know of them."""
     signals = {one.code: one for one in (assessed.signals if assessed else ())}
     signals |= {one.code: one for one in (explained.reasons if explained else ())}
-    told = [
-        one
-        for one in (explained.reasons if explained else ())
-        if one.code != BRIEF and one.code not in MISSING
-    ]
+    told = [one for one in explained.reasons if one.code not in NO_SIGNAL] if explained else []
     texts = {one.code: one.text for one in item.reasons}
     price = _price(explained.peers if explained else None, lang)
     return tuple(

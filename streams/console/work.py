@@ -17,14 +17,7 @@ from schemas.records import Alert, Finding, InspectionOutcome
 from schemas.rules import COMMODITY_CODE
 from streams.console.identity import User
 from streams.console.tables import CASES, DOCUMENTS, JOURNAL, OUTBOX, OUTCOMES, Database, key_of
-from streams.console.taking import (
-    DECIDED,
-    OPEN,
-    add_outcome,
-    later_case,
-    packed,
-    unpacked,
-)
+from streams.console.taking import DECIDED, OPEN, add_outcome, later_case, packed, unpacked
 from streams.events import NAMESPACE
 
 KINDS: Final = (

@@ -58,6 +58,13 @@ async def page(tmp_path):
             yield await new_tab(), url, ids, console
 
 
+@pytest.fixture
+def five_shown(monkeypatch):
+    """A queue that shows five cases at a time."""
+    monkeypatch.setattr("streams.console.store.SHOWN", 5)
+    monkeypatch.setattr("streams.console.pages.SHOWN", 5)
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 860), (820, 1180)])
 async def test_pages_are_legible_and_fit(page, width, height):
     """Contrast of 4.5 to 1 everywhere, 18 pixels, nothing beyond the edge: desk and tablet."""
@@ -161,11 +168,10 @@ async def test_filters_are_moved_through_without_leaving_the_page(page):
     assert tab.errors == []
 
 
-async def test_the_queue_refills_from_what_it_does_not_show(page, monkeypatch):
+@pytest.mark.usefixtures("five_shown")
+async def test_the_queue_refills_from_what_it_does_not_show(page):
     """Those with the highest risk are shown, whoever leaves and whatever arrives."""
     tab, url, _, console = page
-    monkeypatch.setattr("streams.console.store.SHOWN", 5)
-    monkeypatch.setattr("streams.console.pages.SHOWN", 5)
     alerts = [samples.alert(place, name="MANY", risk=1 - place / 100) for place in range(9)]
     take(console.store.database, alerts, {})
     ids = [case_id_of(one.declaration_id, 1) for one in alerts]
@@ -181,11 +187,10 @@ async def test_the_queue_refills_from_what_it_does_not_show(page, monkeypatch):
     assert tab.errors == []
 
 
-async def test_the_focus_stays_where_it_is(page, monkeypatch):
+@pytest.mark.usefixtures("five_shown")
+async def test_the_focus_stays_where_it_is(page):
     """On the row that somebody reached by Tab, or in a filter, whatever rows come and go."""
     tab, url, _, console = page
-    monkeypatch.setattr("streams.console.store.SHOWN", 5)
-    monkeypatch.setattr("streams.console.pages.SHOWN", 5)
     ann = console.identity.user({}, "")
     await tab.open(f"{url}/")
     rows = "[...document.querySelectorAll('tr.case')].map((r) => r.id.slice(5))"
@@ -208,11 +213,10 @@ async def test_the_focus_stays_where_it_is(page, monkeypatch):
     assert tab.errors == []
 
 
-async def test_a_refill_that_fails_leaves_the_queue(page, monkeypatch):
+@pytest.mark.usefixtures("five_shown")
+async def test_a_refill_that_fails_leaves_the_queue(page):
     """It is tried again, and the page stays live."""
     tab, url, _, console = page
-    monkeypatch.setattr("streams.console.store.SHOWN", 5)
-    monkeypatch.setattr("streams.console.pages.SHOWN", 5)
     await tab.open(f"{url}/")
     await tab.do(
         "const real = fetch; window.asked = 0; window.fetch = (...all) =>"

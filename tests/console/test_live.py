@@ -18,19 +18,19 @@ from schemas import codec
 from schemas.records import InspectionOutcome
 from schemas.topics import ALERTS, INSPECTION_OUTCOMES, TOPICS
 from streams.console.identity import User
-from streams.console.letters import Letters
 from streams.console.outbox import Outbox
 from streams.console.reader import Reader
 from streams.console.store import Store
 from streams.console.tables import Database
 from streams.console.taking import case_id_of, position, take
 from streams.console.work import Work
+from streams.delivery import Delivery, NotDelivered
 from streams.images import stores
 from streams.local.process import LOOPBACK, Process, free_port
 from streams.reference import Publisher
 from streams.registry import Registry
 from streams.replay import read_letters
-from streams.send import NotDelivered, new_run
+from streams.send import new_run
 from tests.console import samples
 from tests.console.browser import browser, chromium
 
@@ -293,11 +293,11 @@ def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
     reader = Reader(services, database)
     answers = [_refused(KafkaError._MSG_TIMED_OUT), NotDelivered("no answer"), None]
 
-    def put(_self, _message, _error):
+    def put(_self, **_event):
         if (answer := answers.pop(0)) is not None:
             raise answer
 
-    monkeypatch.setattr(Letters, "put", put)
+    monkeypatch.setattr(Delivery, "put", put)
     reader._take([_Junk()])
     assert (answers, position(database, "alerts", 2), reader.cut_off) == ([], 8, True)
     answers = [_refused(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
@@ -332,8 +332,17 @@ class _Junk:
     def offset(self):
         return self._offset
 
+    def key(self):
+        return b"key"
+
     def value(self):
         return b"junk"
+
+    def headers(self):
+        return None
+
+    def timestamp(self):
+        return 1, 1000
 
 
 def letters(settings, run):

@@ -222,17 +222,23 @@ async def test_signals_and_photos_that_are_gone_are_told(place):
     assert item.heat_maps == ("", "")
 
 
+def fails(act, error, failures, when=lambda *_args: True):
+    """`act`, which raises an error for as many calls as `failures` holds."""
+
+    async def failing(*args, **options):
+        if failures[0] and when(*args):
+            failures[0] -= 1
+            raise error("no answer")
+        return await act(*args, **options)
+
+    return failing
+
+
 async def test_photos_of_a_failing_storage_are_waited_for_a_while(place, monkeypatch):
     """Then the rest is explained, and told what is missing."""
     alert = await place.alert(risky(0.9))
-    get, failures = obstore.get_async, [1]
-
-    async def failing(*args, **options):
-        if failures[0]:
-            failures[0] -= 1
-            raise obstore.exceptions.GenericError("no answer")
-        return await get(*args, **options)
-
+    failures = [1]
+    failing = fails(obstore.get_async, obstore.exceptions.GenericError, failures)
     monkeypatch.setattr(obstore, "get_async", failing)
     found = (await place.explained(alert)).items[0]
     assert codes(found) == []
@@ -244,14 +250,8 @@ async def test_photos_of_a_failing_storage_are_waited_for_a_while(place, monkeyp
 async def test_a_failing_redis_is_tried_again_then_stops_the_worker(place, monkeypatch):
     """An explanation without the signals that caused the alert would be a wrong one."""
     alert = await place.alert(risky(0.9))
-    mget, failures = place.redis.mget, [1]
-
-    async def failing(keys):
-        if failures[0] and b"signals" in repr(keys).encode():
-            failures[0] -= 1
-            raise RedisError("no answer")
-        return await mget(keys)
-
+    failures = [1]
+    failing = fails(place.redis.mget, RedisError, failures, lambda keys: "signals" in repr(keys))
     monkeypatch.setattr(place.redis, "mget", failing)
     assert codes((await place.explained(alert)).items[0]) == []
     assert failures == [0]
@@ -298,14 +298,8 @@ async def test_what_is_no_alert_and_what_breaks_the_model_are_dead_letters(place
 async def test_a_failing_storage_is_tried_again_then_stops_the_worker(place, monkeypatch):
     """No explanation refers to a heat map that is not there."""
     alert = await place.alert(risky(0.9))
-    put, failures = obstore.put_async, [1]
-
-    async def failing(*args, **options):
-        if failures[0]:
-            failures[0] -= 1
-            raise obstore.exceptions.GenericError("no answer")
-        return await put(*args, **options)
-
+    failures = [1]
+    failing = fails(obstore.put_async, obstore.exceptions.GenericError, failures)
     monkeypatch.setattr(obstore, "put_async", failing)
     assert (await place.explained(alert)).items[0].heat_maps[0]
     failures[0] = 2

@@ -142,7 +142,7 @@ async function refill(address) {
     disconnect();
     history.replaceState(null, "", address);
     const fresh = page.getElementById("main");
-    seen = main.dataset.after = fresh.dataset.after;
+    seen = fresh.dataset.after;
     main.dataset.live = fresh.dataset.live;
     rows.dataset.total = page.getElementById("rows").dataset.total;
     rows.replaceChildren(...page.getElementById("rows").children);
