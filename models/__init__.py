@@ -1,1 +1,5 @@
 """Pure: records and bytes in, numbers out. One door: `models.scorer.Scorer`."""
+
+from models import arithmetic
+
+arithmetic.pin()  # before any module of ours loads NumPy

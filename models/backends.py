@@ -36,10 +36,17 @@ class OnnxBackend:
     with a batch of 1.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        """Load an encoder.
+
+        Args:
+            path: of the ONNX file.
+            threads: of one run. More than one wait busily for work, and so take the core that
+                another session runs on (docs/decisions/0013-threads.md).
+        """
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERROR
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads
         providers = ["CPUExecutionProvider"]
         if gpu_usable():
             providers.insert(0, "CUDAExecutionProvider")

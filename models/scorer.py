@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from models import bundle, likelihoods
+from models import bundle, embedded_nomenclature, likelihoods
 from models.attributes import Attributes
 from models.backends import OnnxBackend
 from models.conformal import COVERAGE
@@ -92,8 +92,8 @@ class Scorer:
         thresholds: Thresholds,
     ) -> None:
         self.bundle_id = bundle_id
-        self.text_encoder_id = bundle_id[:16]
-        self.image_encoder_id = bundle_id[:16]
+        self.arithmetic = encoders.arithmetic
+        self.text_encoder_id = self.image_encoder_id = f"{bundle_id[:16]}:{self.arithmetic}"
         self.text_dimension = GENERAL + len(hs.index.text_projection.centre)
         self.image_dimension = len(hs.index.photo_projection.centre)
         self._encoders = encoders
@@ -104,7 +104,7 @@ class Scorer:
         self._groups = Groups.of(hs.codes)
 
     @classmethod
-    def load(cls, directory: Path, *, threads: int | None = None) -> Self:
+    def load(cls, directory: Path, *, threads: int = 1) -> Self:
         """Verify and load a bundle.
 
         Raises:
@@ -270,7 +270,7 @@ class Scorer:
         )
 
 
-def load_hs(directory: Path, *, threads: int | None = None) -> HsModel:
+def load_hs(directory: Path, *, threads: int = 1) -> HsModel:
     """Load the HS model of a verified bundle."""
     hs = json.loads((directory / "model.json").read_text())["hs"]
     nomenclature = load_nomenclature(directory)
@@ -293,13 +293,14 @@ def load_hs(directory: Path, *, threads: int | None = None) -> HsModel:
 def load_nomenclature(directory: Path) -> Nomenclature:
     """Load the nomenclature of a verified bundle."""
     names = json.loads((directory / "nomenclature.json").read_text())
-    arrays = load_file(directory / "nomenclature.safetensors")
+    lines, words = embedded_nomenclature.load(directory)
+    classifier = load_file(directory / "classifier.safetensors")
     return Nomenclature.of(
         names["cn8"],
-        arrays["lines"],
+        lines,
         names["words"],
-        arrays["words"],
-        (arrays["classifier.weights"], arrays["classifier.biases"]),
+        words,
+        (classifier["weights"], classifier["biases"]),
     )
 
 

@@ -96,7 +96,7 @@ class TabularModel:
         self._scale = scale
 
     @classmethod
-    def load(cls, directory: Path, *, threads: int | None = None) -> Self:
+    def load(cls, directory: Path, *, threads: int = 1) -> Self:
         """Load it from a verified bundle."""
         scale = json.loads((directory / "tabular.json").read_text())["scale"]
         return cls(

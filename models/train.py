@@ -3,7 +3,7 @@
 text.safetensors, image.safetensors    the tuned parts of the packaged encoders
 fusion.safetensors                     the network that names the known codes
 exemplars.safetensors                  past goods
-ranges.json                            of the image encoder's activations, for int8
+nomenclature.safetensors               embeddings of the nomenclature by the tuned encoders
 model.json peers.csv                   what was chosen, the risk model, prices of comparable goods
 
 Train on the split train, choose on valid; test is for `models.evaluate` alone.
@@ -13,6 +13,7 @@ import csv
 import json
 import math
 import random
+import shutil
 import statistics
 import tempfile
 from collections import Counter, defaultdict
@@ -24,14 +25,13 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from models import bundle, fusion, image_encoder, sources, text_tuning
+from models import bundle, embedded_nomenclature, fusion, image_encoder, sources, text_tuning
 from models.calibrate import calibrated, choose_sharpness
 from models.catalogue import Goods, read
 from models.embedder import Embedded, Embedder, pixels
 from models.exemplars import ExemplarIndex, Projection
 from models.hs import MODALITIES, Calibration, HsModel, Nomenclature
 from models.nomenclature import held_out, lines
-from models.precision import RANGES, measure_ranges
 from models.progress import Say
 from models.risk import Groups
 from models.scorer import load_nomenclature
@@ -48,8 +48,6 @@ EXEMPLARS_WITHHELD: Final = 16
 """The same where codes are withheld, to keep the committed files small."""
 OPEN: Final = (0.0, 0.0, 50.0)
 """A gate that is always open: before gates are fitted."""
-RANGE_PHOTOS: Final = 256
-"""Photos on which the ranges of activations are measured."""
 WITHHELD_GOODS: Final = 30
 """Least goods of a code that may be withheld."""
 TEXT_AXES: Final = 96
@@ -89,14 +87,9 @@ def train(goods: Path, priced: Path, out: Path, choices: Choices, say: Say = pri
         tune_encoders(learn, held, out, choices, say)
     encoders = {"text": choices.text_encoder, "image": choices.image_encoder}
     (out / "model.json").write_text(json.dumps({"encoders": encoders}))
-    if choices.tune or not (out / RANGES).exists():
-        say("Measuring the ranges that int8 needs")
-        photos = pixels(random.Random(choices.seed).sample(learn, RANGE_PHOTOS))  # noqa: S311
-        with tempfile.TemporaryDirectory() as directory:
-            sources.export_image(choices.image_encoder, out, Path(directory))
-            measure_ranges(Path(directory) / "image.onnx", list(photos), out / RANGES)
     with tempfile.TemporaryDirectory() as directory:
         bundle.build(Path(directory), out, say=say)
+        shutil.copy(Path(directory) / embedded_nomenclature.FILE, out)
         embedder = Embedder.of(Path(directory), say)
         nomenclature = load_nomenclature(Path(directory))
     network = fit_network(embedder, learn, choices, out)

@@ -52,7 +52,7 @@ def load_scorer(settings: Settings) -> Scorer:
     scorer = Scorer.load(bundle, threads=settings.threads)
     check_released(bundle)
     scorer.score([_any_evidence(scorer)])
-    log.info("model warm", bundle_id=scorer.bundle_id)
+    log.info("model warm", bundle_id=scorer.bundle_id, arithmetic=scorer.arithmetic)
     return scorer
 
 

@@ -318,8 +318,8 @@ def bundle(
         Path | None, typer.Option(help="What was learned, by `redlane train hs --out`.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Of the encoders: int8 or fp32 for CPUs, fp16 for GPUs.")
-    ] = "int8",
+        str, typer.Option(help="Of the encoders: fp32, or fp16 for GPUs.")
+    ] = "fp32",
     verify: Annotated[Path | None, typer.Option(help="Check this bundle instead.")] = None,
 ) -> None:
     """Build the model bundle, or check one; prints its folder and id.

@@ -16,7 +16,7 @@ from models.catalogue import read
 from models.encoders import Encoders
 from models.image import PHOTO_SIZE, decode, normalised
 from models.image_encoder import FEATURES, ImageEncoder
-from models.precision import RANGES, Precision, convert
+from models.precision import Precision, convert
 from models.text import GENERAL, normalise, tokenizer
 from models.text_encoder import TextEncoder
 from models.vectors import unit
@@ -36,7 +36,7 @@ def exported(tmp_path_factory):
         directory = directories[precision] = tmp_path_factory.mktemp(precision)
         sources.export_text(sources.PACKAGED, HEADS, directory)
         sources.export_image(sources.PACKAGED, HEADS, directory)
-        convert(directory, precision, HEADS / RANGES)
+        convert(directory, precision)
     return {name: Encoders(directory, threads=1) for name, directory in directories.items()}
 
 
@@ -70,21 +70,18 @@ def test_photos_are_embedded_alike_by_torch_and_onnx(exported):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("precision", "text", "photo"), [("int8", 0.99, 0.9), ("fp16", 0.9999, 0.999)]
-)
-def test_less_precise_encoders_say_nearly_the_same(exported, goods_folder, precision, text, photo):
+def test_half_precision_says_nearly_the_same(exported, goods_folder):
     """Cosine with what is said in fp32: of texts, and of the sample's photos by both tails."""
-    exact, rounded = exported[Precision.FP32], exported[Precision(precision)]
+    exact, rounded = exported[Precision.FP32], exported[Precision.FP16]
 
     def nearness(one, two):
         return (unit(np.stack(one)) * unit(np.stack(two))).sum(axis=1).min()
 
-    assert nearness(exact.embed_texts(TEXTS), rounded.embed_texts(TEXTS)) > text
+    assert nearness(exact.embed_texts(TEXTS), rounded.embed_texts(TEXTS)) > 0.9999
     photos = [decode(one.image.read_bytes()) for one in read(goods_folder)[:8]]
     one, two = exact.embed_photos(photos), rounded.embed_photos(photos)
     for tail in (slice(FEATURES), slice(FEATURES, None)):
-        assert nearness([v[tail] for v in one], [v[tail] for v in two]) > photo
+        assert nearness([v[tail] for v in one], [v[tail] for v in two]) > 0.999
 
 
 def test_the_network_scores_alike_in_torch_and_onnx_alone_and_in_a_batch(bundle):
