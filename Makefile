@@ -20,6 +20,7 @@ check: $(INSTALLED) ## Lint, types, generated files, compatibility.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m schemas.compat
 

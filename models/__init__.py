@@ -1,4 +1,4 @@
-"""Pure: records and bytes in, numbers out. One door: `models.scorer.Scorer`."""
+"""Pure: records and bytes in, numbers out. One door: `models.scoring.scorer.Scorer`."""
 
 from models import arithmetic
 

@@ -9,28 +9,28 @@ import structlog
 from redis.asyncio import Redis
 from threadpoolctl import threadpool_limits
 
-from models.bundle import check_released, default_bundle
-from models.explain import Explainer
-from models.image import PHOTO_SIZE
-from models.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.encoding.image import PHOTO_SIZE
+from models.explanation.explainer import Explainer
+from models.scoring.bundle import check_released
+from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.records import Declaration, GoodsItem
 from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, EXPLANATIONS, INSPECTION_OUTCOMES
-from streams.budget import Capacity
-from streams.embed import Embedder
-from streams.embedding_cache import EmbeddingCache
-from streams.evidence import Gatherer
-from streams.explain import Explain
-from streams.images import Photos, stores
-from streams.lanes import Lanes
-from streams.learn import Learn
-from streams.observations import Keys
-from streams.origin import Origins
-from streams.reference import Reference
-from streams.registry import Decoder, Registry
-from streams.screen import Screen
+from streams.evidence.embedding import Embedder
+from streams.evidence.embedding_cache import EmbeddingCache
+from streams.evidence.gatherer import Gatherer
+from streams.evidence.observations import Keys
+from streams.evidence.photos import Photos, stores
+from streams.evidence.signals import Signals
+from streams.kafka.origin import Origins
+from streams.kafka.registry import Decoder, Registry
+from streams.kafka.worker import worker
+from streams.reference.follower import Reference
+from streams.selection.capacity import Capacity
+from streams.selection.lanes import Lanes
 from streams.settings import Settings
-from streams.signals import Signals
-from streams.worker import worker
+from streams.stages.explain import Explain
+from streams.stages.learn import Learn
+from streams.stages.screen import Screen
 
 GREY = np.full((PHOTO_SIZE, PHOTO_SIZE, 3), 128, np.uint8)
 log = structlog.get_logger(__name__)
@@ -44,11 +44,12 @@ def load_scorer(settings: Settings) -> Scorer:
     other far more than it gains (docs/decisions/0013-threads.md).
 
     Raises:
-        BadBundle: the bundle is incomplete or was changed.
+        NotConfigured: no bundle is named.
+        BadBundle: it is incomplete or was changed.
         NotReleased: it may not be used.
     """
     threadpool_limits(settings.threads, user_api="blas")
-    bundle = settings.bundle or default_bundle()
+    bundle = settings.required_bundle()
     scorer = Scorer.load(bundle, threads=settings.threads)
     check_released(bundle)
     scorer.score([_any_evidence(scorer)])
@@ -58,7 +59,7 @@ def load_scorer(settings: Settings) -> Scorer:
 
 def load_explainer(settings: Settings, scorer: Scorer) -> Explainer:
     """Load and warm up the explainer: the first alert should not wait for it."""
-    explainer = Explainer(scorer, settings.bundle or default_bundle(), threads=settings.threads)
+    explainer = Explainer(scorer, settings.required_bundle(), threads=settings.threads)
     explainer.explain(_any_evidence(scorer), [[GREY]])
     return explainer
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.policy import Budget
+from models.selection.policy import Budget
 
 
 class NotConfigured(Exception):  # noqa: N818 - says what it is
@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     )
 
     bundle: Path | None = Field(
-        default=None, description="model bundle; the packaged default if not given"
+        default=None, description="folder of the model bundle, as `redlane bundle` prints it"
     )
     threads: int = Field(
         default=1, ge=1, description="of one inference on the CPU; two run at a time"
@@ -153,6 +153,19 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split(",")) if isinstance(value, str) else value
+
+    def required_bundle(self) -> Path:
+        """Return the folder of the model bundle.
+
+        Raises:
+            NotConfigured: none is named.
+        """
+        if self.bundle is None:
+            raise NotConfigured(
+                "Set REDLANE_BUNDLE to the folder of a model bundle: `redlane bundle` builds one "
+                "and prints where it is."
+            )
+        return self.bundle
 
     def secret_keys(self) -> dict[str, bytes]:
         """Return the keys that workers share: `pseudonym` and `selection`.

@@ -8,11 +8,11 @@ import pytest
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
-from models.bundle import default_bundle
-from streams.catalogue import sample
-from streams.deploy import deploy
+from models.training.bundle_builder import default_bundle
 from streams.local.process import LOOPBACK, Process, free_port
 from streams.local.stack import local_stack
+from streams.operations.deploy import deploy
+from streams.synthetic.sample_catalogue import sample
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from models.policy import Thresholds
-from models.scorer import DeclarationEvidence, Verdict
+from models.scoring.scorer import DeclarationEvidence, Verdict
+from models.selection.policy import Thresholds
 from schemas.codec import encode
 from schemas.records import Declaration, ItemAssessment
-from streams.events import Inbound, Outbound
+from streams.kafka.events import Inbound, Outbound
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 

@@ -71,10 +71,10 @@ def learn() -> None:
 
 def _run(wire: Callable[[Settings], Any]) -> None:
     """Run the worker that `wire` makes, until it is told to stop."""
-    from models.bundle import BadBundle, NotReleased
+    from models.scoring.bundle import BadBundle, NotReleased
     from streams import logs
-    from streams.registry import NotDeployed
-    from streams.worker import run
+    from streams.kafka.registry import NotDeployed
+    from streams.kafka.worker import run
 
     settings = Settings()
     try:
@@ -118,7 +118,7 @@ def deploy() -> None:
 
     `REDLANE_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 REDLANE_KAFKA_REPLICATION=3 redlane deploy`
     """
-    from streams.deploy import deploy as deploy_all
+    from streams.operations.deploy import deploy as deploy_all
 
     deploy_all(Settings(), say=typer.echo)
 
@@ -135,7 +135,8 @@ def up(
     """Run the local stack alone: Kafka, schema registry, Valkey and SeaweedFS.
 
     Everything listens on 127.0.0.1 only, comes by pip, and is gone with Ctrl-C. Topics and schemas
-    are deployed. The settings to use it are printed.
+    are deployed, and the packaged model bundle is built unless REDLANE_BUNDLE names another. The
+    settings to use it are printed.
 
     **Examples**
 
@@ -143,15 +144,22 @@ def up(
 
     `redlane up --kafka-port 0 --registry-port 0 --redis-port 0 --s3-port 0`
     """
-    from streams.deploy import deploy as deploy_all
     from streams.local.preflight import NotReady
     from streams.local.stack import Ports, run_until_interrupted
+    from streams.operations.deploy import deploy as deploy_all
 
+    bundle = Settings().bundle
+    if bundle is None:
+        from models.training.bundle_builder import default_bundle
+
+        with Bar() as bar:
+            bundle = default_bundle(bar)
     try:
         run_until_interrupted(
             brokers=brokers,
             ports=Ports(kafka=kafka_port, registry=registry_port, redis=redis_port, s3=s3_port),
             env_file=env_file,
+            bundle=bundle,
             after_start=lambda stack: deploy_all(stack.settings(), say=typer.echo),
             say=typer.echo,
         )
@@ -191,11 +199,11 @@ def send(
     """
     from rich.progress import Progress
 
-    from models.catalogue import BadCatalogue, read
-    from streams import catalogue as sample
-    from streams.irregularities import DEFAULT_SHARES, Irregularities
-    from streams.send import new_run
-    from streams.send import send as send_all
+    from models.datasets.goods import BadCatalogue, read
+    from streams.synthetic import sample_catalogue as sample
+    from streams.synthetic.irregularities import DEFAULT_SHARES, Irregularities
+    from streams.synthetic.send import new_run
+    from streams.synthetic.send import send as send_all
 
     settings = Settings()
     try:
@@ -251,8 +259,8 @@ def demo(
 
     `redlane demo --once --json summary.json`
     """
-    from streams.demo import Options, run
     from streams.local.preflight import NotReady
+    from streams.synthetic.demo import Options, run
 
     options = Options(once=once, json_file=json_file, count=count, rate=rate, seed=seed)
     try:
@@ -281,8 +289,8 @@ def classify(
     """
     import json
 
-    from models.classify import classify_goods
-    from models.image import BadPhoto
+    from models.encoding.image import BadPhoto
+    from streams.cli.classify import classify_goods
 
     if text is None and image is None:
         typer.echo("Give --text, --image or both.", err=True)
@@ -314,7 +322,7 @@ def classify(
 @app.command()
 def bundle(
     out: Annotated[Path | None, typer.Option(help="Build into this new folder.")] = None,
-    heads: Annotated[
+    artifacts: Annotated[
         Path | None, typer.Option(help="What was learned, by `redlane train hs --out`.")
     ] = None,
     precision: Annotated[
@@ -326,17 +334,19 @@ def bundle(
 
     Without options the packaged default is built into the cache, unless it is there. Building needs
     the extra `build` (torch); serving does not. Exits with 1 for a bundle that may not be released:
-    `redlane evaluate explain --heads` measures what it takes.
+    `redlane evaluate explain --artifacts` measures what it takes.
 
     **Examples**
 
     `redlane bundle --out ./bundle`
 
-    `redlane bundle --out ./bundle --heads ./heads --precision fp16`
+    `redlane bundle --out ./bundle --artifacts ./artifacts --precision fp16`
 
     `redlane bundle --verify /srv/bundles/next`
     """
-    from models import bundle as bundles
+    from models.scoring.bundle import BadBundle, NotReleased, check_released
+    from models.scoring.bundle import verify as verified
+    from models.training.bundle_builder import ARTIFACTS, build, default_bundle
 
     try:
         with Bar() as bar:
@@ -344,13 +354,13 @@ def bundle(
                 folder = verify
             elif out is not None:
                 out.mkdir(parents=True)
-                bundles.build(out, heads or bundles.HEADS, precision, bar)
+                build(out, artifacts or ARTIFACTS, precision, bar)
                 folder = out
             else:
-                folder = bundles.default_bundle(bar)
-        typer.echo(f"{folder}  {bundles.verify(folder)}")
-        bundles.check_released(folder)
-    except (bundles.BadBundle, bundles.NotReleased, FileExistsError, ValueError) as problem:
+                folder = default_bundle(bar)
+        typer.echo(f"{folder}  {verified(folder)}")
+        check_released(folder)
+    except (BadBundle, NotReleased, FileExistsError, ValueError) as problem:
         typer.echo(problem, err=True)
         raise typer.Exit(1) from problem
 
@@ -373,7 +383,7 @@ def list_letters(
     from rich.table import Table
     from rich.text import Text
 
-    from streams.replay import read_letters
+    from streams.operations.dead_letters import read_letters
 
     table = Table("id", "from", "key", "reason", "what was wrong")
     for letter in read_letters(Settings()):
@@ -396,7 +406,7 @@ def replay_letters(
 
     `redlane dead-letters replay --reason schema_unknown`
     """
-    from streams.replay import replay
+    from streams.operations.dead_letters import replay
 
     count = replay(Settings(), reason, dry_run=dry_run)
     typer.echo(f"{count} {'would be' if dry_run else 'were'} sent again.")
@@ -412,7 +422,7 @@ def doctor() -> None:
 
     `. ./redlane.env; redlane doctor`
     """
-    from streams.doctor import examine
+    from streams.operations.doctor import examine
 
     findings = examine(Settings())
     for finding in findings:

@@ -36,9 +36,9 @@ def console(
     """
     from streams import logs
     from streams.console import serve
-    from streams.console.identity import Misconfigured
-    from streams.console.tables import Unusable
-    from streams.registry import NotDeployed
+    from streams.console.state.tables import Unusable
+    from streams.console.web.identity import Misconfigured
+    from streams.kafka.registry import NotDeployed
 
     settings = Settings()
     logs.configure(settings.log_level)

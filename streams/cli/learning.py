@@ -1,20 +1,21 @@
 """`redlane train …` and `redlane evaluate …`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from streams.progress import Bar
 
 training = typer.Typer(help="Learn from goods or declarations of your own.")
+LEARNED: Final = Path("models/artifacts")
 evaluation = typer.Typer(help="Measure a model on what it has not seen.")
 
 
 @training.command("hs")
 def train_hs(
     goods: Annotated[Path, typer.Option(help="Folder of goods with splits train and valid.")],
-    out: Annotated[Path, typer.Option(help="Where the learned files go.")] = Path("models/heads"),
+    out: Annotated[Path, typer.Option(help="Where the learned files go.")] = LEARNED,
     seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
     text_encoder: Annotated[
         str, typer.Option(help="`packaged`, or a transformers model: directory or hub id.")
@@ -39,16 +40,16 @@ def train_hs(
 
     **Examples**
 
-    `redlane train hs --goods ./goods --out ./heads`
+    `redlane train hs --goods ./goods --out ./artifacts`
 
-    `redlane train hs --goods ./goods --out ./heads --text-encoder ./xlm-roberta-base`
+    `redlane train hs --goods ./goods --out ./artifacts --text-encoder ./xlm-roberta-base`
 
-    `redlane train hs --goods ./goods --no-tune --withhold 15 --out models/heads/unseen`
+    `redlane train hs --goods ./goods --no-tune --withhold 15 --out models/artifacts/unseen`
     """
-    from models.catalogue import BadCatalogue
-    from models.sources import BadEncoder
-    from models.train import Choices, train
-    from streams.catalogue import sample
+    from models.datasets.goods import BadCatalogue
+    from models.training.hs_classifier import Choices, train
+    from models.training.pretrained import BadEncoder
+    from streams.synthetic.sample_catalogue import sample
 
     choices = Choices(seed, text_encoder, image_encoder, fusion, tune, withhold)
     try:
@@ -84,9 +85,9 @@ def evaluate_hs(
     """
     import json
 
-    from models.catalogue import BadCatalogue
-    from models.evaluate import compare
-    from models.evaluate import evaluate_hs as evaluate
+    from models.datasets.goods import BadCatalogue
+    from models.evaluation.hs_classifier import compare
+    from models.evaluation.hs_classifier import evaluate_hs as evaluate
 
     try:
         with Bar() as bar:
@@ -128,7 +129,7 @@ def _print_figures(figures: dict[str, Any]) -> None:
 @training.command("risk")
 def train_risk(
     declarations: Annotated[Path, typer.Option(help="Folder with train.csv, labelled.")],
-    out: Annotated[Path, typer.Option(help="Where the learned files go.")] = Path("models/heads"),
+    out: Annotated[Path, typer.Option(help="Where the learned files go.")] = LEARNED,
     seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
 ) -> None:
     """Learn which declarations are irregular, by their attributes and past inspections.
@@ -138,10 +139,10 @@ def train_risk(
 
     **Example**
 
-    `redlane train risk --declarations ./declarations --out ./heads`
+    `redlane train risk --declarations ./declarations --out ./artifacts`
     """
-    from models.declarations import BadDeclarations, read
-    from models.train_tabular import fit
+    from models.datasets.declarations import BadDeclarations, read
+    from models.training.tabular_risk import fit
 
     try:
         with Bar() as bar:
@@ -179,12 +180,12 @@ def evaluate_evidence(
     """
     import json
 
-    from models.bundle import default_bundle
-    from models.catalogue import BadCatalogue
-    from models.declarations import BadDeclarations
-    from models.scorer import Scorer
-    from streams.evidence_benchmark import MODALITIES, stores
-    from streams.evidence_benchmark import evaluate_evidence as evaluate
+    from models.datasets.declarations import BadDeclarations
+    from models.datasets.goods import BadCatalogue
+    from models.scoring.scorer import Scorer
+    from models.training.bundle_builder import default_bundle
+    from streams.synthetic.evidence_benchmark import MODALITIES, stores
+    from streams.synthetic.evidence_benchmark import evaluate_evidence as evaluate
 
     try:
         with Bar() as bar, stores(rounds) as signals:
@@ -230,8 +231,8 @@ def evaluate_risk(
     """
     import json
 
-    from models.declarations import BadDeclarations
-    from models.train_tabular import evaluate_risk as evaluate
+    from models.datasets.declarations import BadDeclarations
+    from models.evaluation.tabular_risk import evaluate_risk as evaluate
 
     try:
         with Bar() as bar:
@@ -258,7 +259,7 @@ def evaluate_explain(
     goods: Annotated[Path, typer.Option(help="Folder of goods, with the split train.")],
     declarations: Annotated[Path, typer.Option(help="Folder with train.csv and valid.csv.")],
     split: Annotated[str, typer.Option(help="Which split to explain.")] = "test",
-    heads: Annotated[
+    artifacts: Annotated[
         Path | None, typer.Option(help="What was learned, by `redlane train hs --out`.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -268,8 +269,8 @@ def evaluate_explain(
     Deletion and insertion curves against random orders, words and objects that are planted and must
     be found, a shuffled model that must be explained otherwise. Some minutes on two cores.
 
-    With --heads, and on the split test, the figures are kept in that folder. Workers take only
-    bundles that `redlane bundle` built of heads with figures that pass.
+    With --artifacts, and on the split test, the figures are kept in that folder. Workers take only
+    bundles that `redlane bundle` built of artifacts with figures that pass.
 
     **Examples**
 
@@ -277,21 +278,21 @@ def evaluate_explain(
 
     `redlane evaluate explain --goods ./goods --declarations ./declarations --split valid --json`
 
-    `redlane evaluate explain --goods ./goods --declarations ./declarations --heads ./heads`
+    `redlane evaluate explain --goods ./goods --declarations ./declarations --artifacts ./artifacts`
     """
     import json
 
-    from models.bundle import HEADS
-    from models.catalogue import BadCatalogue
-    from models.declarations import BadDeclarations
-    from models.evaluate_explain import evaluate_explain as evaluate
-    from models.release import JUDGED, gate, record
+    from models.datasets.declarations import BadDeclarations
+    from models.datasets.goods import BadCatalogue
+    from models.evaluation.explanations import evaluate_explain as evaluate
+    from models.scoring.release_gate import JUDGED, gate, record
+    from models.training.bundle_builder import ARTIFACTS
 
     try:
         with Bar() as bar:
-            figures = evaluate(goods, declarations, split, heads or HEADS, bar)
-        if heads is not None and split == JUDGED:
-            record(heads, figures)
+            figures = evaluate(goods, declarations, split, artifacts or ARTIFACTS, bar)
+        if artifacts is not None and split == JUDGED:
+            record(artifacts, figures)
     except (BadDeclarations, BadCatalogue) as problem:
         typer.echo(problem, err=True)
         raise typer.Exit(1) from problem

@@ -11,7 +11,7 @@ from streams.settings import Settings
 
 if TYPE_CHECKING:
     from schemas.records import RiskProfile
-    from streams.known import Snapshot
+    from streams.reference.state import Snapshot
 
 SHOWN: Final = 3
 """Values of a condition that the table shows."""
@@ -64,7 +64,7 @@ def put_profile(
     """
     from dataclasses import replace
 
-    from models.profiles import problem
+    from models.selection.profiles import problem
 
     settings = Settings()
     written_by, approved_by = _persons(settings, author, approver)
@@ -95,7 +95,7 @@ def list_profiles(
     """
     import json
 
-    from models.profiles import problem, state
+    from models.selection.profiles import problem, state
 
     now = datetime.now(UTC)
     found = [
@@ -146,7 +146,7 @@ def expire_profile(
     """
     from dataclasses import replace
 
-    from models.profiles import state
+    from models.selection.profiles import state
 
     settings = Settings()
     written_by, approved_by = _persons(settings, author, approver)
@@ -213,7 +213,7 @@ def _from_file(path: Path) -> "RiskProfile":
 
 def _conditions(profile: "RiskProfile") -> str:
     """Return the conditions for a person who may look over somebody's shoulder."""
-    from models.profiles import PARTY_FIELDS
+    from models.selection.profiles import PARTY_FIELDS
 
     told = []
     for one in profile.conditions:
@@ -229,8 +229,8 @@ def _read(settings: Settings) -> "Snapshot":
 
     import structlog
 
-    from streams.reference import ReferenceLost, read
-    from streams.registry import NotDeployed
+    from streams.kafka.registry import NotDeployed
+    from streams.reference.follower import ReferenceLost, read
 
     # What was skipped goes to standard error: standard output may be JSON.
     printer = structlog.PrintLogger(sys.stderr)
@@ -245,8 +245,8 @@ def _read(settings: Settings) -> "Snapshot":
 
 def _publish(settings: Settings, profile: "RiskProfile") -> None:
     from schemas.topics import RISK_PROFILES
-    from streams.delivery import NotDelivered
-    from streams.reference import Publisher
+    from streams.kafka.delivery import NotDelivered
+    from streams.kafka.publisher import Publisher
 
     try:
         Publisher(settings, source="redlane/profile").put(RISK_PROFILES, [profile])

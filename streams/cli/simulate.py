@@ -10,7 +10,7 @@ import typer
 from streams.progress import Bar
 
 if TYPE_CHECKING:
-    from models.simulate import Week
+    from models.evaluation.simulation import Week
 
 
 def simulate(
@@ -50,10 +50,10 @@ def simulate(
     """
     import json
 
-    from models import plots
-    from models.declarations import BadDeclarations, read
-    from models.simulate import STRATEGIES, Setup
-    from models.simulate import simulate as replay
+    from models.datasets.declarations import BadDeclarations, read
+    from models.evaluation import plots
+    from models.evaluation.simulation import STRATEGIES, Setup
+    from models.evaluation.simulation import simulate as replay
 
     if strategy not in STRATEGIES or random > rate:
         typer.echo(

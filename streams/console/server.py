@@ -12,15 +12,16 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from streams.console.identity import Identity, Misconfigured, Tokens
-from streams.console.live import Stopping
-from streams.console.outbox import Outbox
-from streams.console.pages import Parts, application
-from streams.console.photos import Pictures
-from streams.console.reader import Reader
-from streams.console.store import Store
-from streams.console.tables import Database, default_url
-from streams.console.work import Work
+from streams.console.feed.outbox import Outbox
+from streams.console.feed.reader import Reader
+from streams.console.state.actions import Work
+from streams.console.state.queries import Store
+from streams.console.state.tables import Database, default_url
+from streams.console.web.csrf import Tokens
+from streams.console.web.event_stream import Stopping
+from streams.console.web.identity import Identity, Misconfigured
+from streams.console.web.pages import Parts, application
+from streams.console.web.pictures import Pictures
 from streams.pseudonym import pseudonym
 from streams.settings import Settings
 

@@ -103,6 +103,7 @@ def run_until_interrupted(
     brokers: int,
     ports: Ports,
     env_file: Path | None,
+    bundle: Path,
     after_start: Callable[[Stack], None],
     say: Callable[[str], None] = print,
 ) -> None:
@@ -113,7 +114,8 @@ def run_until_interrupted(
     with local_stack(brokers=brokers, ports=ports, say=say) as stack:
         if not stop.is_set():
             after_start(stack)
-        lines = [f"export {k}={shlex.quote(v)}" for k, v in stack.environment().items()]
+        settings = stack.environment() | {"REDLANE_BUNDLE": str(bundle)}
+        lines = [f"export {k}={shlex.quote(v)}" for k, v in settings.items()]
         if env_file:
             env_file.touch(mode=0o600)
             env_file.write_text("\n".join(lines) + "\n")

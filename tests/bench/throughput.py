@@ -7,18 +7,18 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from models.attributes import Attributes
-from models.bundle import default_bundle
-from models.catalogue import read
-from models.image import decode
-from models.photo_hash import perceptual_hash
-from models.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.datasets.goods import read
+from models.encoding.image import decode
+from models.encoding.perceptual_hash import perceptual_hash
+from models.risk.attributes import Attributes
+from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.training.bundle_builder import default_bundle
 from schemas import codec
 from schemas.records import Declaration
-from streams.catalogue import sample
-from streams.evidence_benchmark import stores
-from streams.irregularities import Consignment, Irregularities
-from streams.observations import Observed
+from streams.evidence.observations import Observed
+from streams.synthetic.evidence_benchmark import stores
+from streams.synthetic.irregularities import Consignment, Irregularities
+from streams.synthetic.sample_catalogue import sample
 
 ROUNDS = 200
 BATCH = 16

@@ -5,10 +5,10 @@ import urllib.request
 
 import pytest
 
-from models.catalogue import read
-from streams.dead_letter import Limit
-from streams.irregularities import Irregularities
-from streams.send import new_run, send
+from models.datasets.goods import read
+from streams.kafka.dead_letter import Limit
+from streams.synthetic.irregularities import Irregularities
+from streams.synthetic.send import new_run, send
 from tests.conftest import ready
 from tests.oracle import assert_exactly_one_fate, committed, read_all
 

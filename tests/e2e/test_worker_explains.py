@@ -9,14 +9,14 @@ from collections import defaultdict
 import obstore
 from confluent_kafka import Consumer
 
-from models.catalogue import read
+from models.datasets.goods import read
 from schemas.codec import decode
 from schemas.records import Alert, Explanation
 from schemas.topics import ALERTS, EXPLANATIONS
-from streams.images import stores
-from streams.irregularities import Irregularities
-from streams.registry import Registry
-from streams.send import new_run, send
+from streams.evidence.photos import stores
+from streams.kafka.registry import Registry
+from streams.synthetic.irregularities import Irregularities
+from streams.synthetic.send import new_run, send
 from tests.conftest import ready
 
 

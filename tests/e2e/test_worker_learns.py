@@ -10,16 +10,16 @@ from datetime import UTC, datetime, timedelta
 from confluent_kafka import Consumer, Producer
 from redis import Redis
 
-from models.catalogue import read
+from models.datasets.goods import read
 from schemas.codec import decode
 from schemas.records import Alert
 from schemas.topics import ALERTS, INSPECTION_OUTCOMES
-from streams.inspector import outcomes
-from streams.irregularities import Irregularities
-from streams.observations import Keys, rate_keys
-from streams.reference import Publisher
-from streams.registry import Registry
-from streams.send import new_run, send
+from streams.evidence.observations import Keys, rate_keys
+from streams.kafka.publisher import Publisher
+from streams.kafka.registry import Registry
+from streams.synthetic.inspector import outcomes
+from streams.synthetic.irregularities import Irregularities
+from streams.synthetic.send import new_run, send
 from tests.conftest import ready
 
 

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from schemas.reasons import Reason
 from schemas.records import ImageReference
-from streams.embedding_cache import EmbeddingCache
-from streams.images import NoPhoto, Photo, Photos, stores
+from streams.evidence.embedding_cache import EmbeddingCache
+from streams.evidence.photos import NoPhoto, Photo, Photos, stores
 from streams.local.process import LOOPBACK, free_port
 from streams.settings import Settings
 

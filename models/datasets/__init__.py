@@ -1,0 +1,1 @@
+"""Files of goods and of declarations → records to train and judge on."""

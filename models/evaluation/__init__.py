@@ -1,0 +1,1 @@
+"""A bundle on data that it has not seen → figures and plots."""

@@ -1,0 +1,1 @@
+"""What made a risk high: modalities, words, regions of a photo, attributes, counterfactuals."""

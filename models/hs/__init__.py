@@ -1,0 +1,1 @@
+"""Which HS subheading goods are of, from text, photo or both."""

@@ -1,0 +1,1 @@
+"""How risky a goods item is: attributes, prices, past inspections, reuse and splitting."""

@@ -1,0 +1,77 @@
+"""A model bundle: a directory with all that scoring needs, and a manifest of hashes.
+
+manifest.json            sha256 of every other file; its own sha256 is the bundle's id
+text.onnx image.onnx     encoders: pretrained weights and those tuned here
+general.onnx             a second text encoder, as it is pretrained
+*.tokens.json            how the text encoders read a text
+fusion.onnx              the network that names the known codes
+trees.onnx leaves.onnx   the tabular risk: boosted trees, and the network over their leaves
+tabular.json             its features and scale
+exemplars.safetensors    past goods of known code
+nomenclature.*           embeddings of the nomenclature and of the image classifier's words
+classifier.safetensors   photo features → those words
+model.json peers.csv     what was chosen, and prices of comparable goods
+faithfulness.json        how faithful its explanations are; only where it may be released
+
+All that was learned here is committed in models/artifacts/; the rest comes from packages.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from models.scoring import release_gate as release
+
+
+class BadBundle(Exception):  # noqa: N818 - says what it is
+    """A bundle that is incomplete or was changed."""
+
+
+class NotReleased(Exception):  # noqa: N818 - says what it is
+    """A bundle that no worker may take."""
+
+
+def cache() -> Path:
+    """Return the directory where Redlane keeps what it fetched or built (REDLANE_CACHE)."""
+    path = Path(os.environ.get("REDLANE_CACHE") or Path.home() / ".cache" / "redlane")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Return a file's hash, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(directory: Path) -> str:
+    """Check every file against the manifest, before anything of it is parsed; return the id.
+
+    Raises:
+        BadBundle: a file is missing, was added or was changed.
+    """
+    manifest = directory / "manifest.json"
+    if not manifest.is_file():
+        raise BadBundle(f"{directory} is no model bundle: build one with `redlane bundle`.")
+    listed: dict[str, str] = json.loads(manifest.read_text())["files"]
+    there = {path.name for path in directory.iterdir()} - {manifest.name}
+    if odd := sorted(there ^ listed.keys()):
+        raise BadBundle(f"{directory} does not match its manifest: {', '.join(odd)}.")
+    for name, wanted in listed.items():
+        if sha256(directory / name) != wanted:
+            raise BadBundle(f"{directory / name} was changed after the bundle was built.")
+    return sha256(manifest)
+
+
+def check_released(directory: Path) -> None:
+    """Check that a verified bundle was measured and is faithful.
+
+    Raises:
+        NotReleased: no worker may take it.
+    """
+    if found := release.bundle_problems(directory):
+        raise NotReleased(
+            f"{directory} may not be released: {'; '.join(found)}. Run `redlane evaluate explain` "
+            "with the same --artifacts, then `redlane bundle --out` anew."
+        )

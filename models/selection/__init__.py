@@ -1,0 +1,1 @@
+"""Risk → lane, within the inspection capacity, and risk profiles."""

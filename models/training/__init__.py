@@ -1,0 +1,1 @@
+"""Data → the artifacts in models/artifacts/, and artifacts → a bundle. Needs torch."""

@@ -1,0 +1,135 @@
+"""Goods → embeddings by a bundle's encoders, kept in the cache: training asks for them often."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from models.datasets.goods import Goods
+from models.encoding.encoders import TEXT_ENCODERS, Encoders
+from models.encoding.image import decode
+from models.encoding.text import GENERAL
+from models.progress import Say
+from models.scoring import bundle
+from models.training.image_encoder import variants
+from models.training.text_encoder import thinned
+from models.vectors import Array
+
+VIEWS: Final = 3
+"""Variants of each text and photo that the fusion network sees beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Goods with their embeddings."""
+
+    codes: NDArray[np.str_]  # (N,)
+    texts: Array  # (N, GENERAL + D)
+    photos: Array  # (N, I)
+
+    @property
+    def tuned_texts(self) -> Array:
+        """What the tuned encoder says of the texts: (N, D)."""
+        return self.texts[:, GENERAL:]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """Embeds goods by a bundle, or takes their embeddings from the cache."""
+
+    encoders: Encoders
+    text_key: str
+    """Of the text encoders."""
+    photo_key: str
+    say: Say
+
+    @classmethod
+    def of(cls, directory: Path, say: Say) -> Self:
+        """Take the encoders of a bundle."""
+        text_key = "".join(bundle.sha256(directory / f"{name}.onnx") for name in TEXT_ENCODERS)
+        photo_key = bundle.sha256(directory / "image.onnx")
+        return cls(Encoders(directory), text_key, photo_key, say)
+
+    def embedded(self, goods: Sequence[Goods]) -> Embedded:
+        """Embed goods as they are."""
+
+        def texts() -> Array:
+            return np.stack(self.encoders.embed_texts([one.description for one in goods]))
+
+        def photos() -> Array:
+            found = []
+            for number, one in enumerate(goods):
+                found += self.encoders.embed_photos([decode(one.image.read_bytes())])
+                if number % 100 == 0:
+                    self.say("Embedding goods", number, len(goods))
+            return np.stack(found)
+
+        return Embedded(
+            np.array([one.hs6 for one in goods]),
+            _cached(goods, self.text_key, texts),
+            _cached(goods, self.photo_key, photos),
+        )
+
+    def variants(self, goods: Sequence[Goods], seed: int) -> tuple[Array, Array]:
+        """Embed goods as others might have typed and photographed them, as they are first.
+
+        Returns:
+            (V, N, D), by the tuned encoder alone, and (U, N, I), in half precision.
+        """
+
+        def texts() -> Array:
+            dice = np.random.default_rng(seed)
+            views = []
+            for _ in range(VIEWS):
+                typed = [thinned(one.description, dice) for one in goods]
+                views.append(np.stack(self.encoders.embed_texts(typed))[:, GENERAL:])
+            return _half(views)
+
+        def photos() -> Array:
+            torch.manual_seed(seed)
+            views = []
+            for view in range(VIEWS):
+                taken = []
+                for number, one in enumerate(goods):
+                    taken += self.encoders.embed_photos(variants(pixels([one])))
+                    if number % 100 == 0:
+                        done = view * len(goods) + number
+                        self.say("Embedding variants of goods", done, VIEWS * len(goods))
+                views.append(np.stack(taken))
+            return _half(views)
+
+        clean = self.embedded(goods)
+        which = f"variants {seed} {VIEWS}"
+        return (
+            np.concatenate(
+                [_half([clean.tuned_texts]), _cached(goods, f"{self.text_key} {which}", texts)]
+            ),
+            np.concatenate(
+                [_half([clean.photos]), _cached(goods, f"{self.photo_key} {which}", photos)]
+            ),
+        )
+
+
+def _half(arrays: Sequence[Array]) -> Array:
+    return np.stack(arrays).astype(np.float16)
+
+
+def pixels(goods: Sequence[Goods]) -> NDArray[np.uint8]:
+    """Decode the photos of goods: (N, H, W, 3)."""
+    return np.stack([decode(one.image.read_bytes()) for one in goods])
+
+
+def _cached(goods: Sequence[Goods], key: str, compute: Callable[[], Array]) -> Array:
+    listed = "\n".join(f"{one.item_id} {one.description}" for one in goods)
+    name = hashlib.sha256(f"{key}\n{listed}".encode()).hexdigest()[:16]
+    file = bundle.cache() / "training" / f"{name}.safetensors"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        save_file({"embeddings": compute()}, file)
+    return load_file(file)["embeddings"]

@@ -1,0 +1,67 @@
+"""Embeddings of goods of known code → the trained fusion network."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.networks.fusion import FusionNetwork
+
+EPOCHS: Final = 30
+BATCH: Final = 256
+RATE: Final = 1e-3
+DECAY: Final = 0.05
+SMOOTHING: Final = 0.05
+DROPPED: Final = 0.25
+"""Share of goods that lose their text in a step, and of those that lose their photo."""
+
+
+def train(
+    texts: Tensor,
+    photos: Tensor,
+    labels: Tensor,
+    *,
+    kind: str,
+    codes: int,
+    seed: int,
+    only: str | None = None,
+) -> FusionNetwork:
+    """Train a network.
+
+    Args:
+        texts: (V, N, 512): each text in V variants, the clean one first.
+        photos: (U, N, 2560): each photo in U variants.
+        labels: (N,).
+        kind: of fusion.
+        codes: how many there are.
+        seed: of everything.
+        only: text or image, for a network of one modality to compare with.
+    """
+    torch.manual_seed(seed)
+    network = FusionNetwork(texts.shape[2], photos.shape[2], codes, kind)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    count = len(labels)
+    steps = EPOCHS * (count // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    network.train()
+    for _ in range(EPOCHS):
+        for chosen in torch.split(torch.randperm(count)[: count // BATCH * BATCH], BATCH):
+            text = texts[torch.randint(len(texts), (BATCH,)), chosen].float()
+            photo = photos[torch.randint(len(photos), (BATCH,)), chosen].float()
+            there = _there(only)
+            scores = network(text, photo, there)
+            loss = functional.cross_entropy(scores, labels[chosen], label_smoothing=SMOOTHING)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return network.eval()
+
+
+def _there(only: str | None) -> Tensor:
+    """Draw which goods of a batch keep their text and their photo: (BATCH, 2)."""
+    if only is not None:
+        return torch.tensor([[only == "text", only == "image"]]).float().expand(BATCH, 2)
+    dice = torch.rand(BATCH)
+    return torch.stack([dice >= DROPPED, dice < 1 - DROPPED], dim=1).float()

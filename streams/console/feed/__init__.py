@@ -1,0 +1,1 @@
+"""The console's threads: topics → database, decisions → inspection-outcomes."""

@@ -1,0 +1,188 @@
+"""alerts, assessments, explanations, inspection-outcomes → the database, in a thread.
+
+A consumer group shares the partitions among replicas; where each begins is told by the database,
+not by the group's commits, so that the tables and the offsets never disagree. An event that cannot
+be read becomes a dead letter. While the broker is away the pages stay, and say so: see
+docs/decisions/0010-console.md.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas import rules
+from schemas.codec import Undecodable
+from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
+from schemas.topics import DEAD_LETTERS, TOPICS
+from streams.console.state.ingest import Event, position, take
+from streams.console.state.tables import Database, patiently
+from streams.kafka.dead_letter import Limit, dead_letter
+from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
+from streams.kafka.events import received
+from streams.kafka.registry import Decoder, Registry
+from streams.settings import Settings
+
+KINDS: Final[Mapping[str, type[Event]]] = {
+    "alerts": Alert,
+    "assessments": Assessment,
+    "explanations": Explanation,
+    "inspection-outcomes": InspectionOutcome,
+}
+READ: Final = tuple(TOPICS[name] for name in KINDS)
+"""The topics that the console reads."""
+STAGE: Final = "console"
+BATCH: Final = 500
+POLL_S: Final = 0.2
+SESSION_MS: Final = 10_000
+PROBE_S: Final = 5.0
+log = structlog.get_logger(__name__)
+
+
+class Reader:
+    """Follows the topics until it is stopped; `error` tells what ended it before."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        """Connect; nothing is read yet.
+
+        Raises:
+            NotDeployed: the registry lacks a schema.
+        """
+        self._decode = Decoder(Registry(settings.registry_url).writers, READ)
+        self._database = database
+        self._letters = Delivery(settings, DEAD_LETTERS)
+        self._limit = Limit(
+            in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share
+        )
+        self._consumer = Consumer(
+            settings.confluent()
+            | {
+                "group.id": settings.console_consumer_group,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                # After a crash the next one begins so soon.
+                "session.timeout.ms": SESSION_MS,
+                "error_cb": self._on_error,
+            }
+        )
+        self._probed = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="console-reader", daemon=True)
+        self.error: BaseException | None = None
+        self.begun = False
+        """Whether partitions were assigned, now or before."""
+        self.cut_off = False
+        """Whether no broker answers: what the pages show may be old."""
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch and leave the group."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the topics are followed."""
+        return self._thread.is_alive()
+
+    def _follow(self) -> None:
+        try:
+            self._consumer.subscribe([topic.name for topic in READ], on_assign=self._on_assign)
+            while not self._stopping.is_set():
+                self._take(self._consumer.consume(BATCH, timeout=POLL_S))
+                self._probe()
+        except Exception as error:  # the server sees that the thread ended
+            self.error = error
+            log.exception("console reader ended")
+        finally:
+            self._consumer.close()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for place in partitions:
+            known = patiently(position, self._database, place.topic, place.partition)
+            place.offset = OFFSET_BEGINNING if known is None else known
+        consumer.assign(partitions)
+        self.begun = True
+        log.info("console reads", partitions=len(partitions))
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.cut_off:  # noqa: SLF001 - its name
+            self.cut_off = True
+            log.error("no broker answers: no new alerts", error=error.str())
+
+    def _probe(self) -> None:
+        """While cut off, ask now and then whether a broker answers again."""
+        if not self.cut_off or time.monotonic() < self._probed + PROBE_S:
+            return
+        try:
+            self._consumer.list_topics(READ[0].name, timeout=POLL_S)
+        except KafkaException:
+            self._probed = time.monotonic()
+        else:
+            self.cut_off = False
+            log.info("a broker answers again")
+
+    def _take(self, messages: list[Any]) -> None:
+        events: list[Event] = []
+        dead: list[bool] = []
+        positions: dict[tuple[str, int], int] = {}
+        for message in messages:
+            if message.error() is not None:
+                failed = KafkaException(message.error())
+                if is_lasting(failed):
+                    raise failed
+                continue  # the client goes on trying
+            try:
+                events.append(self._decoded(message))
+            except Undecodable as error:
+                if not self._buried(message, error):
+                    return  # told to stop: all of it is read again
+                dead.append(True)
+            else:
+                dead.append(False)
+            positions[message.topic(), message.partition()] = message.offset() + 1
+        if positions:
+            patiently(take, self._database, events, positions)
+        for one in dead:
+            self._limit.count(dead=one)
+
+    def _decoded(self, message: Any) -> Event:
+        topic = message.topic()
+        event = self._decode(TOPICS[topic], message.value(), KINDS[topic])
+        if isinstance(event, InspectionOutcome):
+            rules.check_outcome(event, message.key())
+        return event
+
+    def _buried(self, message: Any, error: Undecodable) -> bool:
+        """Publish a dead letter, whenever a broker takes it; returns whether one did.
+
+        Raises:
+            KafkaException: none ever will.
+        """
+        letter = dead_letter(received(message), error, stage=STAGE, bundle_id=STAGE)
+        log.warning(
+            "dead letter", topic=message.topic(), offset=message.offset(), reason=error.reason
+        )
+        while not self._stopping.is_set():
+            try:
+                self._letters.put(
+                    key=letter.key,
+                    value=letter.value,
+                    headers=list(letter.headers),
+                    timestamp=round((letter.timestamp or 0) * 1000),
+                )
+            except (NotDelivered, KafkaException) as problem:
+                if is_lasting(problem):
+                    raise
+                self.cut_off = True
+                log.warning("dead letter not published yet", error=str(problem)[:300])
+            else:
+                return True
+        return False

@@ -1,0 +1,366 @@
+"""What inspectors do with a case → the state, the journal and the outbox, in one transaction.
+
+A decision has a deterministic id, from the declaration, its version and how many decisions there
+were. So a form that is sent twice is one decision, and so is one that is published twice.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from uuid import uuid5
+
+from sqlalchemy import Connection, and_, func, insert, select, update
+
+from schemas.records import Alert, Finding, InspectionOutcome
+from schemas.rules import COMMODITY_CODE
+from streams.console.state.ingest import DECIDED, OPEN, add_outcome, later_case, packed, unpacked
+from streams.console.state.tables import (
+    CASES,
+    DOCUMENTS,
+    JOURNAL,
+    OUTBOX,
+    OUTCOMES,
+    Database,
+    key_of,
+)
+from streams.console.state.users import User
+from streams.kafka.events import NAMESPACE
+
+KINDS: Final = (
+    "misclassification",
+    "undervaluation",
+    "origin",
+    "splitting",
+    "photo_reuse",
+    "prohibited",
+    "other",
+)
+"""Of findings; see docs/events.md."""
+MAX_NOTE: Final = 2000
+MAX_FINDINGS: Final = 50
+MAX_REVENUE: Final = Decimal(10) ** 14
+Clock = Callable[[], datetime]
+
+
+class Refused(Exception):  # noqa: N818 - says what it is
+    """An act that cannot be done; `key` is a text of streams/console/web/translations.py."""
+
+    def __init__(self, key: str, **words: str) -> None:
+        super().__init__(key)
+        self.key = key
+        self.words = words
+
+
+class Conflict(Refused):
+    """Somebody else was faster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A decision that is to be published."""
+
+    outcome: InspectionOutcome
+    tried: int | None
+    """When the first attempt began, where there was one. Unit: milliseconds."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Work:
+    """Acts on cases."""
+
+    def __init__(
+        self, database: Database, pseudonym_of: Callable[[str], str], now: Clock = _now
+    ) -> None:
+        """Take the database, and how an inspector is named in events."""
+        self._database = database
+        self._pseudonym_of = pseudonym_of
+        self._now = now
+
+    def assign(self, case_id: str, user: User) -> None:
+        """Assign an open case to the user.
+
+        Raises:
+            Conflict: it is somebody else's, or no longer open.
+        """
+        with self._database.writing() as (connection, number):
+            case = _open_case(connection, case_id)
+            if case.assignee == user.id:
+                return
+            if case.assignee and not user.supervises:
+                raise Conflict("taken", name=case.assignee_name or "")
+            _set(connection, case_id, number, assignee=user.id, assignee_name=user.name)
+            self._write((connection, number), case_id, user, "assigned")
+
+    def release(self, case_id: str, user: User) -> None:
+        """Make a case nobody's: one's own, or as a supervisor anybody's."""
+        with self._database.writing() as (connection, number):
+            case = _open_case(connection, case_id)
+            if case.assignee is None:
+                return
+            _own(case, user)
+            _set(connection, case_id, number, assignee=None, assignee_name=None)
+            self._write((connection, number), case_id, user, "released")
+
+    def snooze(self, case_id: str, user: User, until: datetime | None) -> None:
+        """Take an open case out of the queue until a moment; None to wake it."""
+        with self._database.writing() as (connection, number):
+            _own(_open_case(connection, case_id), user)
+            moment = None if until is None else round(until.timestamp() * 1000)
+            _set(connection, case_id, number, snoozed=moment)
+            act = "woken" if until is None else "snoozed"
+            self._write((connection, number), case_id, user, act, str(moment or ""))
+
+    def note(self, case_id: str, user: User, text: str) -> None:
+        """Write a note into a case's journal."""
+        text = text.strip()[:MAX_NOTE]
+        if not text:
+            raise Refused("note_empty")
+        with self._database.writing() as (connection, number):
+            _case(connection, case_id)
+            _set(connection, case_id, number)
+            self._write((connection, number), case_id, user, "note", text)
+
+    def decide(
+        self, case_id: str, user: User, result: str, findings: tuple[Finding, ...], note: str
+    ) -> str:
+        """Decide on a case; returns the outcome's id. The same decision again is the first one.
+
+        Raises:
+            Conflict: it was decided otherwise or by another, or is not this user's.
+            Refused: the decision breaks a rule.
+        """
+        note = note.strip()[:MAX_NOTE]
+        now = self._now()
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        with self._database.writing() as (connection, number):
+            case = _case(connection, case_id)
+            _check(result, findings, _alert(connection, case))
+            if case.state == DECIDED:
+                return _repeated(connection, case_id, user, (result, findings, note))
+            if case.state != OPEN:
+                raise Conflict("superseded")
+            _own(case, user)
+            outcome = InspectionOutcome(
+                outcome_id=_outcome_id(connection, case),
+                declaration_id=case.declaration_id,
+                declaration_version=case.declaration_version,
+                decided_at=now,
+                inspector=self._pseudonym_of(user.id),
+                result=result,
+                findings=findings,
+                note=note,
+            )
+            add_outcome(connection, outcome)
+            connection.execute(
+                insert(OUTBOX).values(
+                    outcome=key_of("outcome", outcome.outcome_id),
+                    case_id=case_id,
+                    user=user.id,
+                    created=number,
+                    content=packed(outcome),
+                    claimed_until=0,
+                )
+            )
+            _set(
+                connection,
+                case_id,
+                number,
+                state=DECIDED,
+                snoozed=None,
+                assignee=user.id,
+                assignee_name=user.name,
+            )
+            self._write((connection, number), case_id, user, result, note)
+            return outcome.outcome_id
+
+    def reopen(self, case_id: str, user: User) -> None:
+        """Open a decided case again, for another decision; for supervisors."""
+        if not user.supervises:
+            raise Refused("not_allowed")
+        with self._database.writing() as (connection, number):
+            case = _case(connection, case_id)
+            if case.state == OPEN:
+                return
+            later = later_case(connection, case.declaration, case.declaration_version)
+            if case.state != DECIDED or later:
+                raise Conflict("superseded")
+            _set(connection, case_id, number, state=OPEN, assignee=None, assignee_name=None)
+            self._write((connection, number), case_id, user, "reopened")
+
+    def wake(self) -> int:
+        """Bring back what was snoozed until now; returns how many cases."""
+        due = and_(CASES.c.snoozed.is_not(None), CASES.c.snoozed <= self._milliseconds())
+        with self._database.reading() as connection:
+            if connection.execute(select(CASES.c.id).where(due).limit(1)).first() is None:
+                return 0
+        with self._database.writing() as (connection, number):
+            done = connection.execute(update(CASES).where(due).values(snoozed=None, changed=number))
+            return int(done.rowcount)
+
+    def claim(self, lease_ms: int) -> Pending | None:
+        """Take the oldest decision that is to be published, for a while; None if there is none."""
+        now = self._milliseconds()
+        waiting = and_(OUTBOX.c.sent.is_(None), OUTBOX.c.claimed_until <= now)
+        query = select(OUTBOX).where(waiting).order_by(OUTBOX.c.created).limit(1)
+        with self._database.reading() as connection:
+            if connection.execute(query).first() is None:
+                return None
+        with self._database.writing() as (connection, _):
+            row = connection.execute(query).first()
+            if row is None:
+                return None
+            connection.execute(
+                update(OUTBOX)
+                .where(OUTBOX.c.outcome == row.outcome)
+                .values(claimed_until=now + lease_ms, tried=now if row.tried is None else row.tried)
+            )
+            return Pending(outcome=unpacked(row.content, InspectionOutcome), tried=row.tried)
+
+    def sent(self, outcome_id: str) -> None:
+        """Remember that a decision was published."""
+        with self._database.writing() as (connection, number):
+            where = OUTBOX.c.outcome == key_of("outcome", outcome_id)
+            row = connection.execute(select(OUTBOX.c.case_id).where(where)).one()
+            connection.execute(update(OUTBOX).where(where).values(sent=self._milliseconds()))
+            _set(connection, row.case_id, number)
+
+    def retry(self, outcome_id: str, delay_ms: int) -> None:
+        """Give a decision back that could not be published, to be tried after a while."""
+        with self._database.writing() as (connection, _):
+            connection.execute(
+                update(OUTBOX)
+                .where(OUTBOX.c.outcome == key_of("outcome", outcome_id))
+                .values(claimed_until=self._milliseconds() + delay_ms)
+            )
+
+    def unsent(self, case_id: str = "") -> int:
+        """Return how many decisions wait to be published, on a case or on all."""
+        query = select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent.is_(None))
+        if case_id:
+            query = query.where(OUTBOX.c.case_id == case_id)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def _milliseconds(self) -> int:
+        return round(self._now().timestamp() * 1000)
+
+    def _write(
+        self,
+        transaction: tuple[Connection, int],
+        case_id: str,
+        user: User,
+        act: str,
+        text: str = "",
+    ) -> None:
+        connection, number = transaction
+        connection.execute(
+            insert(JOURNAL).values(
+                id=number,
+                case_id=case_id,
+                at=self._milliseconds(),
+                user=user.id,
+                name=user.name,
+                act=act,
+                text=text,
+            )
+        )
+
+
+def amount(text: str) -> Decimal | None:
+    """Return an amount in euro as an inspector typed it; None for none.
+
+    Raises:
+        Refused: it is none.
+    """
+    text = text.strip().removeprefix("€").removesuffix("€").replace("\xa0", "").replace(" ", "")
+    if not text:
+        return None
+    # The last sign parts the cents, unless three digits follow the only kind of sign there is.
+    place = max(text.rfind(","), text.rfind("."))
+    whole, cents = (text, "") if place < 0 else (text[:place], text[place + 1 :])
+    if len(cents) > 2:  # noqa: PLR2004 - "1.234" is a thousand to one, a decimal to another
+        raise Refused("amount_wrong")
+    try:
+        found = Decimal(f"{whole.replace(',', '').replace('.', '') or '0'}.{cents or '0'}")
+    except InvalidOperation as error:
+        raise Refused("amount_wrong") from error
+    if not found.is_finite() or not 0 <= found < MAX_REVENUE:
+        raise Refused("amount_wrong")
+    return found.quantize(Decimal("0.01"))
+
+
+def _check(result: str, findings: tuple[Finding, ...], alert: Alert) -> None:
+    """Refuse what the contract does not know or an inspector cannot mean."""
+    declared = {item.sequence_number: item.commodity_code for item in alert.items}
+    if result == "conforming":
+        if findings:
+            raise Refused("findings_unexpected")
+        return
+    if result != "irregular":
+        raise Refused("result_missing")
+    if not 1 <= len(findings) <= MAX_FINDINGS:
+        raise Refused("finding_missing")
+    for finding in findings:
+        code = finding.established_code
+        if finding.kind not in KINDS or finding.sequence_number not in declared:
+            raise Refused("finding_missing")
+        if code and not COMMODITY_CODE.fullmatch(code):
+            raise Refused("code_wrong")
+        if finding.kind == "misclassification" and code in {"", declared[finding.sequence_number]}:
+            raise Refused("code_missing")
+
+
+def _repeated(connection: Connection, case_id: str, user: User, decision: tuple[Any, ...]) -> str:
+    row = connection.execute(
+        select(OUTBOX).where(OUTBOX.c.case_id == case_id).order_by(OUTBOX.c.created.desc()).limit(1)
+    ).first()
+    if row is not None and row.user == user.id:
+        first = unpacked(row.content, InspectionOutcome)
+        if (first.result, first.findings, first.note) == decision:
+            return first.outcome_id
+    raise Conflict("decided_already")
+
+
+def _outcome_id(connection: Connection, case: Any) -> str:
+    before = connection.execute(
+        select(func.count()).where(OUTCOMES.c.case_id == case.id)
+    ).scalar_one()
+    decision = f"{case.declaration_id}|{case.declaration_version}|decision|{before}"
+    return str(uuid5(NAMESPACE, decision))
+
+
+def _alert(connection: Connection, case: Any) -> Alert:
+    content = connection.execute(
+        select(DOCUMENTS.c.content).where(
+            DOCUMENTS.c.case_id == case.id, DOCUMENTS.c.kind == "alert"
+        )
+    ).scalar_one()
+    return unpacked(content, Alert)
+
+
+def _case(connection: Connection, case_id: str) -> Any:
+    row = connection.execute(select(CASES).where(CASES.c.id == case_id)).one_or_none()
+    if row is None:
+        raise Refused("no_case")
+    return row
+
+
+def _open_case(connection: Connection, case_id: str) -> Any:
+    case = _case(connection, case_id)
+    if case.state != OPEN:
+        raise Conflict("decided_already" if case.state == DECIDED else "superseded")
+    return case
+
+
+def _own(case: Any, user: User) -> None:
+    if case.assignee not in {None, user.id} and not user.supervises:
+        raise Conflict("taken", name=case.assignee_name or "")
+
+
+def _set(connection: Connection, case_id: str, number: int, **values: Any) -> None:
+    connection.execute(update(CASES).where(CASES.c.id == case_id).values(changed=number, **values))

@@ -1,0 +1,285 @@
+"""The console's tables → what the pages show of them."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Select, and_, func, select
+
+from schemas.codec import R
+from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
+from streams.console.state.ingest import DECIDED, OPEN, unpacked
+from streams.console.state.tables import CASES, DOCUMENTS, JOURNAL, OUTCOMES, PHOTOS, Database
+
+SHOWN: Final = 200
+"""Most cases that the queue shows at a time."""
+RELATED: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One alert in the queue."""
+
+    id: str
+    changed: int
+    state: str
+    declaration_id: str
+    declaration_version: int
+    lane: str
+    risk: float
+    revenue: float
+    office: str
+    accepted: int
+    goods: str
+    declared: str
+    suggested: str
+    suggested_probability: float
+    origin: str
+    items: int
+    photos: int
+    degraded: int
+    reasons: tuple[str, ...]
+    amended: int
+    assignee: str | None
+    assignee_name: str | None
+    snoozed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What of the queue is wanted."""
+
+    lane: str = ""
+    office: str = ""
+    reason: str = ""
+    view: str = "all"
+    """all, mine, free (nobody's), snoozed or decided."""
+    sort: str = "risk"
+    """risk, time or revenue; the highest or latest first."""
+    user: str = ""
+
+    def keeps(self, case: Case) -> bool:
+        """Tell whether a case belongs to this queue: what `_where` says in SQL."""
+        views = {
+            "all": case.state == OPEN and not case.snoozed,
+            "mine": case.state == OPEN and not case.snoozed and case.assignee == self.user,
+            "free": case.state == OPEN and not case.snoozed and case.assignee is None,
+            "snoozed": case.state == OPEN and bool(case.snoozed),
+            "decided": case.state == DECIDED,
+        }
+        return (
+            views.get(self.view, views["all"])
+            and self.lane in {"", case.lane}
+            and self.office in {"", case.office}
+            and (not self.reason or self.reason in case.reasons)
+        )
+
+    def key(self, case: Case) -> float:
+        """Return what the queue is sorted by, falling."""
+        return {"time": float(case.accepted), "revenue": case.revenue}.get(self.sort, case.risk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A line of a case's journal."""
+
+    at: int
+    name: str
+    act: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """All that is known of one case."""
+
+    case: Case
+    alert: Alert
+    assessment: Assessment | None
+    explanation: Explanation | None
+    outcomes: tuple[InspectionOutcome, ...]
+    """Of this version, in the order decided."""
+    journal: tuple[Entry, ...]
+    versions: tuple[Case, ...]
+    """Other cases of the same declaration."""
+    same_photo: tuple[Case, ...]
+    """Other declarations' cases with one of its photos."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue, and how it stands."""
+
+    change: int
+    """Every change up to this number is in it."""
+    cases: tuple[Case, ...]
+    counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """How many cases it has, shown or not."""
+        return self.counts["total"]
+
+
+@dataclass(slots=True)
+class Store:
+    """The console's state."""
+
+    database: Database
+
+    def queue(self, wanted: Filter) -> Queue:
+        """Return the first cases of a queue."""
+        change = self.database.change()  # before the cases: what changes between is told again
+        order = {"time": CASES.c.accepted, "revenue": CASES.c.revenue}.get(
+            wanted.sort, CASES.c.risk
+        )
+        where = _where(wanted)
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                select(CASES).where(where).order_by(order.desc(), CASES.c.id).limit(SHOWN)
+            ).all()
+        return Queue(
+            change=change,
+            cases=tuple(map(_case, rows)),
+            counts=self.counts(wanted),
+        )
+
+    def counts(self, wanted: Filter) -> dict[str, int]:
+        """Return how many cases are in each view, of the open ones in each lane, and wanted."""
+        waiting = and_(CASES.c.state == OPEN, CASES.c.snoozed.is_(None))
+        query = select(
+            *(
+                func.count().filter(condition).label(name)
+                for name, condition in {
+                    "all": waiting,
+                    "red": and_(waiting, CASES.c.lane == "red"),
+                    "yellow": and_(waiting, CASES.c.lane == "yellow"),
+                    "mine": and_(waiting, CASES.c.assignee == wanted.user),
+                    "free": and_(waiting, CASES.c.assignee.is_(None)),
+                    "snoozed": and_(CASES.c.state == OPEN, CASES.c.snoozed.is_not(None)),
+                    "decided": CASES.c.state == DECIDED,
+                    "total": _where(wanted),
+                }.items()
+            )
+        ).select_from(CASES)
+        with self.database.reading() as connection:
+            return {name: int(n) for name, n in connection.execute(query).mappings().one().items()}
+
+    def offices(self) -> list[str]:
+        """Return the declaration offices of all cases."""
+        with self.database.reading() as connection:
+            query = select(CASES.c.office).distinct().order_by(CASES.c.office)
+            return list(connection.execute(query).scalars())
+
+    def changes(self, after: int, case_id: str = "", limit: int = 100) -> list[Case]:
+        """Return what changed after a change, each case once, in the order of its last change."""
+        query = select(CASES).where(CASES.c.changed > after)
+        if case_id:
+            query = query.where(CASES.c.id == case_id)
+        with self.database.reading() as connection:
+            # All of one change, or none: its number is where the reader goes on.
+            rows = connection.execute(query.order_by(CASES.c.changed).limit(limit)).all()
+            if len(rows) == limit:
+                last = rows[-1].changed
+                some = [row for row in rows if row.changed < last]
+                rows = [*some, *connection.execute(query.where(CASES.c.changed == last)).all()]
+        return [_case(row) for row in rows]
+
+    def detail(self, case_id: str) -> Detail | None:
+        """Return all that is known of a case; None if there is none."""
+        with self.database.reading() as connection:
+            row = connection.execute(select(CASES).where(CASES.c.id == case_id)).one_or_none()
+            if row is None:
+                return None
+            case = _case(row)
+            found = connection.execute(
+                select(DOCUMENTS.c.kind, DOCUMENTS.c.content).where(DOCUMENTS.c.case_id == case_id)
+            )
+            documents: dict[str, bytes] = {row.kind: row.content for row in found}
+            outcomes = connection.execute(
+                select(OUTCOMES.c.content)
+                .where(OUTCOMES.c.case_id == case_id)
+                .order_by(OUTCOMES.c.decided)
+            ).scalars()
+            journal = connection.execute(
+                select(JOURNAL).where(JOURNAL.c.case_id == case_id).order_by(JOURNAL.c.id)
+            )
+            return Detail(
+                case=case,
+                alert=unpacked(documents["alert"], Alert),
+                assessment=_optional(documents.get("assessment"), Assessment),
+                explanation=_optional(documents.get("explanation"), Explanation),
+                outcomes=tuple(unpacked(one, InspectionOutcome) for one in outcomes),
+                journal=tuple(
+                    Entry(at=one.at, name=one.name, act=one.act, text=one.text) for one in journal
+                ),
+                versions=_related(
+                    connection,
+                    select(CASES).where(
+                        CASES.c.declaration == row.declaration, CASES.c.id != case.id
+                    ),
+                ),
+                same_photo=_related(
+                    connection,
+                    select(CASES).where(
+                        CASES.c.declaration != row.declaration,
+                        CASES.c.id.in_(
+                            select(PHOTOS.c.case_id).where(
+                                PHOTOS.c.photo.in_(
+                                    select(PHOTOS.c.photo).where(PHOTOS.c.case_id == case.id)
+                                )
+                            )
+                        ),
+                    ),
+                ),
+            )
+
+    def alert(self, case_id: str) -> Alert | None:
+        """Return a case's alert; None if there is none."""
+        found = self._document(case_id, "alert")
+        return None if found is None else unpacked(found, Alert)
+
+    def explanation(self, case_id: str) -> Explanation | None:
+        """Return a case's explanation; None while there is none."""
+        found = self._document(case_id, "explanation")
+        return None if found is None else unpacked(found, Explanation)
+
+    def _document(self, case_id: str, kind: str) -> bytes | None:
+        query = select(DOCUMENTS.c.content).where(
+            DOCUMENTS.c.case_id == case_id, DOCUMENTS.c.kind == kind
+        )
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+
+def _where(wanted: Filter) -> Any:
+    waiting = and_(CASES.c.state == OPEN, CASES.c.snoozed.is_(None))
+    views = {
+        "all": waiting,
+        "mine": and_(waiting, CASES.c.assignee == wanted.user),
+        "free": and_(waiting, CASES.c.assignee.is_(None)),
+        "snoozed": and_(CASES.c.state == OPEN, CASES.c.snoozed.is_not(None)),
+        "decided": CASES.c.state == DECIDED,
+    }
+    conditions = [views.get(wanted.view, waiting)]
+    if wanted.lane:
+        conditions.append(CASES.c.lane == wanted.lane)
+    if wanted.office:
+        conditions.append(CASES.c.office == wanted.office)
+    if wanted.reason:
+        conditions.append(CASES.c.reasons.contains(f" {wanted.reason} ", autoescape=True))
+    return and_(*conditions)
+
+
+def _related(connection: Connection, query: Select[Any]) -> tuple[Case, ...]:
+    rows = connection.execute(query.order_by(CASES.c.accepted.desc()).limit(RELATED))
+    return tuple(map(_case, rows))
+
+
+def _case(row: Row[Any]) -> Case:
+    fields = dict(row._mapping)  # noqa: SLF001 - its documented name
+    del fields["declaration"]
+    return Case(**fields | {"reasons": tuple(fields["reasons"].split())})
+
+
+def _optional(content: bytes | None, kind: type[R]) -> R | None:
+    return None if content is None else unpacked(content, kind)

@@ -1,0 +1,295 @@
+"""A database URL → the console's tables, on SQLite or PostgreSQL.
+
+Every writing transaction first takes the next number of one counter. That puts writers in a row,
+as SQLite does by itself, and so the numbers of changes become visible in their order: whoever has
+seen change n has missed none before it.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+from uuid import uuid5
+
+import structlog
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Dialect,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from streams.kafka.events import NAMESPACE
+
+P = ParamSpec("P")
+T = TypeVar("T")
+WAITS_S: Final = (0.5, 2.0, 8.0)
+"""Before a database that does not answer is asked again."""
+log = structlog.get_logger(__name__)
+
+METADATA: Final = MetaData()
+"""Times are milliseconds since 1970-01-01T00:00Z.
+
+What events say is of any length and may hold a NUL, which PostgreSQL neither indexes nor takes. So
+it lies in columns of `Said`, and keys are hashes of it: see `key_of`.
+"""
+
+
+class Said(TypeDecorator[str]):
+    """Text from outside, without NUL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        """Return the text with U+FFFD for each NUL."""
+        return None if value is None else value.replace("\0", "\ufffd")
+
+
+def key_of(kind: str, *parts: object) -> str:
+    """Return the key of something that events name: the same everywhere, safe in an address."""
+    return uuid5(NAMESPACE, "|".join((kind, *map(str, parts)))).hex
+
+
+CASES: Final = Table(
+    "cases",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("changed", BigInteger, nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("declaration", String(32), nullable=False),
+    Column("declaration_id", Said, nullable=False),
+    Column("declaration_version", Integer, nullable=False),
+    Column("lane", Said, nullable=False),
+    Column("risk", Float, nullable=False),
+    Column("revenue", Float, nullable=False),
+    Column("office", Said, nullable=False),
+    Column("accepted", BigInteger, nullable=False),
+    Column("goods", Said, nullable=False),
+    Column("declared", Said, nullable=False),
+    Column("suggested", Said, nullable=False),
+    Column("suggested_probability", Float, nullable=False),
+    Column("origin", Said, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("photos", Integer, nullable=False),
+    Column("degraded", Integer, nullable=False),
+    Column("reasons", Said, nullable=False),
+    Column("amended", Integer, nullable=False),
+    Column("assignee", Said),
+    Column("assignee_name", Said),
+    Column("snoozed", BigInteger, index=True),
+    Index("cases_declaration", "declaration", "declaration_version"),
+    Index("cases_queue", "state", "risk"),
+)
+"""One for each alert. `declaration` is the key of its id, `reasons` are
+codes between blanks, `amended` is a later version, or 0."""
+
+DOCUMENTS: Final = Table(
+    "documents",
+    METADATA,
+    Column("case_id", String(32), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""The first alert, assessment and explanation of each version, as Avro container files."""
+
+AMENDMENTS: Final = Table(
+    "amendments",
+    METADATA,
+    Column("declaration", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+"""The latest version that turned green, of declarations with more than one."""
+
+PHOTOS: Final = Table(
+    "photos",
+    METADATA,
+    Column("photo", String(32), primary_key=True),
+    Column("case_id", String(32), primary_key=True, index=True),
+)
+"""Which cases have a photo; `photo` is the key of its reference."""
+
+OUTCOMES: Final = Table(
+    "outcomes",
+    METADATA,
+    Column("outcome", String(32), primary_key=True),
+    Column("case_id", String(32), nullable=False, index=True),
+    Column("decided", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""Every decision that is known, ours and others'; `outcome` is the key of its id."""
+
+OUTBOX: Final = Table(
+    "outbox",
+    METADATA,
+    Column("outcome", String(32), primary_key=True),
+    Column("case_id", String(32), nullable=False, index=True),
+    Column("user", Said, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("tried", BigInteger),
+    Column("claimed_until", BigInteger, nullable=False),
+    Column("sent", BigInteger),
+    Index("outbox_waiting", "sent", "created"),
+)
+"""Decisions made here; `tried` is when the first attempt to send began."""
+
+JOURNAL: Final = Table(
+    "journal",
+    METADATA,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("case_id", String(32), nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("user", Said, nullable=False),
+    Column("name", Said, nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("text", Said, nullable=False),
+)
+"""Who did what with a case."""
+
+POSITIONS: Final = Table(
+    "positions",
+    METADATA,
+    Column("topic", String(64), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next", BigInteger, nullable=False),
+)
+"""The next offset of each partition: kept with what was read, so that they never disagree."""
+
+COUNTER: Final = Table(
+    "counter", METADATA, Column("id", Integer, primary_key=True), Column("value", BigInteger)
+)
+SECRETS: Final = Table(
+    "secrets", METADATA, Column("name", String(16), primary_key=True), Column("value", Text)
+)
+"""Of this console, the same after a restart and for every replica."""
+
+CREATING: Final = 0x5EED1A2E
+"""Key of the lock of whoever creates the tables."""
+
+
+def default_url() -> str:
+    """Return the URL of a SQLite file in the user's state directory (XDG), which is made."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "redlane"
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return f"sqlite:///{state / 'console.db'}"
+
+
+class Unusable(Exception):  # noqa: N818 - says what it is
+    """The database does not answer, or is of another version of the console."""
+
+
+class Database:
+    """Connections, and transactions of two kinds."""
+
+    def __init__(self, url: str) -> None:
+        """Connect, and create the tables that are missing.
+
+        Raises:
+            Unusable: it does not answer, or is of another version of the console.
+        """
+        self._engine = _engine(url)
+        try:
+            with self._engine.begin() as connection:
+                _create(connection)
+        except OperationalError as error:
+            raise Unusable(f"The console's database cannot be used: {error.orig}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that only reads."""
+        with self._engine.connect().execution_options(redlane_reads=True) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[tuple[Connection, int]]:
+        """Open a transaction that may write; gives the number of its change."""
+        with self._engine.begin() as connection:
+            number = connection.execute(
+                update(COUNTER)
+                .where(COUNTER.c.id == 1)
+                .values(value=COUNTER.c.value + 1)
+                .returning(COUNTER.c.value)
+            ).scalar_one()
+            yield connection, int(number)
+
+    def change(self) -> int:
+        """Return the number of the last change."""
+        with self.reading() as connection:
+            return int(connection.execute(select(COUNTER.c.value)).scalar_one())
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def patiently(act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Return what `act` returns; a database that does not answer is asked again, a few times.
+
+    Raises:
+        OperationalError: it did not answer at the last time either.
+    """
+    for wait_s in WAITS_S:
+        try:
+            return act(*args, **options)
+        except OperationalError as error:
+            log.warning("the database does not answer", error=str(error.orig)[:300])
+            time.sleep(wait_s)
+    return act(*args, **options)
+
+
+def _create(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # replicas that start together
+        connection.execute(select(func.pg_advisory_xact_lock(CREATING)))
+    METADATA.create_all(connection)
+    found = inspect(connection)
+    for name, table in METADATA.tables.items():
+        there = {column["name"] for column in found.get_columns(name)}
+        if there != set(table.columns.keys()):
+            raise Unusable(
+                f"The table {name} is of another version of the console. Give it an empty "
+                "database: alerts and decisions are read again from the topics; assignments, "
+                "notes and decisions that were not sent yet stay in the old one."
+            )
+    if connection.execute(select(COUNTER.c.id)).first() is None:
+        connection.execute(insert(COUNTER).values(id=1, value=0))
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def connected(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # the driver's own transactions begin too late
+        raw.execute("PRAGMA journal_mode=WAL")
+        raw.execute("PRAGMA synchronous=FULL")  # what an inspector was told must outlive a crash
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        reads = connection.get_execution_options().get("redlane_reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine

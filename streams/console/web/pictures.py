@@ -1,0 +1,77 @@
+"""A photo's reference in an alert or explanation → a picture that a browser may be given.
+
+Browsers never see the object storage. A file from outside is decoded here, within bounds, and
+written anew, so that what reaches the page is a picture and nothing else.
+"""
+
+import asyncio
+import io
+import warnings
+from typing import Final
+
+from PIL import Image, ImageOps
+
+from models.encoding.image import FORMATS, MAX_PIXELS
+from schemas.reasons import Reason
+from schemas.records import ImageReference
+from streams.evidence.photos import NoPhoto, Photos, stores
+from streams.settings import Settings
+
+LONGEST: Final = 1400
+"""Longest side of what the page shows. Unit: pixels."""
+
+
+class Pictures:
+    """Photos and heat maps, from the allow-listed buckets."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect to the object storage."""
+        buckets = tuple(dict.fromkeys((*settings.s3_buckets, *settings.console_buckets)))
+        self._photos = Photos(
+            stores(settings.model_copy(update={"s3_buckets": buckets})),
+            concurrency=8,
+            deadline_s=settings.photo_deadline_s,
+            max_bytes=settings.photo_max_bytes,
+        )
+        self._decoders = asyncio.Semaphore(2)
+
+    async def photo(self, uri: str) -> bytes | NoPhoto:
+        """Return a photo as a JPEG file, upright, without metadata."""
+        return await self._fetched(uri, transparent=False)
+
+    async def heat_map(self, uri: str) -> bytes | NoPhoto:
+        """Return a heat map as a PNG file; it is transparent where it says nothing."""
+        return await self._fetched(uri, transparent=True)
+
+    async def _fetched(self, uri: str, *, transparent: bool) -> bytes | NoPhoto:
+        found = await self._photos.fetch(ImageReference(uri=uri))
+        if isinstance(found, NoPhoto):
+            return found
+        async with self._decoders:
+            return await asyncio.to_thread(written_anew, found.data, transparent=transparent)
+
+
+def written_anew(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
+    """Decode a picture within bounds and encode it again: PNG where transparent, else JPEG."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        if picture.width * picture.height > MAX_PIXELS:
+            return NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
+        if not transparent:
+            picture.draft("RGB", (LONGEST, LONGEST))
+        upright = ImageOps.exif_transpose(picture).convert("RGBA" if transparent else "RGB")
+        upright.thumbnail((LONGEST, LONGEST))
+        plain = Image.new(upright.mode, upright.size)  # the pixels, and nothing that came along
+        plain.paste(upright)
+        out = io.BytesIO()
+        if transparent:
+            plain.save(out, "PNG")
+        else:
+            plain.save(out, "JPEG", quality=88)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
+    except Exception as error:  # noqa: BLE001 - decoders raise whatever they meet
+        return NoPhoto(Reason.PHOTO_UNREADABLE, type(error).__name__)
+    return out.getvalue()

@@ -1,0 +1,122 @@
+"""Events → their topics, with awaited delivery: one at a time, or many at once."""
+
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas.topics import Topic
+from streams.settings import Settings
+
+LASTING: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+"""What does not pass by itself."""
+
+
+class NotDelivered(Exception):  # noqa: N818 - says what happened
+    """The broker did not take every event."""
+
+
+def is_lasting(error: Exception) -> bool:
+    """Tell whether it would be in vain to try again."""
+    if not isinstance(error, KafkaException):
+        return False
+    told: KafkaError = error.args[0]
+    return bool(told.fatal()) or told.code() in LASTING
+
+
+def producer(settings: Settings, *, max_message_mb: int = 1, **more: Any) -> Producer:
+    """Return a producer whose events arrive once and in order.
+
+    Args:
+        settings: of Kafka.
+        max_message_mb: of the largest event.
+        more: further settings of librdkafka.
+    """
+    return Producer(
+        settings.confluent()
+        | {
+            "enable.idempotence": True,
+            "compression.type": "zstd",
+            "linger.ms": 5,
+            "message.max.bytes": max_message_mb << 20,
+            # As Kafka's own clients: a key goes to the same partition, whoever sends it.
+            "partitioner": "murmur2_random",
+        }
+        | more
+    )
+
+
+class Deliveries:
+    """Counts what the broker refused of many events that are on their way at once."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._refused: list[str] = []
+
+    def put(self, topic: str, **event: Any) -> None:
+        """Send an event without waiting for it.
+
+        Args:
+            topic: where to.
+            event: key, value, headers and timestamp, as `Producer.produce` takes them.
+        """
+        self._producer.produce(topic, on_delivery=self._delivered, **event)
+        self._producer.poll(0)
+
+    def wait(self, within_s: float = 60.0) -> None:
+        """Wait until the broker has every event.
+
+        Raises:
+            NotDelivered: an event was refused, or the broker does not answer.
+        """
+        waiting = self._producer.flush(within_s)
+        if waiting or self._refused:
+            raise NotDelivered(
+                f"{waiting} events wait, {len(self._refused)} were refused: {self._refused[:3]}"
+            )
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._refused.append(error.str())
+
+
+class Delivery:
+    """Delivers events to one topic, one at a time."""
+
+    def __init__(self, settings: Settings, topic: Topic) -> None:
+        """Connect."""
+        self._topic = topic.name
+        self._within_s = settings.delivery_timeout_s
+        self._producer = producer(
+            settings,
+            max_message_mb=topic.max_message_mb,
+            **{
+                "linger.ms": 0,
+                # After this nothing is on its way any more, so that a second attempt is safe.
+                "delivery.timeout.ms": int(self._within_s * 1000),
+            },
+        )
+
+    def put(self, **event: Any) -> None:
+        """Publish an event and wait until the broker has it.
+
+        Args:
+            event: key, value, headers and timestamp, as `Producer.produce` takes them.
+
+        Raises:
+            KafkaException: it was refused; `is_lasting` tells whether for good.
+            NotDelivered: the broker does not answer.
+        """
+        told: list[KafkaError | None] = []
+        self._producer.produce(
+            self._topic, on_delivery=lambda error, _message: told.append(error), **event
+        )
+        self._producer.flush(self._within_s + 10)
+        if not told:
+            raise NotDelivered("the broker does not answer")
+        if told[0] is not None:
+            raise KafkaException(told[0])

@@ -1,0 +1,69 @@
+"""/livez, /readyz and /metrics: the truth about progress, not an open port."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from streams import metrics
+from streams.kafka.acker import Acker
+
+
+class Stalled(Exception):  # noqa: N818 - says what it is
+    """No event has been finished for too long: only a restart helps."""
+
+
+@dataclass(slots=True)
+class Health:
+    """What the worker knows of itself."""
+
+    acker: Acker
+    assigned: Callable[[], int]
+    """Number of partitions assigned to this worker."""
+    stall_limit_s: float
+    model_warm: bool = False
+
+    def check_progress(self) -> None:
+        """Refresh the gauges.
+
+        Raises:
+            Stalled: the oldest event has been under way for longer than the limit.
+        """
+        age = self.acker.oldest_age
+        metrics.UNDER_WAY.set(self.acker.under_way)
+        metrics.OLDEST_SECONDS.set(age)
+        metrics.ASSIGNED.set(self.assigned())
+        if age > self.stall_limit_s:
+            raise Stalled(f"An event has been under way for {age:.0f} s.")
+
+    async def livez(self, _request: web.Request) -> web.Response:
+        """Answer 200 while events make progress, 503 when they stall."""
+        try:
+            self.check_progress()
+        except Stalled as stalled:
+            return web.Response(status=503, text=f"{stalled}\n")
+        return web.Response(text="live\n")
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """Answer 200 when the model is warm and partitions are assigned."""
+        if not self.model_warm:
+            return web.Response(status=503, text="The model is not warm.\n")
+        if not self.assigned():
+            return web.Response(status=503, text="No partition is assigned yet.\n")
+        return web.Response(text="ready\n")
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """Answer with the metrics in Prometheus' text format."""
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def serve(self, host: str, port: int) -> web.AppRunner:
+        """Start serving; the runner's `addresses` tell the port, its `cleanup` stops it."""
+        app = web.Application()
+        app.router.add_get("/livez", self.livez)
+        app.router.add_get("/readyz", self.readyz)
+        app.router.add_get("/metrics", self.metrics)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        return runner

@@ -1,0 +1,218 @@
+"""A stage → a Faust worker that runs it.
+
+How Faust must be used so that nothing is lost is decided here and in acker.py and pump.py; see
+docs/decisions/0003-faust-without-its-acks.md before changing any of the three.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import faust
+import structlog
+from aiokafka.helpers import create_ssl_context
+from faust.transport.drivers import aiokafka as driver
+from mode import CrashingSupervisor
+
+from schemas.topics import DEAD_LETTERS, Topic
+from streams.kafka.acker import Acker
+from streams.kafka.dead_letter import Limit
+from streams.kafka.events import Inbound, Outbound
+from streams.kafka.health import Health
+from streams.kafka.pump import Pumps, Stage
+from streams.settings import Settings
+
+MEGABYTE = 1 << 20
+FETCH_WAIT_MS = 100
+log = structlog.get_logger(__name__)
+
+
+class IdempotentProducer(driver.Producer):
+    """Faust enables idempotence only with exactly_once, which does not work."""
+
+    def _settings_extra(self) -> dict[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class PromptConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust lets the broker hold a fetch for 1.5 s.
+
+    A partition that is not part of a held fetch waits as long, whatever has come for it.
+    """
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it
+        return consumer
+
+
+class PromptConsumer(driver.Consumer):
+    """Consumer that fetches promptly."""
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return PromptConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class Transport(driver.Transport):
+    """Kafka transport whose producer is idempotent and whose consumer is prompt."""
+
+    Consumer: ClassVar[type[driver.Consumer]] = PromptConsumer
+    Producer: ClassVar[type[driver.Producer]] = IdempotentProducer
+
+
+def _credentials(settings: Settings) -> Any:
+    if settings.kafka_security_protocol == "PLAINTEXT":
+        return None
+
+    def text(path: Path | None) -> str | None:
+        return str(path) if path else None
+
+    context = create_ssl_context(
+        cafile=text(settings.kafka_ca_file),
+        certfile=text(settings.kafka_certificate_file),
+        keyfile=text(settings.kafka_key_file),
+    )
+    if settings.kafka_security_protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=settings.kafka_username,
+        password=settings.kafka_password.get_secret_value(),
+        ssl_context=context,
+        mechanism="SCRAM-SHA-512",
+    )
+
+
+def faust_app(settings: Settings, group: str) -> faust.App:
+    """Return a Faust app with the settings under which it loses nothing."""
+    urls = [f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")]
+    app = faust.App(
+        group,
+        broker=urls,
+        broker_credentials=_credentials(settings),
+        autodiscover=False,
+        broker_commit_interval=0.5,
+        broker_commit_every=1000,
+        broker_max_poll_records=500,
+        broker_session_timeout=30.0,
+        broker_heartbeat_interval=3.0,
+        broker_rebalance_timeout=60.0,
+        # A member that does not fetch for this long leaves and cannot rejoin; Health watches.
+        broker_max_poll_interval=86_400.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=DEAD_LETTERS.max_message_mb * MEGABYTE,
+        producer_acks=-1,
+        producer_request_timeout=settings.delivery_timeout_s,
+        producer_linger_ms=5,
+        producer_compression_type="zstd",
+        producer_max_request_size=DEAD_LETTERS.max_message_mb * MEGABYTE,
+        stream_wait_empty=True,
+        stream_buffer_maxsize=1024,
+        table_standby_replicas=0,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+    )
+    app.transport = Transport(app.conf.broker, app)
+    return app
+
+
+def _inbound(event: Any) -> Inbound:
+    message = event.message
+    return Inbound(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        key=message.key,
+        value=message.value,
+        timestamp=message.timestamp,
+        headers=tuple(message.headers or ()),
+    )
+
+
+def worker(
+    settings: Settings,
+    *,
+    group: str,
+    topic: Topic,
+    stage: Stage,
+    checks: Sequence[Callable[[], None]] = (),
+) -> faust.App:
+    """Return a worker that runs a stage over a topic.
+
+    Args:
+        settings: of the services.
+        group: consumer group.
+        topic: to be read.
+        stage: takes its events in micro-batches.
+        checks: called every second; what one raises stops the worker.
+    """
+    app = faust_app(settings, group)
+
+    async def publish(events: Sequence[Outbound]) -> None:
+        """Send in order, then wait until the broker has taken every event."""
+        deliveries = [
+            await app.producer.send(
+                event.topic.name, event.key, event.value, None, event.timestamp, list(event.headers)
+            )
+            for event in events
+        ]
+        async with asyncio.timeout(settings.delivery_timeout_s):
+            await asyncio.gather(*deliveries)
+
+    acker = Acker(clock=time.monotonic)
+    health = Health(
+        acker, lambda: len(app.consumer.assignment()), settings.stall_limit_s, model_warm=True
+    )
+    pumps = Pumps(
+        stage,
+        publish,
+        acker,
+        Limit(in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share),
+        pumps=settings.pumps,
+        batch_size=settings.batch_size,
+        batch_wait_s=settings.batch_wait_ms / 1000,
+    )
+    source = app.topic(
+        topic.name,
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+        allow_empty=True,
+    )
+
+    async def watch() -> None:
+        while True:
+            health.check_progress()
+            for check in checks:
+                check()
+            await asyncio.sleep(1)
+
+    @app.agent(source, concurrency=1, supervisor_strategy=CrashingSupervisor)
+    async def run_stage(stream: Any) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(pumps.run())
+            tasks.create_task(watch())
+            async for event in stream.noack().events():
+                await pumps.put(_inbound(event), event.ack)
+
+    @app.task  # type: ignore[untyped-decorator] # Faust's is
+    async def serve_health() -> None:
+        runner = await health.serve(settings.health_host, settings.health_port)
+        log.info("health served", addresses=[list(address) for address in runner.addresses])
+
+    return app
+
+
+def run(app: faust.App) -> None:
+    """Run a worker until it is told to stop.
+
+    Raises:
+        SystemExit: 0 after SIGTERM or SIGINT, when all that was taken is done; 1 on what only a
+            restart can repair.
+    """
+    faust.Worker(
+        app, override_logging=False, redirect_stdouts=False, quiet=True
+    ).execute_from_commandline()

@@ -1,0 +1,1 @@
+"""What operators run: deploy topics and schemas, check an installation, replay dead letters."""

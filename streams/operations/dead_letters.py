@@ -1,0 +1,96 @@
+"""dead-letters → a list for a person, or the topics they came from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from schemas.topics import DEAD_LETTERS, TOPICS
+from streams.kafka.dead_letter import ERRORS, OURS, original_headers
+from streams.kafka.delivery import Deliveries, NotDelivered, producer
+from streams.kafka.events import Headers, headers_of
+from streams.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter as it lies on its topic."""
+
+    id: str
+    origin: str
+    """topic/partition/offset of the event."""
+    topic: str
+    reason: str
+    message: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def key_text(self) -> str:
+        """The key for a person."""
+        return (self.key or b"").decode(errors="replace")
+
+
+def read_letters(settings: Settings) -> Iterator[Letter]:
+    """Yield every dead letter that lies on the topic now, each id once."""
+    consumer = Consumer(settings.confluent() | {"group.id": "redlane-replay"})
+    ends: dict[int, int] = {}
+    topic = consumer.list_topics(DEAD_LETTERS.name, timeout=10).topics[DEAD_LETTERS.name]
+    for partition in topic.partitions:
+        place = TopicPartition(DEAD_LETTERS.name, partition)
+        low, high = consumer.get_watermark_offsets(place, timeout=10)
+        if high > low:
+            ends[partition] = high
+    consumer.assign([TopicPartition(DEAD_LETTERS.name, partition, 0) for partition in ends])
+    seen = set()
+    try:
+        while ends:
+            message = consumer.poll(10)
+            if message is None or message.error() is not None:
+                raise NotDelivered("The broker does not give the rest of the dead letters.")
+            letter = _letter(message)
+            if letter.id not in seen:
+                seen.add(letter.id)
+                yield letter
+            if (message.offset() or 0) + 1 >= ends[message.partition() or 0]:
+                del ends[message.partition() or 0]
+    finally:
+        consumer.close()
+
+
+def _letter(message: Message) -> Letter:
+    headers = headers_of(message)
+    told = {name: value.decode(errors="replace") for name, value in headers}
+    names = (f"{ERRORS}topic", f"{ERRORS}partition", f"{ERRORS}offset")
+    return Letter(
+        id=told.get(f"{OURS}id", ""),
+        origin="/".join(told.get(name, "?") for name in names),
+        topic=told.get(names[0], ""),
+        reason=told.get(f"{OURS}reason", ""),
+        message=told.get(f"{ERRORS}message", ""),
+        key=message.key(),
+        value=message.value(),
+        headers=headers,
+    )
+
+
+def replay(settings: Settings, reason: str, *, dry_run: bool) -> int:
+    """Send the dead letters of a reason to where they came from; returns how many.
+
+    Raises:
+        NotDelivered: the broker did not take every event.
+    """
+    chosen = [one for one in read_letters(settings) if one.reason == reason and one.topic in TOPICS]
+    if dry_run or not chosen:
+        return len(chosen)
+    deliveries = Deliveries(producer(settings, max_message_mb=DEAD_LETTERS.max_message_mb))
+    for one in chosen:
+        deliveries.put(
+            one.topic,
+            key=one.key,
+            value=one.value,
+            headers=list(original_headers(one.headers)),
+        )
+    deliveries.wait()
+    return len(chosen)

@@ -1,0 +1,58 @@
+"""topics.toml and avro/ → topics in Kafka and schemas in the registry.
+
+A worker does neither: it may run with no right to create anything.
+"""
+
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from schemas.topics import TOPICS, Topic
+from streams.kafka.registry import Registry
+from streams.settings import Settings
+
+MEGABYTE = 1 << 20
+DAY_MS = 86_400_000
+
+
+def new_topic(topic: Topic, replication: int) -> NewTopic:
+    """Return a topic as Kafka's administration takes it."""
+    config = {
+        "max.message.bytes": str(topic.max_message_mb * MEGABYTE),
+        "min.insync.replicas": str(max(1, replication - 1)),
+    }
+    if topic.compacted:
+        config["cleanup.policy"] = "compact"
+    else:
+        config["retention.ms"] = str(topic.retention_days * DAY_MS)
+    return NewTopic(topic.name, topic.partitions, replication, config=config)
+
+
+def deploy(
+    settings: Settings,
+    topics: Iterable[Topic] = TOPICS.values(),
+    say: Callable[[str], None] = print,
+) -> None:
+    """Create what is missing; what is there stays as it is, so it may run again and again.
+
+    Raises:
+        KafkaException: a topic could not be created.
+        SchemaRegistryError: a schema was refused.
+    """
+    admin = AdminClient(settings.confluent())
+    registry = Registry(settings.registry_url)
+    topics = tuple(topics)
+    wanted = [new_topic(topic, settings.kafka_replication) for topic in topics]
+    for name, created in admin.create_topics(wanted, operation_timeout=30).items():
+        try:
+            created.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+        else:
+            say(f"created topic {name}")
+    for topic in topics:
+        if topic.schema is not None:
+            say(f"schema of {topic.subject}: id {registry.register(topic)}")

@@ -1,0 +1,103 @@
+"""Settings → what works and what does not, and what to do about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import obstore
+from confluent_kafka.admin import AdminClient
+from obstore.exceptions import NotFoundError
+from redis import Redis
+
+from models.scoring.bundle import check_released, verify
+from schemas.topics import DECLARATIONS, TOPICS
+from streams.evidence.photos import stores
+from streams.kafka.registry import Registry
+from streams.settings import Settings
+
+LOCALLY = "on this machine `redlane up` starts one"
+
+
+class Unwell(Exception):  # noqa: N818 - says what it is
+    """A part answers, but lacks something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one part."""
+
+    part: str
+    detail: str = ""
+    problem: str | None = None
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Examine every part that a worker needs; never raises for one that is unwell."""
+    address = "check REDLANE_{0} and run `redlane deploy`; " + LOCALLY
+    examinations: tuple[tuple[str, Callable[[Settings], str], str], ...] = (
+        ("Kafka", _kafka, address.format("KAFKA_BOOTSTRAP_SERVERS")),
+        ("schema registry", _registry, address.format("REGISTRY_URL")),
+        ("object storage", _storage, f"check REDLANE_S3_ENDPOINT, its keys and buckets; {LOCALLY}"),
+        ("Redis", _redis, f"check REDLANE_REDIS_URL; {LOCALLY}. Workers run without, slower"),
+        (
+            "secret keys",
+            _keys,
+            "set REDLANE_PSEUDONYM_KEY and REDLANE_SELECTION_KEY, the same for all workers",
+        ),
+        (
+            "model bundle",
+            _bundle,
+            "set REDLANE_BUNDLE to what `redlane bundle` prints",
+        ),
+    )
+    findings = []
+    for part, look, remedy in examinations:
+        try:
+            findings.append(Finding(part, detail=look(settings)))
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is what is told
+            first, *_ = [*str(error).splitlines(), type(error).__name__]
+            findings.append(Finding(part, problem=first, remedy=remedy))
+    return findings
+
+
+def _kafka(settings: Settings) -> str:
+    admin = AdminClient(settings.confluent() | {"log_level": 0})
+    found = admin.list_topics(timeout=5)
+    if missing := sorted(TOPICS.keys() - found.topics.keys()):
+        raise Unwell(f"the topics {', '.join(missing)} are missing")
+    return f"{len(found.brokers)} broker(s), all {len(TOPICS)} topics"
+
+
+def _registry(settings: Settings) -> str:
+    registry = Registry(settings.registry_url)
+    ids = [registry.schema_id(topic) for topic in TOPICS.values() if topic.schema]
+    return f"{len(ids)} schemas; declarations have id {registry.schema_id(DECLARATIONS)}"
+
+
+def _storage(settings: Settings) -> str:
+    for bucket, store in stores(settings).items():
+        try:
+            obstore.head(store, ".redlane-doctor")
+        except (FileNotFoundError, NotFoundError):
+            continue  # it answered, and let us look
+        except OSError as error:
+            raise Unwell(f"bucket {bucket}: {error}") from error
+    return f"{settings.s3_endpoint}, {', '.join(settings.s3_buckets)}"
+
+
+def _redis(settings: Settings) -> str:
+    url = settings.redis_url.get_secret_value()
+    with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
+        version = redis.info("server")["redis_version"]
+    return f"answers, version {version}"
+
+
+def _keys(settings: Settings) -> str:
+    return f"{len(settings.secret_keys())} are set"
+
+
+def _bundle(settings: Settings) -> str:
+    bundle = settings.required_bundle()
+    found = verify(bundle)
+    check_released(bundle)
+    return f"id {found[:16]}…"

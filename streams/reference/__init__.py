@@ -1,0 +1,1 @@
+"""Risk profiles and tariff, followed from their compacted topics."""

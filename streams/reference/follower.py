@@ -1,0 +1,217 @@
+"""risk-profiles, tariff-measures → what every worker knows of them, hot.
+
+Compacted topics, read whole by a plain consumer without a group and then followed in a thread:
+Faust's tables lose events (docs/decisions/0008-reference-topics.md).
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Final, Self
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+
+from models.risk.tariff import Tariff
+from models.selection import profiles
+from schemas.records import RiskProfile
+from streams.kafka.registry import NotDeployed, Registry
+from streams.reference.state import TOPICS, Known, Snapshot
+from streams.settings import Settings
+
+PASSING: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)  # noqa: SLF001 - their names
+"""The client goes on trying. A broker that is gone also stops the declarations."""
+POLL_S: Final = 0.2
+"""Between what is published and what is known."""
+BATCH: Final = 1000
+log = structlog.get_logger(__name__)
+
+
+class ReferenceLost(Exception):  # noqa: N818 - says what happened
+    """The reference topics cannot be read (any more): what is known would silently go stale."""
+
+
+class Reference:
+    """Reads both topics whole, then follows them in a thread. Use it as a context manager.
+
+    A worker starts it before it is ready, takes `snapshot` once for a micro-batch, and calls
+    `check` every second or so.
+    """
+
+    def __init__(self, settings: Settings, *, within_s: float = 60.0, log: Any = log) -> None:
+        """Connect; nothing is read yet.
+
+        Args:
+            settings: of Kafka and the registry.
+            within_s: for all that lies on the topics to be read.
+            log: structlog's.
+
+        Raises:
+            NotDeployed: a topic or a schema is missing.
+        """
+        self._known = Known(Registry(settings.registry_url).writers, log)
+        self._within_s = within_s
+        self._log = log
+        self._consumer = Consumer(
+            settings.confluent()
+            | {
+                "group.id": "redlane-reference",  # must be there; no group is joined
+                "enable.auto.commit": False,
+                # An offset that is gone: the topic was made anew. Start over, do not guess.
+                "auto.offset.reset": "error",
+                # The end, told: what lies before the high watermark may be compacted away.
+                "enable.partition.eof": True,
+            }
+        )
+        self.snapshot: Snapshot = self._known.snapshot()
+        """What is known now; replaced as a whole."""
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    @property
+    def profiles(self) -> tuple[RiskProfile, ...]:
+        """All risk profiles, by id; `snapshot` gives them and the tariff of one moment."""
+        return self.snapshot.profiles
+
+    @property
+    def tariff(self) -> Tariff:
+        """The tariff."""
+        return self.snapshot.tariff
+
+    def load(self) -> Snapshot:
+        """Read all that lies on the topics now.
+
+        Raises:
+            NotDeployed: a topic is missing.
+            ReferenceLost: the topics could not be read in time.
+        """
+        deadline = time.monotonic() + self._within_s
+        waiting = self._assign()
+        while waiting:
+            if time.monotonic() > deadline:
+                raise ReferenceLost(
+                    f"{', '.join(sorted({topic for topic, _ in waiting}))} could not be read "
+                    f"within {self._within_s:g} s. Does Kafka answer?"
+                )
+            ended, _ = self._poll()
+            waiting -= ended
+        self.snapshot = self._known.snapshot()
+        return self.snapshot
+
+    def start(self) -> Self:
+        """Load, then follow what comes.
+
+        Raises:
+            NotDeployed: a topic is missing.
+            ReferenceLost: the topics could not be read in time.
+        """
+        try:
+            found = self.load()
+        except BaseException:
+            self.stop()
+            raise
+        self._log.info("reference topics read", profiles=len(found.profiles))
+        self._tell_ignored(found.profiles)
+        self._thread = threading.Thread(target=self._follow, name="reference", daemon=True)
+        self._thread.start()
+        return self
+
+    def check(self) -> None:
+        """Do nothing while the topics are followed.
+
+        Raises:
+            ReferenceLost: the thread that follows them ended. Only a restart repairs it.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            raise ReferenceLost(
+                f"The reference topics are not followed: {self._error or 'not running'}"
+            ) from self._error
+
+    def stop(self) -> None:
+        """End the thread and leave Kafka. Nothing is started again after it."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        else:
+            self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _assign(self) -> set[tuple[str, int]]:
+        places = []
+        for name in TOPICS:
+            try:
+                found = self._consumer.list_topics(name, timeout=self._within_s).topics[name]
+            except KafkaException as error:
+                raise ReferenceLost(f"Kafka does not answer: {error.args[0].str()}") from error
+            if found.error is not None:
+                raise NotDeployed(f"{found.error.str()}: {name}. Run `redlane deploy` first.")
+            places += [
+                TopicPartition(name, number, OFFSET_BEGINNING) for number in found.partitions
+            ]
+        self._consumer.assign(places)
+        return {(place.topic, place.partition) for place in places}
+
+    def _poll(self) -> tuple[set[tuple[str, int]], bool]:
+        """Take what has come; return which partitions are at their end, and whether any came."""
+        ended, came = set(), False
+        for message in self._consumer.consume(BATCH, timeout=POLL_S):
+            error = message.error()
+            topic = message.topic() or ""
+            if error is None:
+                came = True
+                self._known.take(topic, message.key(), message.value(), message.offset() or 0)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                ended.add((topic, message.partition() or 0))
+            elif error.code() not in PASSING:
+                raise ReferenceLost(f"{topic}: {error.str()}")
+        return ended, came
+
+    def _follow(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                _, came = self._poll()
+                if came:
+                    before = set(self.snapshot.profiles)
+                    self.snapshot = self._known.snapshot()
+                    self._tell_ignored(p for p in self.snapshot.profiles if p not in before)
+        except Exception as error:  # noqa: BLE001 - `check` raises it where the worker sees it
+            self._error = error
+            self._log.exception("reference topics lost")
+        finally:
+            self._consumer.close()
+
+    def _tell_ignored(self, new: Iterable[RiskProfile]) -> None:
+        for one in new:
+            if reason := profiles.problem(one):
+                self._log.warning(
+                    "profile ignored",
+                    profile_id=one.profile_id,
+                    version=one.version,
+                    reason=reason,
+                )
+
+
+def read(settings: Settings, *, within_s: float = 60.0, log: Any = log) -> Snapshot:
+    """Return what lies on the reference topics now.
+
+    Raises:
+        NotDeployed: a topic or a schema is missing.
+        ReferenceLost: the topics could not be read in time.
+    """
+    reference = Reference(settings, within_s=within_s, log=log)
+    try:
+        return reference.load()
+    finally:
+        reference.stop()

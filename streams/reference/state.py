@@ -1,0 +1,111 @@
+"""Events of the reference topics → the last good record of each key, and snapshots of them.
+
+No Kafka here: streams/reference/follower.py brings the events.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from models.risk import tariff
+from models.risk.tariff import Tariff
+from models.selection.profiles import Matcher
+from schemas import codec
+from schemas.codec import Undecodable
+from schemas.records import RiskProfile, TariffMeasure
+from schemas.topics import RISK_PROFILES, TARIFF_MEASURES, Topic
+from streams.kafka.registry import Decoder
+
+TOPICS: Final = {topic.name: topic for topic in (RISK_PROFILES, TARIFF_MEASURES)}
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was known at one moment. Never changes."""
+
+    profiles: tuple[RiskProfile, ...]
+    """By id; also those that are ignored or expired."""
+    matcher: Matcher
+    """Of those profiles."""
+    tariff: Tariff
+
+
+class Known:
+    """Events of the reference topics, one after the other → the last good record of each key."""
+
+    def __init__(
+        self, writers: Callable[[Topic], Mapping[int, codec.Schema]], log: Any = log
+    ) -> None:
+        """Read the allow-lists of schema ids, with `Registry.writers`; `log` is structlog's."""
+        self._decode = Decoder(writers, TOPICS.values())
+        self._log = log
+        self._profiles: dict[bytes, RiskProfile] = {}
+        self._measures: dict[bytes, TariffMeasure] = {}
+
+    def take(self, topic: str, key: bytes | None, value: bytes | None, offset: int) -> None:
+        """Take one event. One that is no good is logged and leaves what was known before.
+
+        Raises:
+            NotDeployed: an event has a new schema and the registry does not answer.
+        """
+        where = self._log.bind(topic=topic, offset=offset)
+        if key is None:
+            where.warning("reference event skipped", reason="it has no key")
+        elif topic == RISK_PROFILES.name:
+            self._take_profile(key, value, where)
+        else:
+            self._take_measure(key, value, where)
+
+    def snapshot(self) -> Snapshot:
+        """Return what is known now."""
+        found = tuple(sorted(self._profiles.values(), key=lambda profile: profile.profile_id))
+        return Snapshot(found, Matcher(found), Tariff(self._measures.values()))
+
+    def _take_profile(self, key: bytes, value: bytes | None, where: Any) -> None:
+        if value is None:
+            self._profiles.pop(key, None)
+            return
+        profile = self._decoded(RISK_PROFILES, value, RiskProfile, where)
+        if profile is None or not _is_key(key, profile.profile_id, where):
+            return
+        known = self._profiles.get(key)
+        if known is not None and profile.version < known.version:
+            where.warning(
+                "older profile not taken",
+                profile_id=profile.profile_id,
+                version=profile.version,
+                known_version=known.version,
+            )
+            return
+        self._profiles[key] = profile
+
+    def _take_measure(self, key: bytes, value: bytes | None, where: Any) -> None:
+        if value is None:
+            self._measures.pop(key, None)
+            return
+        measure = self._decoded(TARIFF_MEASURES, value, TariffMeasure, where)
+        if measure is None or not _is_key(key, measure.measure_id, where):
+            return
+        if reason := tariff.problem(measure):
+            where.warning("measure ignored", measure_id=measure.measure_id, reason=reason)
+        self._measures[key] = measure
+
+    def _decoded(
+        self, topic: Topic, value: bytes, kind: type[codec.R], where: Any
+    ) -> codec.R | None:
+        try:
+            return self._decode(topic, value, kind)
+        except Undecodable as error:
+            where.warning("reference event skipped", reason=error.reason, detail=error.detail)
+            return None
+
+
+def _is_key(key: bytes, id_: str, where: Any) -> bool:
+    if key == id_.encode():
+        return True
+    # Compaction goes by the key: taken under the record's id it would outlive its own removal.
+    where.warning("reference event skipped", reason="its key is not the record's id")
+    return False

@@ -1,0 +1,1 @@
+"""Risks → lanes, with the inspectors' capacity kept in Redis."""

@@ -1,0 +1,1 @@
+"""The acts of the pipeline, one a file: screen, explain, learn."""

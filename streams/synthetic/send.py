@@ -1,0 +1,106 @@
+"""A catalogue → declarations on their topic, photos in object storage, the truth in a file."""
+
+import contextlib
+import json
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import obstore
+
+from schemas.topics import DECLARATIONS
+from streams.evidence.photos import stores
+from streams.kafka.delivery import Deliveries, producer
+from streams.kafka.events import cloud_event, new_trace
+from streams.kafka.registry import Registry
+from streams.settings import Settings
+from streams.synthetic.irregularities import Consignment
+
+NAMESPACE = uuid.UUID("0f3b0c86-4b0a-5d3f-9f55-8c4d1f0e2a11")
+
+
+class Sender:
+    """Uploads photos, each once, and produces declarations, every one delivered."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._store = stores(settings)[settings.s3_buckets[0]]
+        self._schema_id = Registry(settings.registry_url).schema_id(DECLARATIONS)
+        self._deliveries = Deliveries(producer(settings, max_message_mb=17))
+        self._uploaded: set[str] = set()
+
+    def send(self, consignment: Consignment) -> None:
+        """Upload what is new of the photos, then produce the event."""
+        for key, photo in consignment.photos.items():
+            if key not in self._uploaded:
+                obstore.put(self._store, key, photo)
+                self._uploaded.add(key)
+        declaration = consignment.declaration
+        headers = cloud_event(
+            DECLARATIONS.schema,
+            id_=str(uuid.uuid5(NAMESPACE, f"{declaration.declaration_id}/{declaration.version}")),
+            source="redlane/send",
+            time=datetime.now(UTC),
+            traceparent=new_trace(),
+        )
+        self._deliveries.put(
+            DECLARATIONS.name,
+            key=declaration.declaration_id.encode(),
+            value=consignment.value(self._schema_id),
+            headers=list(headers),
+        )
+
+    def flush(self) -> None:
+        """Wait for every delivery.
+
+        Raises:
+            NotDelivered: an event was refused, or the broker does not answer.
+        """
+        self._deliveries.wait()
+
+
+def new_run() -> str:
+    """Return a name that tells this run's declarations from another's."""
+    return secrets.token_hex(4).upper()
+
+
+def send(
+    settings: Settings,
+    consignments: Iterable[Consignment],
+    *,
+    rate: float,
+    truth: Path | None,
+    sent: Callable[[Consignment], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> int:
+    """Send consignments at a rate; returns how many were delivered.
+
+    Args:
+        settings: of the services.
+        consignments: what to send.
+        rate: declarations per second; 0 for as fast as possible.
+        truth: JSON lines file of what is irregular about each; None for none.
+        sent: told of each declaration.
+        stopped: asked before each whether to end.
+
+    Raises:
+        NotDelivered: the broker did not take every event.
+    """
+    sender = Sender(settings)
+    begin, count = time.monotonic(), 0
+    with truth.open("w") if truth else contextlib.nullcontext() as file:
+        for consignment in consignments:
+            if stopped():
+                break
+            if rate:
+                time.sleep(max(0.0, begin + count / rate - time.monotonic()))
+            if file:
+                file.write(json.dumps(asdict(consignment.truth)) + "\n")
+            sender.send(consignment)
+            sent(consignment)
+            count += 1
+    sender.flush()
+    return count

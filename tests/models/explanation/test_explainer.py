@@ -1,0 +1,358 @@
+"""Explanations: exact shares, found evidence, equal bytes."""
+
+import io
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.datasets.goods import read
+from models.encoding.image import PHOTO_SIZE, decode
+from models.evaluation.explanations import OBJECT, Curves, Trial, with_parameters_shuffled
+from models.explanation.explainer import DETAILED, PARTS, Explainer, parts, traders
+from models.explanation.heat_map import GRID, Regions, covered, overlay
+from models.explanation.shapley import owen
+from models.risk.model import prior_odds
+from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
+from models.risk.tabular import RATED
+from models.risk.tariff import Tariff
+from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from schemas.examples import examples
+from schemas.reasons import LANGUAGES, TEXTS_IN, Reason
+from schemas.records import TariffMeasure, TraderHistory
+
+LOW = dict(examples("declaration"))["declaration/low-value"]
+
+
+@pytest.fixture(scope="module")
+def scorer(bundle):
+    return Scorer.load(bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def explainer(scorer, bundle):
+    return Explainer(scorer, bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def goods(goods_folder):
+    return read(goods_folder)
+
+
+@pytest.fixture
+def trial(scorer, explainer):
+    return Trial(scorer, explainer, np.random.default_rng(7))
+
+
+def case(scorer, one, *, code="", photos=1, text=None, live=None, tariff=(), **fields):
+    """Goods of the sample, declared, with the pixels of their photo."""
+    item = replace(
+        LOW.goods_items[0],
+        commodity_code=code or one.hs6,
+        description=one.description if text is None else text,
+        item_amount=Decimal(str(one.price_eur)),
+        net_mass=Decimal(str(one.net_mass_kg)),
+        **fields,
+    )
+    pixels = [decode(one.image.read_bytes())] * photos
+    embedded = ItemEvidence(
+        item,
+        scorer.embed_texts([item.description])[0] if item.description else None,
+        tuple(scorer.embed_photos(pixels)),
+    )
+    declaration = replace(LOW, goods_items=(item,))
+    return DeclarationEvidence(declaration, (embedded,), live, Tariff(tariff)), [pixels]
+
+
+def signals(**fields):
+    rates = dict.fromkeys(RATED, Rate(40, 20)) | {"all": Rate(1000, 50)}
+    use = PhotoUse(0, 4, 4, None, "D7")
+    return LiveSignals((ItemSignals(Peers(20, 4.0, 0.3), use, rates),), **fields)
+
+
+def by_id(goods, slug):
+    return next(one for one in goods if one.item_id == slug)
+
+
+def log_odds(risk):
+    return np.log(risk / (1 - risk))
+
+
+def test_shares_are_exact_and_those_of_a_group_add_up():
+    """Against a value of three players whose shares can be reckoned by hand."""
+    worth = {"": 0, "a": 1, "b": 2, "c": 0, "ab": 6, "ac": 1, "bc": 2, "abc": 12}
+
+    def value(coalition):
+        return worth["".join(sorted(coalition))]
+
+    alone = owen({"a": ["a"], "b": ["b"], "c": ["c"]}, value)
+    assert alone == pytest.approx({"a": 4.5, "b": 5.5, "c": 2.0})
+    grouped = owen({"a": ["a"], "bc": ["b", "c"]}, value)
+    assert sum(grouped.values()) == pytest.approx(12)
+    assert grouped["b"] + grouped["c"] == pytest.approx(((12 - 1) + 2) / 2)
+
+
+@pytest.mark.parametrize(
+    "evidence", [{}, {"photos": 0}, {"text": ""}, {"live": signals(small_count=3, small_value=200)}]
+)
+def test_modality_shares_add_up_to_the_risk(scorer, explainer, goods, evidence):
+    """The sum is the log-odds of all evidence less those of none, whatever is there."""
+    declared, photos = case(scorer, goods[0], code="940161", **evidence)
+    (verdict,) = scorer.score([declared])
+    (found,) = explainer.explain(declared, photos)
+    nothing = sum(map(prior_odds, ("wrong_code", "wrong_photo", "vague_text", "undervaluation", "photo_reuse", "splitting", "history")))  # fmt: skip
+    shares = {one.part: one.weight for one in found.explanation.modality_shares}
+    wanted = log_odds(verdict.items[0].risk) - np.log(nothing)
+    assert sum(shares.values()) == pytest.approx(wanted, abs=1e-4)
+    tabular = [a.weight for a in found.explanation.attributes if a.part != "photo_use"]
+    assert sum(tabular) == pytest.approx(shares.get("tabular", 0.0), abs=1e-5)
+
+
+def test_words_stand_where_they_are_declared(scorer, explainer, goods):
+    """Markup, blanks and signs of other scripts stay as they are; long texts stay bounded."""
+    text = "  <b>SOFA</b>\tgrijs & 灰色  "
+    declared, photos = case(scorer, goods[0], text=text)
+    (found,) = explainer.explain(declared, photos)
+    words = found.explanation.words
+    assert [word.part for word in words] == text.split()
+    assert all(text[word.start :].startswith(word.part) for word in words)
+    assert len(parts("a " * 250)) <= PARTS
+    assert parts(" ") == []
+
+
+def test_a_planted_word_and_a_planted_object_are_found(trial, goods):
+    """In most of the sample's goods; the figures on goods not seen are the gate's."""
+    names = {"6402": ["SANDALS"], "9102": ["WATCH"], "2009": ["JUICE"], "4202": ["HANDBAG"]}
+    some = goods[::4]
+    assert np.mean([trial.planted_word(one, names) for one in some]) >= 0.7
+    assert np.mean([trial.planted_object(one, goods) for one in some]) >= 0.5
+
+
+def test_a_shuffled_model_is_explained_otherwise(trial, scorer, goods, bundle):
+    """An explanation that ignored the parameters would look the same."""
+    assert trial.likeness(goods[::9], scorer.hs, bundle) == pytest.approx(1)
+    shuffled = with_parameters_shuffled(scorer.hs, trial.dice)
+    assert trial.likeness(goods[::9], shuffled, bundle) < 0.5
+
+
+def test_equal_input_is_explained_in_equal_bytes(trial, bundle, goods):
+    """Also by a model that is loaded anew."""
+    assert trial.stable(goods[:2], Explainer(Scorer.load(bundle, threads=1), bundle, threads=1))
+
+
+def test_the_grid_is_what_the_encoder_sees(scorer, bundle, goods):
+    """The mean over it is the embedding, up to rounding."""
+    photo = decode(goods[0].image.read_bytes())
+    (embedding,) = scorer.embed_photos([photo])
+    views = Regions(bundle / "image.onnx", threads=1).left_out(photo)
+    assert views.shape == (1 + GRID**2, embedding.size)
+    np.testing.assert_allclose(views[0], embedding, atol=1e-5)
+
+
+def test_an_encoder_that_hides_its_grid_is_asked_cell_by_cell(scorer, bundle, goods, monkeypatch):
+    """Another image encoder still gets heat maps."""
+    monkeypatch.setattr("models.explanation.heat_map.GRIDS", ("/none/such",))
+    photo = decode(goods[0].image.read_bytes())
+    views = Regions(bundle / "image.onnx", threads=1).left_out(photo)
+    assert views.shape == (1 + GRID**2, scorer.image_dimension)
+    assert views[0].tobytes() == scorer.embed_photos([photo])[0].tobytes()
+    changed = np.array([(one != photo).any(axis=2) for one in covered(photo)[1:]])
+    assert changed.sum(axis=0).max() == 1
+
+
+def test_a_heat_map_is_a_small_transparent_png():
+    """What speaks for the declared heading is not coloured."""
+    grid = -np.ones((GRID, GRID))
+    grid[3, 3] = 2
+    png = overlay(grid)
+    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+    assert len(png) < 30_000
+    assert picture.shape == (PHOTO_SIZE, PHOTO_SIZE, 4)
+    assert picture[112, 112, 3] > 150
+    assert picture[0, 0, 3] == 0
+    assert overlay(np.zeros((GRID, GRID))) == overlay(-np.ones((GRID, GRID)))
+
+
+def test_a_price_is_told_beside_its_peers(scorer, explainer, goods):
+    """In words, with the range of 95 of 100."""
+    declared, photos = case(scorer, goods[0], live=signals())
+    (found,) = explainer.explain(declared, photos)
+    told = {one.part: one.detail for one in found.explanation.attributes}
+    assert told.keys() == {"price", "history", "consignments", "photo_use"}
+    assert "EUR/kg; 95 % of 20 peers 30.33–98.30" in told["price"]
+    assert "other headings 4 of 4" in told["photo_use"]
+    peers = found.explanation.peers
+    assert (peers.count, round(peers.low, 2), round(peers.high, 2)) == (20, 30.33, 98.3)
+    assert peers.unit_price == pytest.approx(goods[0].price_eur / goods[0].net_mass_kg)
+
+
+def test_the_parties_past_is_told_without_their_names(scorer, goods):
+    """Of those that are identified; without recorded signals nothing is known."""
+    live = signals(importer_day=3)
+    declared, _ = case(scorer, goods[0], live=live)
+    importer = replace(LOW.importer, identification="BE0123456789")
+    declaration = replace(declared.declaration, importer=importer, seller=None, declarant=None)
+    known = traders(replace(declared, declaration=declaration))
+    assert known == (
+        TraderHistory(role="importer", inspected=40, irregular=20, declarations_day=3),
+    )
+    unrated = replace(live, items=(replace(live.items[0], rates={}),))
+    (new,) = traders(replace(declared, declaration=declaration, live=unrated))
+    assert (new.inspected, new.irregular) == (0, 0)
+    assert traders(replace(declared, live=None)) == ()
+
+
+def test_the_suggested_code_its_duty_and_the_change_are_told(scorer, explainer, goods):
+    """A sofa declared as something else: the right code alone would make it green."""
+    sofa = by_id(goods, "grey-fabric-sofa")
+    measures = [
+        TariffMeasure(measure_id=code, commodity_code=code, duty_rate=rate)
+        for code, rate in ((sofa.hs6, 5.6), ("640411", 1.0))
+    ]
+    declared, photos = case(scorer, sofa, code="640411", tariff=measures)
+    (found,) = explainer.explain(declared, photos)
+    told = found.explanation
+    assert told.suggested_hs6 == sofa.hs6
+    assert told.duty_difference == round(Decimal(str(sofa.price_eur)) * Decimal("0.046"), 2)
+    changes = {one.code: one for one in told.changes}
+    assert changes[Reason.GREEN_WITH_SUGGESTED_CODE].weight < 0
+    assert [one.similarity for one in told.similar_goods] == sorted(
+        (one.similarity for one in told.similar_goods), reverse=True
+    )
+    assert all(one.reference.startswith(f"{one.hs6}/") for one in told.similar_goods)
+
+
+def test_another_code_does_not_make_a_low_price_green(scorer, explainer, goods):
+    """Nor is it said to where no price under that code is known."""
+    sofa = by_id(goods, "grey-fabric-sofa")
+    known = scorer._risk.peers[sofa.hs6]
+    cheap = replace(sofa, price_eur=round(float(np.exp(known.median - 3)) * sofa.net_mass_kg, 2))
+    live = LiveSignals((ItemSignals(Peers(200, known.median, 0.2)),))
+    declared, photos = case(scorer, cheap, code="640411", live=live)
+    (found,) = explainer.explain(declared, photos)
+    assert found.explanation.suggested_hs6 == sofa.hs6
+    assert found.explanation.changes == ()
+
+
+def test_a_change_is_scored_as_if_it_had_been_declared(scorer, explainer, goods):
+    """The importer's past stays; that of goods under the declared code is not of the other's."""
+    sofa = by_id(goods, "grey-fabric-sofa")
+    parties = {name: Rate(60, 55) for name in ("importer", "seller", "declarant", "office")}
+    rates = dict.fromkeys(RATED, Rate(40, 38)) | parties | {"all": Rate(1000, 50)}
+    declared, photos = case(
+        scorer, sofa, code="640411", live=LiveSignals((ItemSignals(rates=rates),))
+    )
+    (found,) = explainer.explain(declared, photos)
+    (told,) = [one.detail for one in found.explanation.changes]
+    of_origin = {"origin": rates["origin"], "all": rates["all"]}
+    right, _ = case(scorer, sofa, live=LiveSignals((ItemSignals(rates=parties | of_origin),)))
+    (before,), (after,) = (scorer.score([one]) for one in (declared, right))
+    assert told == f"640411 → {sofa.hs6}: risk {before.risk:.0%} → {after.risk:.0%}"
+
+
+def test_consignments_apart_are_judged_with_all_their_items(scorer, explainer, goods):
+    """Splitting is of the whole declaration, so is its being put right."""
+    sofa = replace(by_id(goods, "grey-fabric-sofa"), price_eur=60.0, net_mass_kg=None)
+    live = signals(small_count=9, small_value=900.0, importer_day=9)
+    plain = ItemSignals()
+    declared, (pixels,) = case(
+        scorer, replace(sofa, net_mass_kg=5.0), live=replace(live, items=(plain,))
+    )
+    items = tuple(
+        replace(one, item=replace(one.item, sequence_number=number, net_mass=None))
+        for number, one in enumerate(declared.items * 2, 1)
+    )
+    two = replace(
+        declared,
+        declaration=replace(LOW, goods_items=tuple(one.item for one in items)),
+        items=items,
+        live=replace(live, items=(plain, plain)),
+    )
+    assert scorer.score([two])[0].risk > scorer.thresholds.yellow
+    for found in explainer.explain(two, [pixels, pixels]):
+        told = {one.code for one in found.explanation.changes}
+        assert Reason.GREEN_AS_SINGLE_CONSIGNMENT in told
+
+
+def test_words_that_the_encoder_does_not_read_weigh_nothing(scorer, explainer, goods):
+    filler = " ".join(f"XK-{number:05}/7Q-{number * 7:06}" for number in range(18))
+    texts = [f"{filler} {last}" for last in ("wristwatches", "sofas")]
+    read = scorer.embed_texts(texts)
+    assert (read[0] == read[1]).all()
+    declared, _ = case(scorer, goods[0], text=texts[0])
+    *_, last = explainer.words(declared.items[0])
+    assert (last.part, last.weight) == ("wristwatches", 0.0)
+
+
+@pytest.mark.parametrize(("word", "code"), [("shoes", "910211"), ("watch", "640411")])
+def test_a_single_word_weighs_what_it_adds_to_nothing(scorer, explainer, goods, word, code):
+    """And not what the encoder says of an empty text."""
+    declared, _ = case(scorer, goods[0], text=word, code=code)
+    (found,) = explainer.words(declared.items[0])
+    heading = explainer._of_heading(code[:4])
+    beliefs = scorer.hs.probabilities(np.stack(scorer.embed_texts([word])), None)
+    with_it, without = beliefs[0, heading].sum(), heading.mean()
+    assert found.weight == pytest.approx(log_odds(1 - with_it) - log_odds(1 - without), abs=1e-3)
+    empty, _ = case(scorer, goods[0], text="\u200b")
+    assert explainer.words(empty.items[0]) == ()
+
+
+def test_the_past_that_raises_the_risk_most_is_told(scorer, explainer, goods):
+    """Not one that speaks for the goods."""
+    rates = dict.fromkeys(RATED, Rate(64, 50)) | {"all": Rate(1000, 50), "code_origin": Rate(50, 2)}
+    live = LiveSignals((ItemSignals(None, None, rates),))
+    declared, photos = case(scorer, goods[0], live=live)
+    (found,) = explainer.explain(declared, photos)
+    (told,) = [one for one in found.explanation.attributes if one.part == "history"]
+    assert told.weight > 0
+    assert told.detail.startswith("50 of 64 inspected items irregular: same ")
+
+
+def test_nothing_is_to_be_changed_of_what_is_green(scorer, explainer, goods):
+    declared, photos = case(scorer, by_id(goods, "grey-fabric-sofa"))
+    (found,) = explainer.explain(declared, photos)
+    assert found.explanation.changes == ()
+    assert found.explanation.duty_difference is None
+
+
+@pytest.mark.parametrize(("code", "closely"), [("640411", DETAILED), ("", 1)])
+def test_only_risky_items_are_looked_at_closely(scorer, explainer, goods, code, closely):
+    """A few of them, and the riskiest in any case; what is left out is told."""
+    declared, (pixels,) = case(scorer, by_id(goods, "grey-fabric-sofa"), code=code)
+    count = DETAILED + 2
+    many = DeclarationEvidence(
+        replace(LOW, goods_items=(declared.items[0].item,) * count), declared.items * count
+    )
+    found = explainer.explain(many, [pixels] * count)
+    brief = [
+        Reason.EXPLAINED_BRIEFLY in {one.code for one in each.explanation.reasons} for each in found
+    ]
+    assert brief == [False] * closely + [True] * (count - closely)
+    assert [each.heat_maps == (None,) for each in found] == brief
+
+
+def test_curves_tell_a_good_order_from_a_bad_one():
+    """Two of four parts carry the value."""
+
+    def value(kept):
+        return 0.5 * (0 in kept) + 0.5 * (1 in kept)
+
+    curves = Curves.of(value, [0, 1, 2, 3], [[3, 2, 1, 0]])
+    assert (curves.deletion, curves.deletion_random) == (0.25, 0.75)
+    assert (curves.insertion, curves.insertion_random) == (0.75, 0.25)
+
+
+def test_every_reason_has_a_text_in_every_language():
+    """None is left out, empty or the same in all."""
+    assert set(TEXTS_IN) == set(LANGUAGES)
+    for reason in Reason:
+        texts = [TEXTS_IN[language][reason] for language in LANGUAGES]
+        assert all(text.endswith(".") for text in texts)
+        assert len(set(texts)) == len(LANGUAGES)
+
+
+def test_the_planted_object_is_half_as_high_as_the_photo():
+    """So that the hottest tenth fits in it more than twice."""
+    assert (OBJECT / PHOTO_SIZE) ** 2 == 0.25

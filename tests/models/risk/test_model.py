@@ -1,0 +1,121 @@
+"""The odds of each kind of irregularity add up; what is missing falls back to the base rate."""
+
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+from models.risk.model import EVIDENCE, SHARES, WRONG, Kind, RiskModel, prior_odds
+from models.training.goods_risk import REGULAR, Case, fit_risk
+from schemas.reasons import Reason
+
+USUAL = {
+    "text_heading": -1.0,
+    "photo_heading": -1.0,
+    "both_heading": -1.0,
+    "text_missing": 0.0,
+    "photo_missing": 0.0,
+    "agreement": 0.0,
+    "overlap": -0.5,
+    "unfamiliar": 0.5,
+    "text_certainty": -1.0,
+}
+
+
+def same_weights():
+    """Make a model whose weights are all the same."""
+    kinds = {
+        kind: Kind(math.log(prior_odds(kind)) - 1, dict.fromkeys(evidence, -1.0))
+        for kind, evidence in EVIDENCE.items()
+    }
+    return RiskModel(kinds, USUAL, peers={})
+
+
+@pytest.fixture
+def model():
+    return same_weights()
+
+
+def test_without_evidence_the_risk_is_the_share_of_irregular_goods(model):
+    """Neither text nor photo nor price."""
+    found = {"text_missing": 1.0, "photo_missing": 1.0}
+    assert model.risk(found) == pytest.approx(sum(SHARES.values()))
+
+
+def test_each_kind_of_evidence_raises_the_risk_by_itself(model):
+    """A wrong code is no less suspicious for a photo that fits the text."""
+    usual = model.risk(USUAL)
+    for name, value in (("both_heading", WRONG), ("agreement", -9.0), ("text_certainty", -9.0)):
+        odd = USUAL | {name: value}
+        assert model.risk(odd) > usual + 0.2
+        better = {other: 0.0 for other in ("overlap", "agreement") if other != name}
+        assert model.risk(odd | better) > usual + 0.2
+
+
+def test_a_reason_weighs_what_the_log_odds_would_fall_by(model):
+    """The only odd evidence weighs all that the risk exceeds the usual one by."""
+    odds, weights = model._odds(USUAL | {"agreement": -5.0}, {})
+    usual, level = model._odds(USUAL, {})
+    assert weights[Reason.TEXT_PHOTO_DISAGREE] == pytest.approx(math.log(odds / usual))
+    assert weights[Reason.CODE_UNLIKELY] == pytest.approx(0)
+    assert all(weight == pytest.approx(0) for weight in level.values())
+
+
+def test_a_low_price_adds_its_own_odds(model):
+    """Whatever the code and the photo say."""
+    odds, weights = model._odds(USUAL, {"undervaluation": 5.0})
+    added = prior_odds("undervaluation") * (math.exp(5) - 1)
+    assert odds - model._odds(USUAL, {})[0] == pytest.approx(added)
+    assert weights[Reason.UNIT_PRICE_LOW] > 1
+
+
+def test_a_photo_known_under_this_heading_speaks_for_the_code(model):
+    """By half of what it says against reuse; under another heading it speaks against the code."""
+    odd = USUAL | {"both_heading": WRONG}
+    level = model.risk(odd)
+    assert model.risk(odd, {"photo_reuse": -4.0}) < level - 0.1
+    assert model.risk(USUAL, {"photo_reuse": 4.0}) > model.risk(USUAL) + 0.2
+    _, weights = model._odds(USUAL, {"photo_reuse": 4.0})
+    assert max(weights, key=weights.get) == Reason.PHOTO_REUSED
+
+
+def test_another_process_says_the_same_to_the_last_bit():
+    """Sums are taken in one order, whatever seed a process hashes by."""
+    code = (
+        "from tests.models.risk.test_model import USUAL, same_weights;"
+        "print(same_weights()._odds({n: v - 0.1 * len(n) for n, v in USUAL.items()}, dict(history=0.3)))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(said) == 1
+
+
+def test_the_fit_finds_the_evidence_of_each_kind_and_no_other_sign():
+    """Cases whose one feature tells their kind; more consistency never raises the risk."""
+    told = {"wrong_code": "both_heading", "wrong_photo": "agreement", "vague_text": "text_heading"}
+    cases = []
+    for goods in range(200):
+        noise = {name: value + 0.1 * math.sin(goods * len(name)) for name, value in USUAL.items()}
+        noise |= {"text_missing": 0.0, "photo_missing": 0.0}
+        cases.append(Case(noise, REGULAR, goods, 1.0))
+        cases += [Case(noise | {f: WRONG}, kind, goods, 1.0) for kind, f in told.items()]
+    fitted = fit_risk(cases)
+    for kind, feature in told.items():
+        weights = fitted["risk"]["kinds"][kind]["weights"]
+        assert min(weights, key=weights.get) == feature
+        assert all(
+            w <= 0 for name, w in weights.items() if name[-7:] != "missing" and name != "unfamiliar"
+        )
+    kinds = {name: Kind(**one) for name, one in fitted["risk"]["kinds"].items()}
+    model = RiskModel(kinds, fitted["risk"]["usual"], peers={})
+    for feature in told.values():
+        assert model.risk(USUAL | {feature: WRONG}) > fitted["policy"]["yellow"]

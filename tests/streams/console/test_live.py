@@ -1,0 +1,407 @@
+"""The whole way on real services, in a real browser: alert, explanation, decision, outcome."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+import urllib.request
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import obstore
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from schemas import codec
+from schemas.records import InspectionOutcome
+from schemas.topics import ALERTS, INSPECTION_OUTCOMES, TOPICS
+from streams.console.feed.outbox import Outbox
+from streams.console.feed.reader import Reader
+from streams.console.state.actions import Work
+from streams.console.state.ingest import case_id_of, position, take
+from streams.console.state.queries import Store
+from streams.console.state.tables import Database
+from streams.console.state.users import User
+from streams.evidence.photos import stores
+from streams.kafka.delivery import Delivery, NotDelivered
+from streams.kafka.publisher import Publisher
+from streams.kafka.registry import Registry
+from streams.local.process import LOOPBACK, Process, free_port
+from streams.operations.dead_letters import read_letters
+from streams.synthetic.send import new_run
+from tests.streams.console import samples
+from tests.streams.console.browser import browser, chromium
+
+EXPLANATIONS = TOPICS["explanations"]
+ANN = User(id="ann", name="Ann", role="inspector")
+
+
+@pytest.fixture(scope="module")
+def services(stack):
+    """The stack's settings, with the samples' pictures in its object storage."""
+    settings = stack.settings()
+    for key, data in samples.pictures().items():
+        obstore.put(stores(settings)[samples.PHOTOS], key, data)
+    return settings
+
+
+@pytest.fixture
+def publish(services):
+    """Publishes events on their topics."""
+    publisher = Publisher(services, source="redlane/test")
+    return lambda topic, *events: publisher.put(TOPICS[topic], events)
+
+
+@pytest.fixture
+def start_console(stack, services, tmp_path):
+    """Starts `redlane console` on one database and port; stopped at the end."""
+    started, port = [], free_port()
+    command = [
+        sys.executable, "-m", "streams.cli", "console", "--demo-user", "Ann", "--port", str(port),
+        "--database", f"sqlite:///{tmp_path / 'console.db'}",
+    ]  # fmt: skip
+    environment = stack.environment() | {"REDLANE_CONSOLE_CONSUMER_GROUP": f"console-{port}"}
+
+    def start():
+        directory = stack.directory / f"console-{port}"
+        one = Process("console", command, directory=directory, environment=environment).start()
+        started.append(one)
+        one.url = f"http://{LOOPBACK}:{port}"
+        one.wait_until(lambda: _answers(f"{one.url}/readyz"), within_s=40)
+        return one
+
+    yield start
+    for one in started:
+        one.stop()
+        print(one.tail())
+
+
+@pytest.fixture
+async def tab():
+    """A tab of a headless Chromium."""
+    if chromium() is None:
+        assert "CI" not in os.environ, "CI must have chromium: apt-get install chromium"
+        pytest.skip("there is no chromium: apt-get install chromium")
+    async with browser(chromium()) as new_tab:
+        one = await new_tab()
+        await one.size(1280, 860)
+        yield one
+        assert one.errors == []
+
+
+def outcomes(settings, declaration_id):
+    """The events on inspection-outcomes of one declaration: headers and record."""
+    writers = Registry(settings.registry_url).writers(INSPECTION_OUTCOMES)
+    consumer = Consumer(settings.confluent() | {"group.id": "count", "enable.partition.eof": True, "enable.auto.commit": False})  # fmt: skip
+    consumer.assign([TopicPartition(INSPECTION_OUTCOMES.name, n, 0) for n in range(INSPECTION_OUTCOMES.partitions)])  # fmt: skip
+    found, ended = [], 0
+    while ended < INSPECTION_OUTCOMES.partitions:
+        message = consumer.poll(10)
+        assert message is not None
+        if message.error() is not None:
+            assert message.error().code() == KafkaError._PARTITION_EOF
+            ended += 1
+        elif message.key() == declaration_id.encode():
+            record = codec.decode(message.value(), InspectionOutcome, writers)
+            found.append((dict(message.headers()), record))
+    consumer.close()
+    return found
+
+
+async def test_from_alert_to_outcome_in_a_browser(start_console, publish, tab, services):
+    """Nothing is reloaded, and a decision sent by a double click is one event."""
+    run = new_run()
+    first, second = (samples.alert(place, name=run) for place in (1, 0))
+    console = start_console()
+    await tab.open(f"{console.url}/")
+    await tab.do("window.loadedOnce = true")
+    await tab.until("document.getElementById('link').textContent == 'Live'")
+    publish("alerts", first)
+    row = f"#case-{case_id_of(first.declaration_id, 1)}"
+    await tab.until(f"document.querySelector('{row}')")
+    publish("alerts", second)
+    publish("assessments", samples.assessment(second))
+    row = f"#case-{case_id_of(second.declaration_id, 1)}"
+    await tab.until(f"document.querySelector('{row}') == document.querySelector('tr.case')")
+    await tab.until("document.querySelector('[data-count=all]').textContent == '2'")
+    assert await tab.do("window.loadedOnce")
+
+    await tab.press("j")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('.waiting') && document.querySelector('.bars')")
+    await tab.until("document.querySelector('img.photo').naturalWidth > 500")
+    await tab.do("window.loadedOnce = true")
+    await tab.press("a")
+    await tab.until("document.querySelector('.holder').textContent.includes('You')")
+    await tab.press("i")
+    await tab.do("document.querySelector('[name=code]').value = '640411'")
+    publish("explanations", samples.explanation(second))
+    await tab.until("document.querySelector('mark.w4')?.textContent == 'SHOES'")
+    assert await tab.do("document.querySelector('[name=code]').value") == "640411"
+    assert await tab.do("document.querySelector('.heat').hidden")
+    await tab.do("document.activeElement.blur()")
+    await tab.press("h")
+    await tab.until("!document.querySelector('.heat').hidden")
+    await tab.until("document.querySelector('.heat').naturalWidth > 100")
+    await tab.press("h")
+    assert await tab.do("document.querySelector('.heat').hidden")
+
+    await tab.click(".send", count=2)
+    await tab.until("document.querySelector('.delivery')?.textContent.includes('✓')")
+    assert await tab.do("window.loadedOnce")
+    ((headers, outcome),) = outcomes(services, second.declaration_id)
+    assert (outcome.result, outcome.findings[0].established_code) == ("irregular", "640411")
+    assert (headers["ce_type"], outcome.declaration_version) == (b"redlane.inspection-outcome", 1)
+    assert "Ann" not in repr(outcome)
+    await tab.press("u")
+    await tab.until("document.querySelectorAll('tr.case').length == 1")
+
+
+async def test_a_lost_connection_loses_nothing(start_console, publish, tab):
+    """The console ends and starts again; the page goes on from what it saw, each row once."""
+    run = new_run()
+    console = start_console()
+    publish("alerts", samples.alert(0, name=run))
+    await tab.open(f"{console.url}/?sort=time")
+    await tab.do("window.loadedOnce = true")
+    await tab.until(
+        f"document.querySelectorAll('[href]').length && document.body.textContent.includes('{run}')"
+    )
+    await asyncio.to_thread(console.stop)
+    await tab.until("document.querySelector('#link.lost')")
+    publish("alerts", *(samples.alert(place, name=run) for place in range(8)))
+    start_console()
+    ids = "[...document.querySelectorAll('tr.case .id')].map((i) => i.textContent)"
+    mine = f"{ids}.filter((id) => id.startsWith('{run}'))"
+    await tab.until(f"{mine}.length == 8", within_s=30)
+    assert await tab.do(mine) == [f"{run}{place:02}" for place in reversed(range(8))]
+    assert await tab.do("window.loadedOnce")
+
+
+async def test_a_broker_that_is_away_is_told_and_waited_for(
+    start_console, publish, tab, services, stack
+):
+    """The page stays, and says so; a decision made meanwhile is sent once, and alerts go on."""
+    alert, later = (samples.alert(place, name=new_run()) for place in range(2))
+    console = start_console()
+    publish("alerts", alert)
+    case = case_id_of(alert.declaration_id, 1)
+    await tab.open(f"{console.url}/")
+    await tab.until(f"document.getElementById('case-{case}')")
+    (broker,) = stack.kafka.brokers
+    broker.kill()
+    try:
+        await tab.until("!document.getElementById('cut-off').hidden", within_s=60)
+        await tab.open(f"{console.url}/alerts/{case}")
+        await tab.until("document.querySelector('html.js')")
+        await tab.press("c")
+        await tab.click(".send")
+        await tab.until("document.querySelector('[data-unsent=\"1\"]')")
+    finally:
+        await asyncio.to_thread(lambda: (broker.start(), stack.kafka.wait()))
+    await tab.until("document.querySelector('[data-unsent=\"0\"]')", within_s=90)
+    await tab.until("document.getElementById('cut-off').hidden")
+    assert len(outcomes(services, alert.declaration_id)) == 1
+    await asyncio.to_thread(publish, "alerts", later)
+    await tab.open(f"{console.url}/")
+    row = f"#case-{case_id_of(later.declaration_id, 1)}"
+    await tab.until(f"document.querySelector('{row}')", within_s=60)
+
+
+async def test_the_console_ends_when_told_though_pages_are_open(start_console, tab):
+    """With 0, as every command."""
+    console = start_console()
+    await tab.open(f"{console.url}/")
+    await tab.until("document.getElementById('link').textContent == 'Live'")
+    assert await asyncio.to_thread(console.stop) == 0
+
+
+def test_a_decision_survives_a_crash_and_is_sent_once(services, tmp_path):
+    """Between commit and sending, and between sending and remembering it."""
+    now = [datetime.now(UTC)]
+    database = Database(f"sqlite:///{tmp_path / 'console.db'}")
+    work = Work(database, str, lambda: now[0])
+    alerts = [samples.alert(place, name=new_run()) for place in range(2)]
+    take(database, alerts, {})
+    for alert in alerts:
+        work.decide(case_id_of(alert.declaration_id, 1), ANN, "conforming", (), "")
+    crashed = Outbox(services, work)
+    crashed._publish(work.claim(60_000).outcome)  # and is killed; nobody remembers
+    assert work.claim(60_000) is not None  # is killed before it is sent
+    now[0] += timedelta(minutes=2)
+    restarted = Outbox(services, work)
+    assert [restarted.send_one() for _ in range(3)] == [True, True, False]
+    for alert in alerts:
+        assert len(outcomes(services, alert.declaration_id)) == 1
+    assert work.unsent() == 0
+    database.close()
+
+
+def test_what_others_decided_leaves_the_queue(start_console, publish):
+    """An outcome on the topic closes the case, whoever wrote it."""
+    alert = samples.alert(3, name=new_run())
+    outcome = InspectionOutcome(
+        outcome_id=f"other/{alert.declaration_id}",
+        declaration_id=alert.declaration_id,
+        declaration_version=1,
+        decided_at=samples.AT,
+        result="conforming",
+    )
+    publish("inspection-outcomes", outcome)
+    publish("alerts", alert, replace(alert, declaration_version=2))
+    console = start_console()
+    deadline = datetime.now(UTC) + timedelta(seconds=20)
+    path = f"{console.url}/alerts/{case_id_of(alert.declaration_id, 1)}"
+    while not (_answers(path) and "Decided on" in _text(path)):
+        assert datetime.now(UTC) < deadline
+    assert "Assigned to" not in _text(path)
+    assert json.dumps(_text(f"{console.url}/?view=decided")).count(f"case-{path[-32:]}") == 1
+
+
+def test_what_cannot_be_shown_becomes_a_dead_letter(services, publish, tmp_path):
+    """As received, and what follows it is read."""
+    run = new_run()
+    alert = samples.alert(0, name=run)
+    invalid = InspectionOutcome(
+        outcome_id=run,
+        declaration_id=alert.declaration_id,
+        declaration_version=1,
+        decided_at=samples.AT,
+        result="",
+    )
+    producer = Producer(services.confluent())
+    producer.produce("explanations", key=run.encode(), value=b"junk", headers={"ce_id": run})
+    producer.flush(20)
+    publish("inspection-outcomes", invalid)
+    publish("alerts", alert)
+    with _reading(services, tmp_path) as (store, reader):
+        _until(lambda: store.detail(case_id_of(alert.declaration_id, 1)))
+        _until(lambda: len(letters(services, run)) == 2)
+        assert store.detail(case_id_of(alert.declaration_id, 1)).case.state == "open"
+        assert reader.error is None
+    assert [(one.topic, one.reason, one.value == b"junk") for one in letters(services, run)] == [
+        ("explanations", "value_not_avro", True),
+        ("inspection-outcomes", "outcome_invalid", False),
+    ]
+
+
+def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
+    """As long as it takes, but not for a right that is missing; told to stop, nothing was read."""
+    database = Database(f"sqlite:///{tmp_path / 'console.db'}")
+    reader = Reader(services, database)
+    answers = [_refused(KafkaError._MSG_TIMED_OUT), NotDelivered("no answer"), None]
+
+    def put(_self, **_event):
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(Delivery, "put", put)
+    reader._take([_Junk()])
+    assert (answers, position(database, "alerts", 2), reader.cut_off) == ([], 8, True)
+    answers = [_refused(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
+    with pytest.raises(KafkaException):
+        reader._take([_Junk(offset=8)])
+    reader._stopping.set()
+    reader._take([_Junk(offset=8)])
+    assert position(database, "alerts", 2) == 8
+    reader.stop()
+    database.close()
+
+
+def _refused(code):
+    return KafkaException(KafkaError(code))
+
+
+class _Junk:
+    """A message that is no event."""
+
+    def __init__(self, offset=7):
+        self._offset = offset
+
+    def error(self):
+        return None
+
+    def topic(self):
+        return "alerts"
+
+    def partition(self):
+        return 2
+
+    def offset(self):
+        return self._offset
+
+    def key(self):
+        return b"key"
+
+    def value(self):
+        return b"junk"
+
+    def headers(self):
+        return None
+
+    def timestamp(self):
+        return 1, 1000
+
+
+def letters(settings, run):
+    """The dead letters of keys that begin so, by topic."""
+    found = [one for one in read_letters(settings) if one.key.startswith(run.encode())]
+    return sorted(found, key=lambda one: one.topic)
+
+
+def test_an_alert_as_large_as_a_declaration_makes_it_is_shown(services, tmp_path):
+    """It repeats the declaration's texts and adds reasons: more than a declaration may have."""
+    alert = samples.alert(0, name=new_run())
+    (item,) = alert.items
+    large = [
+        replace(item, sequence_number=n + 1, description=f"{n} " + "shoes " * 200)
+        for n in range(999)
+    ]
+    alert = replace(alert, items=tuple(large))
+    value = codec.encode(alert, Registry(services.registry_url).schema_id(ALERTS))
+    assert len(value) > codec.MAX_VALUE_BYTES
+    producer = Producer(services.confluent() | {"message.max.bytes": ALERTS.max_message_mb << 20})
+    producer.produce(ALERTS.name, key=alert.declaration_id.encode(), value=value)
+    assert producer.flush(20) == 0
+    with _reading(services, tmp_path) as (store, _):
+        _until(lambda: store.detail(case_id_of(alert.declaration_id, 1)))
+
+
+def test_no_broker_is_told_and_waited_for(services, tmp_path):
+    """The pages stay: what is known can be looked at, and decisions wait."""
+    nowhere = services.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"})
+    with _reading(nowhere, tmp_path) as (_, reader):
+        _until(lambda: reader.cut_off)
+        assert reader.alive
+
+
+@contextlib.contextmanager
+def _reading(settings, tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'console.db'}")
+    group = {"console_consumer_group": f"console-{new_run()}"}
+    reader = Reader(settings.model_copy(update=group), database)
+    reader.start()
+    yield Store(database), reader
+    reader.stop()
+    database.close()
+
+
+def _until(done, within_s=40):
+    deadline = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _text(url):
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def _answers(url):
+    try:
+        return bool(_text(url))
+    except OSError:
+        return False
