@@ -26,12 +26,12 @@ from models.datasets.goods import Goods, read
 from models.datasets.history import History, replay
 from models.encoding.backends import Backend
 from models.encoding.image import PHOTO_SIZE, decode
-from models.explanation.counterfactuals import Case
+from models.explanation.counterfactuals import Counterfactuals
 from models.explanation.explainer import Explainer, parts
 from models.explanation.heat_map import covered, enlarged, hottest
 from models.hs.classifier import HsModel
 from models.progress import Say
-from models.risk.model import MODALITIES, Beliefs, believed
+from models.risk.model import EVIDENCE_KINDS, ModalityPosteriors, modality_posteriors
 from models.risk.signals import ItemSignals, LiveSignals, PhotoUse
 from models.scoring.release_gate import JUDGED
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
@@ -202,7 +202,7 @@ class Trial:
         def risk(kept: Sequence[int]) -> float:
             left = " ".join(words[place] for place in sorted(kept))
             vector = self._scorer.embed_texts([left])[0] if left else None
-            return self._risk(goods.hs6, believed(self._scorer.hs, vector, (photo,)))
+            return self._risk(goods.hs6, modality_posteriors(self._scorer.hs, vector, (photo,)))
 
         return self._curves(risk, weights)
 
@@ -223,7 +223,7 @@ class Trial:
             for place in set(range(len(cells))).difference(kept):
                 shown[cells[place]] = colour
             (vector,) = self._scorer.embed_photos([shown])
-            return self._risk(goods.hs6, believed(self._scorer.hs, text, (vector,)))
+            return self._risk(goods.hs6, modality_posteriors(self._scorer.hs, text, (vector,)))
 
         return self._curves(risk, weights.tolist())
 
@@ -234,20 +234,20 @@ class Trial:
         rows = read_declarations(declarations, "valid")
         for place in self.dice.permutation(len(rows))[:GOODS]:
             evidence = self._declared(rows[int(place)], history)
-            shares = Case(self._scorer, evidence, 0).shares
+            shares = Counterfactuals(self._scorer, evidence, 0).shares
             told = self._scorer.told(evidence, 0)
             names = list(shares)
             code = evidence.items[0].item.commodity_code
-            nothing = Beliefs(None, None, None, None)
+            nothing = ModalityPosteriors(None, None, None, None)
 
             def risk(
                 kept: Sequence[int],
                 names: Sequence[str] = names,
                 told: Mapping[str, Any] = told,
                 code: str = code,
-                nothing: Beliefs = nothing,
+                nothing: ModalityPosteriors = nothing,
             ) -> float:
-                kinds = (MODALITIES[names[place]] for place in kept)
+                kinds = (EVIDENCE_KINDS[names[place]] for place in kept)
                 return self._risk(code, nothing, {kind: told[kind].log_ratio for kind in kinds})
 
             order = sorted(range(len(names)), key=lambda n: -shares[names[n]])
@@ -309,8 +309,10 @@ class Trial:
             risk, order, [self.dice.permutation(len(weights)).tolist() for _ in range(ORDERS)]
         )
 
-    def _risk(self, code: str, beliefs: Beliefs, told: Mapping[str, float] | None = None) -> float:
-        return float(1 / (1 + np.exp(-self._scorer.log_odds(code, beliefs, told or {}))))
+    def _risk(
+        self, code: str, posteriors: ModalityPosteriors, told: Mapping[str, float] | None = None
+    ) -> float:
+        return float(1 / (1 + np.exp(-self._scorer.log_odds(code, posteriors, told or {}))))
 
     def _pasted(
         self, goods: Goods, every: Sequence[Goods]

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.datasets.goods import Goods, read
 from models.encoding.encoders import Encoders
-from models.evaluation.ranking import Said
+from models.evaluation.ranking import RankingResult
 from models.hs import conformal
 from models.hs.classifier import MODALITIES, HsModel, chosen
 from models.hs.nomenclature import LANGUAGES, held_out, lines
@@ -61,18 +61,18 @@ def evaluate_hs(
     }
 
 
-def ask(hs: HsModel, name: str, goods: Embedded) -> Said:
+def ask(hs: HsModel, name: str, goods: Embedded) -> RankingResult:
     """Ask the model about goods by one modality or both."""
     rows = []
     for code, text, photo in zip(goods.codes, goods.texts, goods.photos, strict=True):
-        probabilities = hs.belief(*chosen(name, text, photo)).probabilities
+        probabilities = hs.posterior(*chosen(name, text, photo)).probabilities
         right = int(np.searchsorted(hs.codes, code))
         members = conformal.members(probabilities, hs.calibration[name].threshold)
         top = int(probabilities.argmax())
         rank = int((probabilities > probabilities[right]).sum())
         rows.append((right, rank, top, probabilities[top], right in members, len(members)))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return Said(*columns)
+    return RankingResult(*columns)
 
 
 def agreement_auc(hs: HsModel, goods: Embedded) -> float:
@@ -82,10 +82,10 @@ def agreement_auc(hs: HsModel, goods: Embedded) -> float:
     """
     dice = np.random.default_rng(SEED)
     headings = np.array([code[:4] for code in goods.codes])
-    photos = [hs.belief(None, photo) for photo in goods.photos]
+    photos = [hs.posterior(None, photo) for photo in goods.photos]
     matched, random = [], []
     for number, vector in enumerate(goods.texts):
-        text = hs.belief(vector, None)
+        text = hs.posterior(vector, None)
         matched.append(hs.consistency(text, photos[number]))
         others = dice.choice(np.flatnonzero(headings != headings[number]), PAIRS)
         random += [hs.consistency(text, photos[other]) for other in others]
@@ -113,9 +113,9 @@ def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
     seen = Embedder.of(bundle, say).embedded(asked)
     gone = replace(hs, index=hs.index.without(np.searchsorted(hs.codes, withheld)))
     ways: dict[str, Callable[[Array, Array], Array]] = {
-        "top5": lambda text, photo: hs.belief(text, photo).probabilities,
-        "top5_without_past_goods": lambda text, photo: gone.belief(text, photo).probabilities,
-        "top5_nomenclature": lambda text, _: hs.everywhere(hs.similar(text, None)),
+        "top5": lambda text, photo: hs.posterior(text, photo).probabilities,
+        "top5_without_past_goods": lambda text, photo: gone.posterior(text, photo).probabilities,
+        "top5_nomenclature": lambda text, _: hs.nomenclature_probabilities(hs.similar(text, None)),
     }
     found: dict[str, float] = {"codes": len({one.hs6 for one in asked}), "goods": len(asked)}
     for name, way in ways.items():

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from models.evaluation.ranking import Said
     from models.evaluation.simulation import Week
 
 CODES: Final = 30
@@ -22,14 +21,14 @@ STRATEGY_COLOURS: Final = {
 }
 
 
-def draw(said: Mapping[str, "Said"], codes: Sequence[str], folder: Path) -> None:
+def draw(said: Mapping[str, "RankingResult"], codes: Sequence[str], folder: Path) -> None:
     """Write reliability.png and confusion.png."""
     folder.mkdir(parents=True, exist_ok=True)
     _reliability(said, folder / "reliability.png")
     _confusion(said["both"], codes, folder / "confusion.png")
 
 
-def _reliability(said: Mapping[str, "Said"], path: Path) -> None:
+def _reliability(said: Mapping[str, "RankingResult"], path: Path) -> None:
     figure = Figure(figsize=(6, 6))
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="as sure as right")
@@ -44,7 +43,7 @@ def _reliability(said: Mapping[str, "Said"], path: Path) -> None:
     _save(figure, path)
 
 
-def _confusion(one: "Said", codes: Sequence[str], path: Path) -> None:
+def _confusion(one: "RankingResult", codes: Sequence[str], path: Path) -> None:
     wrong = one.right != one.best
     places, errors = np.unique(
         np.concatenate([one.right[wrong], one.best[wrong]]), return_counts=True

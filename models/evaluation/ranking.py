@@ -13,7 +13,7 @@ TOPS: Final = (1, 3, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RankingResult:
     """What the model said of goods, by one modality or both."""
 
     right: NDArray[np.int64]  # (N,): places of the right codes

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.datasets.declarations import BadDeclarations, Labelled
 from models.datasets.history import History
 from models.progress import Say
-from models.selection.policy import HitRate, hit_rate
+from models.selection.policy import Prevalence, estimate_prevalence
 from models.training.tabular_risk import Fitted, fit_features
 from models.vectors import Array
 
@@ -64,7 +64,7 @@ class Week:
     revenue_found: float
     revenue: float
     """Of all irregular ones."""
-    estimate: HitRate
+    estimate: Prevalence
     """Share of irregular ones among all, estimated from the inspected."""
 
     @property
@@ -159,7 +159,7 @@ class _Office:
             len(wrong),
             sum(row.revenue for row in caught),
             sum(row.revenue for row in wrong),
-            hit_rate([(row.irregular, chance) for row, chance in chosen], len(rows)),
+            estimate_prevalence([(row.irregular, chance) for row, chance in chosen], len(rows)),
         )
 
     def _day(

@@ -13,8 +13,8 @@ from typing import Final
 
 from models.explanation.shapley import owen
 from models.risk.attributes import histories
-from models.risk.likelihoods import Told
-from models.risk.model import MODALITIES, Beliefs, believed
+from models.risk.likelihoods import LikelihoodRatio
+from models.risk.model import EVIDENCE_KINDS, ModalityPosteriors, modality_posteriors
 from models.scoring.scorer import DIGITS, DeclarationEvidence, Scorer, Verdict
 from models.vectors import Array
 from schemas.reasons import Reason
@@ -23,15 +23,15 @@ from schemas.records import GoodsItem, PricePeers, Signal
 Z95: Final = 1.96
 """95 of 100 values of a normal distribution lie within so many standard deviations."""
 TABULAR: Final = ("price", "history", "consignments")
-"""Those of MODALITIES that are no part of the image."""
+"""Those of EVIDENCE_KINDS that are no part of the image."""
 NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}
-"""Whether text and photo are heard → the name in models.hs.classifier.MODALITIES."""
+"""Whether text and photo are heard → the name in models.hs.classifier.EVIDENCE_KINDS."""
 IN_PHOTO: Final = ("photo_heading", "both_heading", "agreement", "overlap")
 IN_TEXT: Final = ("text_heading", "both_heading", "agreement", "overlap", "text_certainty")
 """Features that another photo, or text, would change."""
 
 
-class Case:
+class Counterfactuals:
     """One goods item, and what its evidence says."""
 
     def __init__(self, scorer: Scorer, evidence: DeclarationEvidence, place: int) -> None:
@@ -45,20 +45,22 @@ class Case:
         photos: tuple[Array | None, ...] = one.photos or (None,)
         near = [hs.similar(one.text, photo) for photo in photos]
         self._beliefs = {
-            (hear, see): believed(
+            (run_experts, see): modality_posteriors(
                 hs,
-                one.text if hear else None,
+                one.text if run_experts else None,
                 one.photos if see else (),
-                [near_one.of(NAMES[hear, see]) for near_one in near] if hear or see else (),
+                [near_one.of(NAMES[run_experts, see]) for near_one in near]
+                if run_experts or see
+                else (),
             )
-            for hear in {False, one.text is not None}
+            for run_experts in {False, one.text is not None}
             for see in {False, bool(one.photos)}
         }
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The modalities present → the evidence that each consists of."""
-        there = {name for name, kind in MODALITIES.items() if kind in self._told}
+        there = {name for name, kind in EVIDENCE_KINDS.items() if kind in self._told}
         text = ("text",) if self.one.text is not None else ()
         photo = ("photo",) if self.one.photos else ()
         found = {
@@ -74,10 +76,14 @@ class Case:
         return owen(self.groups, self._log_odds)
 
     def _log_odds(self, there: frozenset[str]) -> float:
-        beliefs = self._beliefs["text" in there, "photo" in there]
+        posteriors = self._beliefs["text" in there, "photo" in there]
         ratios = self._ratios(self._told)
-        told = {MODALITIES[name]: ratios[MODALITIES[name]] for name in MODALITIES if name in there}
-        return self._scorer.log_odds(self.one.item.commodity_code, beliefs, told)
+        told = {
+            EVIDENCE_KINDS[name]: ratios[EVIDENCE_KINDS[name]]
+            for name in EVIDENCE_KINDS
+            if name in there
+        }
+        return self._scorer.log_odds(self.one.item.commodity_code, posteriors, told)
 
     def detail(self, name: str) -> str:
         """Return a piece of evidence in words: the price against its peers, say."""
@@ -86,7 +92,7 @@ class Case:
                 f"unit price {one.unit_price:.2f} EUR/kg; "
                 f"95 % of {one.count} peers {one.low:.2f}–{one.high:.2f}"
             )
-        return self._told[MODALITIES[name]].words
+        return self._told[EVIDENCE_KINDS[name]].words
 
     @property
     def price_peers(self) -> PricePeers | None:
@@ -125,13 +131,13 @@ class Case:
         return round(item.item_amount * Decimal(str(rates[0] - rates[1])) / 100, 2)
 
     def changes(
-        self, verdict: Verdict, beliefs: Sequence[Beliefs], suggested: str
+        self, verdict: Verdict, posteriors: Sequence[ModalityPosteriors], suggested: str
     ) -> Iterator[Signal]:
         """Yield the single changes that bring the declaration below the yellow threshold.
 
         Args:
             verdict: on the declaration as it is.
-            beliefs: what text and photos say of each of its goods items.
+            posteriors: what text and photos say of each of its goods items.
             suggested: the likeliest code (HS6); empty for none.
         """
         yellow = self._scorer.thresholds.yellow
@@ -143,7 +149,7 @@ class Case:
         changed = [
             *((*change, others) for change in self._put_right()),
             *(
-                (reason, words, *self._judged(evidence, beliefs))
+                (reason, words, *self._judged(evidence, posteriors))
                 for reason, words, evidence in self._declared_otherwise(suggested)
             ),
         ]
@@ -222,26 +228,30 @@ class Case:
         return replace(self._evidence, declaration=declaration, items=tuple(items))
 
     def _judged(
-        self, evidence: DeclarationEvidence, beliefs: Sequence[Beliefs]
+        self, evidence: DeclarationEvidence, posteriors: Sequence[ModalityPosteriors]
     ) -> tuple[float, list[float]]:
         """Return the log-odds of this item with other evidence, and the risks of the others."""
-        verdict = self._scorer.verdict(evidence, beliefs)
+        verdict = self._scorer.verdict(evidence, posteriors)
         told = self._scorer.told(evidence, self.place)
         after = self._after(told, code=evidence.items[self.place].item.commodity_code)
         return after, [one.risk for place, one in enumerate(verdict.items) if place != self.place]
 
     def _after(
-        self, told: Mapping[str, Told], *, code: str | None = None, usual: Sequence[str] = ()
+        self,
+        told: Mapping[str, LikelihoodRatio],
+        *,
+        code: str | None = None,
+        usual: Sequence[str] = (),
     ) -> float:
         return self._scorer.log_odds(
-            code or self.one.item.commodity_code, self.beliefs, self._ratios(told), usual
+            code or self.one.item.commodity_code, self.posteriors, self._ratios(told), usual
         )
 
     @property
-    def beliefs(self) -> Beliefs:
+    def posteriors(self) -> ModalityPosteriors:
         """What all text and photos say."""
         return self._beliefs[self.one.text is not None, bool(self.one.photos)]
 
     @staticmethod
-    def _ratios(told: Mapping[str, Told]) -> dict[str, float]:
+    def _ratios(told: Mapping[str, LikelihoodRatio]) -> dict[str, float]:
         return {kind: one.log_ratio for kind, one in told.items()}

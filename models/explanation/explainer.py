@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from models.encoding.text import normalise
 from models.explanation import heat_map
-from models.explanation.counterfactuals import Case
+from models.explanation.counterfactuals import Counterfactuals
 from models.explanation.heat_map import GRID, Regions
 from models.risk.attributes import identified
-from models.risk.model import MODALITIES, Beliefs
+from models.risk.model import EVIDENCE_KINDS, ModalityPosteriors
 from models.risk.signals import Rate
 from models.scoring.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.vectors import Array, best
@@ -83,15 +83,17 @@ class Explainer:
             photos: of each goods item, as `models.encoding.image.decode` returns them; None for
                 one that is missing.
         """
-        cases = [Case(self._scorer, evidence, place) for place in range(len(evidence.items))]
-        beliefs = [case.beliefs for case in cases]
-        verdict = self._scorer.verdict(evidence, beliefs)
+        cases = [
+            Counterfactuals(self._scorer, evidence, place) for place in range(len(evidence.items))
+        ]
+        posteriors = [case.posteriors for case in cases]
+        verdict = self._scorer.verdict(evidence, posteriors)
         risks = np.array([item.risk for item in verdict.items])
         riskiest, *others = best(risks, DETAILED).tolist()
         yellow = self._scorer.thresholds.yellow
         detailed = {riskiest, *(place for place in others if risks[place] >= yellow)}
         return tuple(
-            self._item(case, verdict, beliefs, pixels, detailed=case.place in detailed)
+            self._item(case, verdict, posteriors, pixels, detailed=case.place in detailed)
             for case, pixels in zip(cases, photos, strict=True)
         )
 
@@ -124,16 +126,16 @@ class Explainer:
 
     def regions(self, heading: str, photo: Pixels) -> NDArray[np.float64]:
         """Return what each cell of a photo adds against a heading (GRID, GRID). Unit: nats."""
-        beliefs = self._scorer.hs.probabilities(None, self._regions.left_out(photo))
-        found = self._against(heading, beliefs)
+        posteriors = self._scorer.hs.probabilities(None, self._regions.left_out(photo))
+        found = self._against(heading, posteriors)
         added: NDArray[np.float64] = found[0] - found[1:]
         return added.reshape(GRID, GRID)
 
     def _item(
         self,
-        case: Case,
+        case: Counterfactuals,
         verdict: Verdict,
-        beliefs: Sequence[Beliefs],
+        posteriors: Sequence[ModalityPosteriors],
         photos: Sequence[Pixels | None],
         *,
         detailed: bool,
@@ -162,7 +164,7 @@ class Explainer:
                     weight=round(shares[name], DIGITS),
                     detail=case.detail(name),
                 )
-                for name in MODALITIES
+                for name in EVIDENCE_KINDS
                 if name in shares
             ),
             peers=case.price_peers,
@@ -170,7 +172,7 @@ class Explainer:
             suggested_hs6=suggested,
             duty_difference=case.duty_difference(suggested),
             reasons=tuple(reasons),
-            changes=tuple(case.changes(verdict, beliefs, suggested)) if detailed else (),
+            changes=tuple(case.changes(verdict, posteriors, suggested)) if detailed else (),
         )
         maps = tuple(
             None
@@ -196,10 +198,10 @@ class Explainer:
                 similarity=round(float(near[place]), DIGITS),
             )
 
-    def _against(self, heading: str, beliefs: Array) -> NDArray[np.float64]:
+    def _against(self, heading: str, posteriors: Array) -> NDArray[np.float64]:
         """Return the log-odds that goods are not of a heading, by probabilities (N, C): (N,)."""
         return _log_odds_against(
-            beliefs[:, self._of_heading(heading)].sum(axis=1, dtype=np.float64)
+            posteriors[:, self._of_heading(heading)].sum(axis=1, dtype=np.float64)
         )
 
     def _of_heading(self, heading: str) -> NDArray[np.bool_]:

@@ -28,11 +28,11 @@ Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class Posterior:
     """What text, photo or both say of the code."""
 
     probabilities: Array  # (C,)
-    familiar: float
+    gate_weight: float
     """How far the experts were heard that know such goods, 0 to 1."""
 
 
@@ -132,10 +132,10 @@ class Similar(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ExpertOutputs:
     """What each expert says of some goods, or of several at once."""
 
-    everywhere: Array  # (..., C): probabilities by the nomenclature's texts
+    nomenclature_probabilities: Array  # (..., C): probabilities by the nomenclature's texts
     neighbours: Neighbours
     others: Array  # (..., K): probabilities of the neighbours' codes that the network knows not
     scores: Array  # (..., K): the network's
@@ -188,43 +188,53 @@ class HsModel:
         """The nomenclature's HS6 codes (C,), sorted."""
         return self.nomenclature.codes
 
-    def belief(
+    def posterior(
         self,
         text: Array | None,
         photo: Array | None,
         *,
-        familiar: float | None = None,
+        gate_weight: float | None = None,
         similar: Similar | None = None,
-    ) -> Belief:
+    ) -> Posterior:
         """Return what an embedded text, an embedded photo or both say; one must be there.
 
         Args:
             text: (D,).
             photo: (I,).
-            familiar: how far the experts are heard that know such goods, where more is known of
+            gate_weight: how far the experts are heard that know such goods, where more is known of
                 the goods than this evidence.
             similar: what `similar` says of the evidence, where it was asked already: most of the
                 time goes there.
         """
         name = modality(text=text is not None, photo=photo is not None)
-        return self.joined(self.hear(text, photo, similar), self.calibration[name], familiar)
+        return self.combine(
+            self.run_experts(text, photo, similar), self.calibration[name], gate_weight
+        )
 
-    def hear(
+    def run_experts(
         self, text: Array | None, photo: Array | None, similar: Similar | None = None
-    ) -> Heard:
-        """Ask each expert of one or several (...) goods; see `belief`."""
+    ) -> ExpertOutputs:
+        """Ask each expert of one or several (...) goods; see `posterior`."""
         tuned = None if text is None else text[..., GENERAL:]
         neighbours = self.index.neighbours(tuned, photo)
         others = share_of_others(neighbours, self.known, self.neighbour_sharpness)
-        everywhere = self.everywhere(self.similar(text, photo) if similar is None else similar)
-        return Heard(everywhere, neighbours, others, self.scores(tuned, photo))
+        nomenclature_probabilities = self.nomenclature_probabilities(
+            self.similar(text, photo) if similar is None else similar
+        )
+        return ExpertOutputs(
+            nomenclature_probabilities, neighbours, others, self.scores(tuned, photo)
+        )
 
-    def joined(
-        self, heard: Heard, calibration: Calibration, familiar: float | None = None
-    ) -> Belief:
-        """Join what the experts say; see `belief`."""
-        trust = float(self.trust(heard, calibration.gate)) if familiar is None else familiar
-        return Belief(self._mixed(heard, calibration, np.float32(trust)), trust)
+    def combine(
+        self, outputs: ExpertOutputs, calibration: Calibration, gate_weight: float | None = None
+    ) -> Posterior:
+        """Join what the experts say; see `posterior`."""
+        gate_weights = (
+            float(self.gate_weights(outputs, calibration.gate))
+            if gate_weight is None
+            else gate_weight
+        )
+        return Posterior(self._mixed(outputs, calibration, np.float32(gate_weights)), gate_weights)
 
     def probabilities(self, text: Array | None, photo: Array | None) -> Array:
         """Return the codes' probabilities for several goods at once (N, C).
@@ -233,25 +243,29 @@ class HsModel:
             text: (N, D).
             photo: (N, I).
         """
-        heard = self.hear(text, photo)
+        outputs = self.run_experts(text, photo)
         calibration = self.calibration[modality(text=text is not None, photo=photo is not None)]
-        trust = self.trust(heard, calibration.gate).astype(np.float32)
-        return self._mixed(heard, calibration, trust[..., np.newaxis])
+        gate_weights = self.gate_weights(outputs, calibration.gate).astype(np.float32)
+        return self._mixed(outputs, calibration, gate_weights[..., np.newaxis])
 
-    def _mixed(self, heard: Heard, calibration: Calibration, trust: np.float32 | Array) -> Array:
+    def _mixed(
+        self, outputs: ExpertOutputs, calibration: Calibration, gate_weights: np.float32 | Array
+    ) -> Array:
         """Mix what the experts say by the trust in those that know such goods."""
-        seen = np.zeros_like(heard.everywhere)
-        seen[..., self.known] = softmax(heard.scores / calibration.temperature)
-        seen *= 1 - heard.others.sum(axis=-1, keepdims=True)
-        seen[..., heard.neighbours.places] += heard.others
-        mixed = trust * seen + (1 - trust) * heard.everywhere + FLOOR
+        seen = np.zeros_like(outputs.nomenclature_probabilities)
+        seen[..., self.known] = softmax(outputs.scores / calibration.temperature)
+        seen *= 1 - outputs.others.sum(axis=-1, keepdims=True)
+        seen[..., outputs.neighbours.places] += outputs.others
+        mixed = (
+            gate_weights * seen + (1 - gate_weights) * outputs.nomenclature_probabilities + FLOOR
+        )
         shares: Array = (mixed / mixed.sum(axis=-1, keepdims=True)).astype(np.float32)
         return shares
 
-    def hs_set(self, modality: str, belief: Belief) -> tuple[str, ...]:
+    def hs_set(self, modality: str, posterior: Posterior) -> tuple[str, ...]:
         """Return the codes, headings or chapters that hold the right code in 95 of 100 cases."""
         least = self.calibration[modality].threshold
-        places = conformal.members(belief.probabilities, least)
+        places = conformal.members(posterior.probabilities, least)
         return conformal.told([self.codes[place] for place in places])
 
     def scores(self, text: Array | None, photo: Array | None) -> Array:
@@ -275,7 +289,7 @@ class HsModel:
             None if photo is None else n.similarities(n.shown(photo)),
         )
 
-    def everywhere(self, similar: Similar) -> Array:
+    def nomenclature_probabilities(self, similar: Similar) -> Array:
         """Return the probabilities (..., C) by the nomenclature's texts alone."""
         said = []
         if similar.text is not None:
@@ -285,19 +299,21 @@ class HsModel:
             said.append(weight * self.sharpness[1] * similar.photo)
         return softmax(np.sum(said, axis=0))
 
-    def trust(self, heard: Heard, gate: tuple[float, float, float]) -> NDArray[np.float64]:
+    def gate_weights(
+        self, outputs: ExpertOutputs, gate: tuple[float, float, float]
+    ) -> NDArray[np.float64]:
         """Return how far the experts that know such goods are heard (...), 0 to 1.
 
         Below even odds they are silent: sure of one code where the nomenclature's texts are spread
         over many, even a small share would outvote them.
         """
         by_similarity, by_certainty, offset = gate
-        similarity, certainty = heard.familiarity
+        similarity, certainty = outputs.familiarity
         log_odds = by_similarity * similarity + by_certainty * certainty + offset
         odds: NDArray[np.float64] = np.maximum(0.0, 2 / (1 + np.exp(-log_odds)) - 1)
         return odds
 
-    def consistency(self, text: Belief, photo: Belief) -> float:
+    def consistency(self, text: Posterior, photo: Posterior) -> float:
         """Return how much likelier text and photo are of goods of one code than of any two.
 
         A log-likelihood ratio in nats, from what each alone says of the code; every code is as
@@ -308,7 +324,7 @@ class HsModel:
 
     def same_goods(self, text: Array, photo: Array) -> float:
         """Return the probability of `consistency` where both are as likely beforehand."""
-        found = self.consistency(self.belief(text, None), self.belief(None, photo))
+        found = self.consistency(self.posterior(text, None), self.posterior(None, photo))
         return 1 / (1 + float(np.exp(-found)))
 
     def agreement(self, text: Array, photo: Array) -> float:

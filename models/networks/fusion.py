@@ -61,8 +61,8 @@ class Gated(nn.Module):
     def forward(self, text: Tensor, photo: Tensor) -> Tensor:
         """(B, W), (B, W) → (B, W)."""
         share = torch.sigmoid(self.gate(torch.cat([text, photo], dim=1)))
-        joined: Tensor = share * text + (1 - share) * photo
-        return joined
+        combine: Tensor = share * text + (1 - share) * photo
+        return combine
 
 
 class CrossAttention(nn.Module):
@@ -78,8 +78,8 @@ class CrossAttention(nn.Module):
         """(B, W), (B, W) → (B, 2 W)."""
         tokens = torch.stack([text, photo], dim=1)
         seen, _ = self.attention(tokens, tokens, tokens, need_weights=False)
-        joined: Tensor = (tokens + seen).flatten(1)
-        return joined
+        combine: Tensor = (tokens + seen).flatten(1)
+        return combine
 
 
 JOINS: Final[dict[str, type[Concatenation | MultConcat | Gated | CrossAttention]]] = {

@@ -31,7 +31,7 @@ CAP: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LikelihoodRatio:
     """What one piece of evidence tells."""
 
     log_ratio: float
@@ -40,7 +40,7 @@ class Told:
     """For a person."""
 
 
-def price(item: GoodsItem, peers: Peers | None) -> Told | None:
+def price(item: GoodsItem, peers: Peers | None) -> LikelihoodRatio | None:
     """Compare the unit price with its peers': the ratio of two log-normal densities."""
     if peers is None or item.item_currency != "EUR":
         return None
@@ -53,10 +53,10 @@ def price(item: GoodsItem, peers: Peers | None) -> Told | None:
     if found > peers.median:  # a price above the median is no sign of undervaluation
         undervalued = min(undervalued, regular)
     words = f"{math.exp(found):.2f} EUR/kg; comparable goods {math.exp(peers.median):.2f} EUR/kg"
-    return Told(min(undervalued - regular, CAP), words)
+    return LikelihoodRatio(min(undervalued - regular, CAP), words)
 
 
-def photo_reuse(use: PhotoUse | None) -> Told | None:
+def photo_reuse(use: PhotoUse | None) -> LikelihoodRatio | None:
     """Compare the earlier uses of the photo under this heading with those under others."""
     if use is None or not (uses := use.same_heading + use.other_heading):
         return None
@@ -66,17 +66,17 @@ def photo_reuse(use: PhotoUse | None) -> Told | None:
     words = f"used under other headings {use.other_heading} of {uses} times"
     if use.example:
         words += f", last in {use.example}"
-    return Told(max(-CAP, min(min(uses, USES) * each, CAP)), words)
+    return LikelihoodRatio(max(-CAP, min(min(uses, USES) * each, CAP)), words)
 
 
-def splitting(declaration: Declaration, live: LiveSignals) -> Told | None:
+def splitting(declaration: Declaration, live: LiveSignals) -> LikelihoodRatio | None:
     """Look at a consignment of small value beside the others of its importer and seller."""
     amounts = [item.item_amount for item in declaration.goods_items]
     if not all(amounts) or any(item.item_currency != "EUR" for item in declaration.goods_items):
         return None
     value = float(sum(amount for amount in amounts if amount is not None))
     if not 0 < value <= DE_MINIMIS:
-        return Told(-CAP, "")  # it pays duty: there is nothing to gain
+        return LikelihoodRatio(-CAP, "")  # it pays duty: there is nothing to gain
     total = value + live.small_value
     if live.small_count and total > DE_MINIMIS:
         ratio = math.log(SPLIT_SEEN / PAIR_SEEN) + math.log(live.small_count)
@@ -84,7 +84,7 @@ def splitting(declaration: Declaration, live: LiveSignals) -> Told | None:
     else:
         ratio, words = math.log((1 - SPLIT_SEEN) / (1 - PAIR_SEEN)), ""
     ratio += math.log1p(max(0, live.importer_day - BUSY_DAY)) / 2
-    return Told(min(ratio, CAP), words)
+    return LikelihoodRatio(min(ratio, CAP), words)
 
 
 def _log_density(x: float, mean: float, spread: float) -> float:

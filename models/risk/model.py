@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.hs.classifier import Belief, HsModel, Similar, modality
-from models.risk.likelihoods import Told
+from models.hs.classifier import HsModel, Posterior, Similar, modality
+from models.risk.likelihoods import LikelihoodRatio
 from models.risk.signals import Peers
 from models.vectors import Array
 from schemas.reasons import Reason
@@ -49,7 +49,7 @@ SHARES: Final[Mapping[str, float]] = {
     "history": 0.02,
 }
 """Assumed share of each kind among goods items; no public data with photos tells it."""
-TOLD: Final[Mapping[str, Reason]] = {
+EXTERNAL_KINDS: Final[Mapping[str, Reason]] = {
     "undervaluation": Reason.UNIT_PRICE_LOW,
     "photo_reuse": Reason.PHOTO_REUSED,
     "splitting": Reason.CONSIGNMENT_SPLIT,
@@ -57,10 +57,10 @@ TOLD: Final[Mapping[str, Reason]] = {
 }
 """Kinds whose likelihood ratio is told as it is → their reason. `history` is what past inspections
 say of such attributes; the others are closed forms."""
-USE_TELLS: Final[Mapping[str, float]] = {"wrong_code": 0.5, "wrong_photo": 0.5}
+REUSE_WEIGHT: Final[Mapping[str, float]] = {"wrong_code": 0.5, "wrong_photo": 0.5}
 """Kinds that earlier uses of the photo tell of as they tell of reuse, but by this share: those who
 used it before may have erred."""
-MODALITIES: Final[Mapping[str, str]] = {
+EVIDENCE_KINDS: Final[Mapping[str, str]] = {
     "price": "undervaluation",
     "photo_use": "photo_reuse",
     "consignments": "splitting",
@@ -86,22 +86,22 @@ class Judgement:
     """Codes, headings or chapters that hold the right code in 95 of 100 cases."""
 
 
-class Beliefs(NamedTuple):
+class ModalityPosteriors(NamedTuple):
     """What the evidence of one goods item says, alone and together."""
 
-    text: Belief | None
-    photo: Belief | None
-    both: Belief | None
+    text: Posterior | None
+    photo: Posterior | None
+    both: Posterior | None
     agreement: float | None
     """As `HsModel.agreement` gives it."""
 
 
-def believed(
+def modality_posteriors(
     hs: HsModel,
     text: Array | None,
     photos: Sequence[Array],
     similar: Sequence[Similar] = (),
-) -> Beliefs:
+) -> ModalityPosteriors:
     """Ask the model for text alone, photos alone and both; of several photos the mean.
 
     Whether it knows such goods is told best by all evidence, so that decides for each alone too.
@@ -114,30 +114,30 @@ def believed(
     """
     if not photos:
         near_text = similar[0].of("text") if similar else None
-        by_text = None if text is None else hs.belief(text, None, similar=near_text)
-        return Beliefs(by_text, None, None, None)
+        by_text = None if text is None else hs.posterior(text, None, similar=near_text)
+        return ModalityPosteriors(by_text, None, None, None)
     asked = similar or [hs.similar(text, photo) for photo in photos]
     near = list(zip(photos, asked, strict=True))
     if text is None:
-        by_photo = _mean([hs.belief(None, photo, similar=similar) for photo, similar in near])
-        return Beliefs(None, by_photo, None, None)
-    both = _mean([hs.belief(text, photo, similar=similar) for photo, similar in near])
-    known = both.familiar
-    by_text = hs.belief(text, None, familiar=known, similar=near[0][1].of("text"))
+        by_photo = _mean([hs.posterior(None, photo, similar=similar) for photo, similar in near])
+        return ModalityPosteriors(None, by_photo, None, None)
+    both = _mean([hs.posterior(text, photo, similar=similar) for photo, similar in near])
+    known = both.gate_weight
+    by_text = hs.posterior(text, None, gate_weight=known, similar=near[0][1].of("text"))
     by_photo = _mean(
         [
-            hs.belief(None, photo, familiar=known, similar=similar.of("image"))
+            hs.posterior(None, photo, gate_weight=known, similar=similar.of("image"))
             for photo, similar in near
         ]
     )
     agreement = float(np.mean([hs.agreement(text, photo) for photo in photos]))
-    return Beliefs(by_text, by_photo, both, agreement)
+    return ModalityPosteriors(by_text, by_photo, both, agreement)
 
 
-def _mean(beliefs: Sequence[Belief]) -> Belief:
-    probabilities = np.mean([belief.probabilities for belief in beliefs], axis=0)
-    familiar = float(np.mean([belief.familiar for belief in beliefs]))
-    return Belief(probabilities.astype(np.float32), familiar)
+def _mean(posteriors: Sequence[Posterior]) -> Posterior:
+    probabilities = np.mean([posterior.probabilities for posterior in posteriors], axis=0)
+    gate_weight = float(np.mean([posterior.gate_weight for posterior in posteriors]))
+    return Posterior(probabilities.astype(np.float32), gate_weight)
 
 
 def log_ratio(probabilities: Array, groups: NDArray[np.int64], place: int) -> float:
@@ -169,7 +169,7 @@ class Groups:
         return cls({code: place for place, code in enumerate(codes)}, heading, places)
 
 
-def features(groups: Groups, declared: str, beliefs: Beliefs) -> dict[str, float]:
+def features(groups: Groups, declared: str, posteriors: ModalityPosteriors) -> dict[str, float]:
     """Return the features of one goods item.
 
     The declared heading is judged, not the subheading: what tells subheadings apart (material,
@@ -178,24 +178,24 @@ def features(groups: Groups, declared: str, beliefs: Beliefs) -> dict[str, float
     Args:
         groups: of the nomenclature.
         declared: HS6 code.
-        beliefs: what its evidence says.
+        posteriors: what its evidence says.
     """
-    text, photo, both, agreement = beliefs
+    text, photo, both, agreement = posteriors
     heading = groups.heading.get(declared[:4], -1)
     found = {"text_missing": float(text is None), "photo_missing": float(photo is None)}
-    for name, belief in (("text", text), ("photo", photo), ("both", both)):
-        if belief is not None:
-            found[f"{name}_heading"] = log_ratio(belief.probabilities, groups.headings, heading)
+    for name, posterior in (("text", text), ("photo", photo), ("both", both)):
+        if posterior is not None:
+            found[f"{name}_heading"] = log_ratio(posterior.probabilities, groups.headings, heading)
     if text is not None:
         found["text_certainty"] = float(np.log(text.probabilities.max()))
     if text is not None and photo is not None and agreement is not None:
         # Of familiar goods the codes that both name tell most; of others the words do.
-        familiar = text.familiar * photo.familiar
+        gate_weight = text.gate_weight * photo.gate_weight
         sums = [np.bincount(groups.headings, one.probabilities) for one in (text, photo)]
         overlap = float(np.log(np.sqrt(sums[0] * sums[1]).sum()))
-        found["overlap"] = familiar * overlap
-        found["agreement"] = (1 - familiar) * agreement
-        found["unfamiliar"] = 1 - familiar
+        found["overlap"] = gate_weight * overlap
+        found["agreement"] = (1 - gate_weight) * agreement
+        found["unfamiliar"] = 1 - gate_weight
     return found
 
 
@@ -235,8 +235,8 @@ class RiskModel:
         hs: HsModel,
         groups: Groups,
         declared: str,
-        evidence: Beliefs,
-        told: Mapping[str, Told],
+        evidence: ModalityPosteriors,
+        told: Mapping[str, LikelihoodRatio],
     ) -> Judgement:
         """Judge one goods item.
 
@@ -245,17 +245,17 @@ class RiskModel:
             groups: of its nomenclature.
             declared: commodity code.
             evidence: what its text and photos say.
-            told: kinds of TOLD → what is told of them; what cannot be told is left out.
+            told: kinds of EXTERNAL_KINDS → what is told of them; what cannot be told is left out.
         """
         found = features(groups, declared[:6], evidence)
         best = evidence.both or evidence.photo or evidence.text
         there = {"text": evidence.text is not None, "photo": evidence.photo is not None}
         odds, weights = self._odds(found, {kind: one.log_ratio for kind, one in told.items()})
-        words = {TOLD[kind]: one.words for kind, one in told.items()}
+        words = {EXTERNAL_KINDS[kind]: one.words for kind, one in told.items()}
         present = {
             "text": there["text"],
             "image": there["photo"],
-            **{name: kind in told for name, kind in MODALITIES.items()},
+            **{name: kind in told for name, kind in EVIDENCE_KINDS.items()},
         }
         return Judgement(
             risk=odds / (1 + odds),
@@ -274,7 +274,7 @@ class RiskModel:
 
         Args:
             found: features.
-            told: kinds of TOLD → log-likelihood ratio. Unit: nats.
+            told: kinds of EXTERNAL_KINDS → log-likelihood ratio. Unit: nats.
         """
         odds, _ = self._odds(found, told or {})
         return odds / (1 + odds)
@@ -283,7 +283,7 @@ class RiskModel:
         self,
         groups: Groups,
         declared: str,
-        beliefs: Beliefs,
+        posteriors: ModalityPosteriors,
         told: Mapping[str, float],
         usual: Collection[str] = (),
     ) -> float:
@@ -292,11 +292,11 @@ class RiskModel:
         Args:
             groups: of the nomenclature.
             declared: commodity code.
-            beliefs: what its text and photos say.
-            told: kinds of TOLD → log-likelihood ratio. Unit: nats.
+            posteriors: what its text and photos say.
+            told: kinds of EXTERNAL_KINDS → log-likelihood ratio. Unit: nats.
             usual: features that are taken to be as they usually are.
         """
-        found = features(groups, declared[:6], beliefs)
+        found = features(groups, declared[:6], posteriors)
         found |= {name: self.usual[name] for name in usual if name in found}
         odds, _ = self._odds(found, told)
         return math.log(odds)
@@ -309,7 +309,7 @@ class RiskModel:
         A reason weighs what the log-odds would fall by if its evidence were as usual. Unit: nats.
         """
         odds, spoken = dict[str, float](), dict[Reason, dict[str, float]]()
-        for kind, reason in TOLD.items():
+        for kind, reason in EXTERNAL_KINDS.items():
             odds[kind] = prior_odds(kind) * math.exp(told.get(kind, 0.0))
             spoken[reason] = {kind: told.get(kind, 0.0)}
         for kind, evidence in EVIDENCE.items():
@@ -325,7 +325,7 @@ class RiskModel:
                         by_kind = spoken.setdefault(reason_or_none, {})
                         by_kind[kind] = by_kind.get(kind, 0.0) + added
                 odds[kind] = math.exp(log_odds)
-            use = USE_TELLS.get(kind, 0.0) * told.get("photo_reuse", 0.0)
+            use = REUSE_WEIGHT.get(kind, 0.0) * told.get("photo_reuse", 0.0)
             odds[kind] *= math.exp(use)
             spoken[Reason.PHOTO_REUSED][kind] = use
         total = sum(odds.values())

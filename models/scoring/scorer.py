@@ -26,15 +26,15 @@ from models.hs.conformal import COVERAGE
 from models.hs.exemplars import ExemplarIndex
 from models.risk import likelihoods
 from models.risk.attributes import Attributes
-from models.risk.likelihoods import Told
+from models.risk.likelihoods import LikelihoodRatio
 from models.risk.model import (
     FIRES,
-    Beliefs,
     Groups,
     Judgement,
     Kind,
+    ModalityPosteriors,
     RiskModel,
-    believed,
+    modality_posteriors,
     prior_odds,
 )
 from models.risk.signals import ItemSignals, LiveSignals, Peers, Rate
@@ -147,25 +147,29 @@ class Scorer:
     def log_odds(
         self,
         code: str,
-        beliefs: Beliefs,
+        posteriors: ModalityPosteriors,
         told: Mapping[str, float],
         usual: Collection[str] = (),
     ) -> float:
         """Return the log-odds of a goods item's risk; see `RiskModel.log_odds`. Unit: nats."""
-        return self._risk.log_odds(self._groups, code, beliefs, told, usual)
+        return self._risk.log_odds(self._groups, code, posteriors, told, usual)
 
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
         """Judge declarations, in order."""
         return [
-            self.verdict(one, [believed(self._hs, item.text, item.photos) for item in one.items])
+            self.verdict(
+                one, [modality_posteriors(self._hs, item.text, item.photos) for item in one.items]
+            )
             for one in evidence
         ]
 
-    def verdict(self, evidence: DeclarationEvidence, beliefs: Sequence[Beliefs]) -> Verdict:
+    def verdict(
+        self, evidence: DeclarationEvidence, posteriors: Sequence[ModalityPosteriors]
+    ) -> Verdict:
         """Judge a declaration, of whose goods items it is known what text and photos say."""
         items = tuple(
             self._assess(one.item, said, self.told(evidence, place))
-            for place, (one, said) in enumerate(zip(evidence.items, beliefs, strict=True))
+            for place, (one, said) in enumerate(zip(evidence.items, posteriors, strict=True))
         )
         return Verdict(
             # The riskiest item speaks for all: items of one declaration share their trader, so
@@ -177,8 +181,8 @@ class Scorer:
             items=items,
         )
 
-    def told(self, evidence: DeclarationEvidence, place: int) -> dict[str, Told]:
-        """Return what is told of each kind in `models.risk.model.TOLD`, of one goods item."""
+    def told(self, evidence: DeclarationEvidence, place: int) -> dict[str, LikelihoodRatio]:
+        """Return a goods item's likelihood ratio for each of EXTERNAL_KINDS that can be computed."""
         item, live = evidence.items[place].item, evidence.live
         peers = self.peers(evidence, place)
         told = {
@@ -191,7 +195,7 @@ class Scorer:
 
     def _history(
         self, evidence: DeclarationEvidence, place: int, peers: Peers | None
-    ) -> Told | None:
+    ) -> LikelihoodRatio | None:
         """Return what past inspections say; None before the first one."""
         rates = evidence.live.items[place].rates if evidence.live else {}
         if "all" not in rates:
@@ -214,7 +218,7 @@ class Scorer:
                 past = rates[most]
                 words = f"{past.irregular} of {past.inspected} inspected items irregular: "
                 words += f"same {most.replace('_', ' and ')}"
-        return Told(max(-likelihoods.CAP, min(found, likelihoods.CAP)), words)
+        return LikelihoodRatio(max(-likelihoods.CAP, min(found, likelihoods.CAP)), words)
 
     def attributes(self, evidence: DeclarationEvidence, place: int) -> Attributes:
         """Return what is declared of a goods item."""
@@ -245,9 +249,9 @@ class Scorer:
         return seen or self._risk.peers.get(evidence.items[place].item.commodity_code[:6])
 
     def _assess(
-        self, item: GoodsItem, beliefs: Beliefs, told: Mapping[str, Told]
+        self, item: GoodsItem, posteriors: ModalityPosteriors, told: Mapping[str, LikelihoodRatio]
     ) -> ItemAssessment:
-        judged = self._risk.judge(self._hs, self._groups, item.commodity_code, beliefs, told)
+        judged = self._risk.judge(self._hs, self._groups, item.commodity_code, posteriors, told)
         return ItemAssessment(
             sequence_number=item.sequence_number,
             commodity_code=item.commodity_code,

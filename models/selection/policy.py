@@ -1,7 +1,8 @@
 """Risk → lane, within the inspection capacity.
 
 Pure. From the inspectors' `Budget` and what was seen of the stream, `adapt` makes the `Thresholds`
-of the next window; they decide on each declaration; `hit_rate` tells how many of all are irregular.
+of the next window; they decide on each declaration; `estimate_prevalence` estimates how many of all
+are irregular.
 
 Every declaration has a known chance to be inspected. Without it no share could be estimated, and a
 model that chooses what it learns from would miss what is new (Kim et al., Active Learning for
@@ -207,7 +208,7 @@ def _cut(risks: NDArray[np.float64], share: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class HitRate:
+class Prevalence:
     """Share of irregular declarations among all, inspected or not, with its 95 % interval."""
 
     share: float
@@ -215,7 +216,7 @@ class HitRate:
     high: float
 
 
-def hit_rate(inspected: Sequence[tuple[bool, float]], population: int) -> HitRate:
+def estimate_prevalence(inspected: Sequence[tuple[bool, float]], population: int) -> Prevalence:
     """Estimate the share of irregular declarations, from those inspected.
 
     Each counts by the inverse of its probability (Horvitz & Thompson, J. Am. Stat. Assoc. 47,
@@ -233,12 +234,12 @@ def hit_rate(inspected: Sequence[tuple[bool, float]], population: int) -> HitRat
     certain = sum(irregular for irregular, p in inspected if p == 1) / population
     weights = [1 / p / population for _, p in inspected if p < 1]
     if not weights:  # nothing tells of the others
-        return HitRate(certain, certain, certain + 1 - len(inspected) / population)
+        return Prevalence(certain, certain, certain + 1 - len(inspected) / population)
     found = [1 / p / population for irregular, p in inspected if irregular and p < 1]
     total, variance, largest = sum(found), sum(w**2 for w in found), max(weights)
     low = _gamma(total, variance, -1.96) if found else 0.0
     high = _gamma(total + largest, variance + largest**2, 1.96)
-    return HitRate(certain + total, certain + low, min(1.0, certain + high))
+    return Prevalence(certain + total, certain + low, min(1.0, certain + high))
 
 
 def _gamma(mean: float, variance: float, z: float) -> float:

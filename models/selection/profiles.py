@@ -177,6 +177,6 @@ def _values(record: Declaration | GoodsItem, fields: Iterable[str]) -> dict[str,
 
 def _folded(text: str, field: str) -> str:
     words = unicodedata.normalize("NFKC", text).casefold().split()
-    joined = (" " if field in TEXTS else "").join(words)
+    combine = (" " if field in TEXTS else "").join(words)
     # White space that is left is the one between words; what is not printable is invisible.
-    return "".join(c for c in joined if c.isprintable())
+    return "".join(c for c in combine if c.isprintable())

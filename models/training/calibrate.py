@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from models.hs import conformal
-from models.hs.classifier import MODALITIES, Calibration, Heard, HsModel, chosen
+from models.hs.classifier import MODALITIES, Calibration, ExpertOutputs, HsModel, chosen
 from models.training.embeddings import Embedded
 from models.vectors import softmax
 
@@ -29,7 +29,7 @@ def choose_sharpness(hs: HsModel, held: Embedded) -> HsModel:
     similar = [hs.similar(text, photo) for text, photo in pairs]
 
     def loss(model: HsModel, name: str) -> float:
-        rows = (model.everywhere(one.of(name)) for one in similar)
+        rows = (model.nomenclature_probabilities(one.of(name)) for one in similar)
         return log_loss([row[place] for row, place in zip(rows, places, strict=True)])
 
     by_text = min(grid, key=lambda s: loss(replace(hs, sharpness=(s, 1.0)), "text"))
@@ -38,7 +38,7 @@ def choose_sharpness(hs: HsModel, held: Embedded) -> HsModel:
     weight = min((0.2, 0.4, 0.7, 1.0), key=lambda w: loss(replace(hs, photo_weight=w), "both"))
     hs = replace(hs, photo_weight=weight)
 
-    near = [hs.hear(text, photo).neighbours for text, photo in pairs]
+    near = [hs.run_experts(text, photo).neighbours for text, photo in pairs]
 
     def neighbours_loss(sharpness: float) -> float:
         right = [
@@ -59,16 +59,16 @@ def calibrated(hs: HsModel, held: Embedded, unfamiliar: Embedded) -> HsModel:
     places = np.searchsorted(hs.codes, held.codes)
     found = {}
     for name in MODALITIES:
-        heard = [
-            hs.hear(*chosen(name, text, photo))
+        outputs = [
+            hs.run_experts(*chosen(name, text, photo))
             for text, photo in zip(held.texts, held.photos, strict=True)
         ]
-        gate = fit_gate(hs, name, heard, unfamiliar)
+        gate = fit_gate(hs, name, outputs, unfamiliar)
 
         def right(temperature: float) -> list[float]:
             now = Calibration(float(temperature), gate, 0.0)  # noqa: B023 - called at once
-            beliefs = (hs.joined(one, now) for one in heard)  # noqa: B023
-            return [float(b.probabilities[p]) for b, p in zip(beliefs, places, strict=True)]
+            posteriors = (hs.combine(one, now) for one in outputs)  # noqa: B023
+            return [float(b.probabilities[p]) for b, p in zip(posteriors, places, strict=True)]
 
         temperature = round(float(min(TEMPERATURES, key=lambda t: log_loss(right(t)))), 4)
         threshold = conformal.threshold(np.array(right(temperature), np.float32))
@@ -77,7 +77,7 @@ def calibrated(hs: HsModel, held: Embedded, unfamiliar: Embedded) -> HsModel:
 
 
 def fit_gate(
-    hs: HsModel, name: str, held: Sequence[Heard], unfamiliar: Embedded
+    hs: HsModel, name: str, held: Sequence[ExpertOutputs], unfamiliar: Embedded
 ) -> tuple[float, float, float]:
     """Fit similarity to past goods, and the network's certainty → log-odds of a kind seen before.
 
@@ -87,7 +87,7 @@ def fit_gate(
     """
     chapters = {hs.codes[place][:2] for place in hs.index.codes}
     others = [
-        hs.hear(*chosen(name, text, photo)).familiarity
+        hs.run_experts(*chosen(name, text, photo)).familiarity
         for code, text, photo in zip(
             unfamiliar.codes, unfamiliar.texts, unfamiliar.photos, strict=True
         )

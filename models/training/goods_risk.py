@@ -20,8 +20,8 @@ from models.risk.model import (
     Groups,
     Kind,
     RiskModel,
-    believed,
     features,
+    modality_posteriors,
     prior_odds,
     tells,
 )
@@ -50,7 +50,7 @@ VAGUE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class TrainingExample:
     """A goods item, regular or not."""
 
     features: dict[str, float]
@@ -70,7 +70,7 @@ def cases(
     seed: int,
     rounds: int = 1,
     weight: float = 1.0,
-) -> list[Case]:
+) -> list[TrainingExample]:
     """Make regular and irregular goods items.
 
     Args:
@@ -102,9 +102,9 @@ def cases(
             evidence = features(
                 groups,
                 wrong if kind == "wrong_code" else code,
-                believed(hs, text, () if photo is None else (photo,)),
+                modality_posteriors(hs, text, () if photo is None else (photo,)),
             )
-            found.append(Case(evidence, kind, number, each))
+            found.append(TrainingExample(evidence, kind, number, each))
     return found
 
 
@@ -123,7 +123,7 @@ def _wrong_code(
     return str(random.choice(near))
 
 
-def fit_risk(*sources: Sequence[Case]) -> dict[str, Any]:
+def fit_risk(*sources: Sequence[TrainingExample]) -> dict[str, Any]:
     """Fit the risk model, and choose the thresholds by models that did not see the goods in hand.
 
     Of the two halves of the goods, each is judged by the model fitted on the other; the weights
@@ -147,13 +147,13 @@ def fit_risk(*sources: Sequence[Case]) -> dict[str, Any]:
     }
 
 
-def _fit(found: Sequence[Case]) -> RiskModel:
+def _fit(found: Sequence[TrainingExample]) -> RiskModel:
     usual = _usual([case for case in found if case.kind == REGULAR])
     kinds = {kind: _fit_kind(kind, found, usual) for kind in EVIDENCE}
     return RiskModel(kinds, usual, peers={})
 
 
-def _usual(regular: Sequence[Case]) -> dict[str, float]:
+def _usual(regular: Sequence[TrainingExample]) -> dict[str, float]:
     """Return the mean of each feature over the goods that have it; nothing is usually missing."""
     found = {}
     for name in {name for evidence in EVIDENCE.values() for name in evidence}:
@@ -164,7 +164,9 @@ def _usual(regular: Sequence[Case]) -> dict[str, float]:
     return dict(sorted(found.items()))
 
 
-def _fit_kind(kind: str, cases_of_all: Sequence[Case], usual: Mapping[str, float]) -> Kind:
+def _fit_kind(
+    kind: str, cases_of_all: Sequence[TrainingExample], usual: Mapping[str, float]
+) -> Kind:
     """Fit one kind against regular goods, as if both were as frequent; then set its prior odds."""
     found = [
         one for one in cases_of_all if one.kind in {REGULAR, kind} and tells(kind, one.features)

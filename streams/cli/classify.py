@@ -35,20 +35,20 @@ def classify_goods(text: str | None, image: Path | None, say: Say = print) -> di
     encoders, hs = Encoders(bundle), load_hs(bundle)
     read = None if text is None else encoders.embed_texts([text])[0]
     seen = None if pixels is None else encoders.embed_photos([pixels])[0]
-    belief = hs.belief(read, seen)
+    posterior = hs.posterior(read, seen)
     told = {line.hs6: line.texts[0] for line in reversed(lines())}
-    places = best(belief.probabilities, CANDIDATES)
+    places = best(posterior.probabilities, CANDIDATES)
     return {
         "candidates": [
             {
                 "hs6": hs.codes[place],
-                "probability": round(float(belief.probabilities[place]), 4),
+                "probability": round(float(posterior.probabilities[place]), 4),
                 "text": told[hs.codes[place]],
             }
             for place in places
         ],
-        "set": list(hs.hs_set(modality(text=text is not None, photo=image is not None), belief)),
-        "familiar": round(belief.familiar, 4),
+        "set": list(hs.hs_set(modality(text=text is not None, photo=image is not None), posterior)),
+        "familiar": round(posterior.gate_weight, 4),
         "shown": [] if seen is None else hs.nomenclature.words_of(seen, WORDS),
         "agreement": None if read is None or seen is None else round(hs.same_goods(read, seen), 4),
     }

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from streams.console.feed.outbox import Outbox
 from streams.console.feed.reader import Reader
-from streams.console.state.actions import Work
+from streams.console.state.actions import CaseActions
 from streams.console.state.queries import Store
 from streams.console.state.tables import Database, default_url
 from streams.console.web.csrf import Tokens
@@ -77,7 +77,7 @@ def build(
     url = database_url or settings.console_database_url.get_secret_value() or default_url()
     database = Database(url)
     store = Store(database)
-    work = Work(database, lambda name: pseudonym(key, name))
+    work = CaseActions(database, lambda name: pseudonym(key, name))
     reader, outbox, stopping = Reader(settings, database), Outbox(settings, work), Stopping()
     parts = Parts(
         store=store,

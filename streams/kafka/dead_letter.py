@@ -72,7 +72,7 @@ def _schema_id(value: bytes | None) -> str:
     return str(PREFIX.unpack_from(value)[1])
 
 
-class Limit:
+class DeadLetterLimit:
     """Stops the worker when too many events in a row, or of the last ones, are dead letters."""
 
     WINDOW = 200

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.acker import Acker, Ticket
-from streams.kafka.dead_letter import Limit
+from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
 
 Stage = Callable[[Sequence[Inbound]], Awaitable[list[tuple[Outbound, ...]]]]
@@ -30,7 +30,7 @@ class Pumps:
         stage: Stage,
         publish: Publish,
         acker: Acker,
-        limit: Limit,
+        limit: DeadLetterLimit,
         *,
         pumps: int,
         batch_size: int,

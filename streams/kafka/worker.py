@@ -18,7 +18,7 @@ from mode import CrashingSupervisor
 
 from schemas.topics import DEAD_LETTERS, Topic
 from streams.kafka.acker import Acker
-from streams.kafka.dead_letter import Limit
+from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
 from streams.kafka.health import Health
 from streams.kafka.pump import Pumps, Stage
@@ -169,7 +169,7 @@ def worker(
         stage,
         publish,
         acker,
-        Limit(in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share),
+        DeadLetterLimit(in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share),
         pumps=settings.pumps,
         batch_size=settings.batch_size,
         batch_wait_s=settings.batch_wait_ms / 1000,

@@ -22,7 +22,7 @@ from models.risk.tariff import Tariff
 from models.selection import profiles
 from schemas.records import RiskProfile
 from streams.kafka.registry import NotDeployed, Registry
-from streams.reference.state import TOPICS, Known, Snapshot
+from streams.reference.state import TOPICS, ReferenceState, Snapshot
 from streams.settings import Settings
 
 PASSING: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)  # noqa: SLF001 - their names
@@ -55,7 +55,7 @@ class Reference:
         Raises:
             NotDeployed: a topic or a schema is missing.
         """
-        self._known = Known(Registry(settings.registry_url).writers, log)
+        self._known = ReferenceState(Registry(settings.registry_url).writers, log)
         self._within_s = within_s
         self._log = log
         self._consumer = Consumer(

@@ -33,7 +33,7 @@ class Snapshot:
     tariff: Tariff
 
 
-class Known:
+class ReferenceState:
     """Events of the reference topics, one after the other → the last good record of each key."""
 
     def __init__(

@@ -46,7 +46,7 @@ from streams.synthetic.inspector import outcomes
 from streams.synthetic.irregularities import DEFAULT_SHARES, Consignment, Irregularities
 from streams.synthetic.sample_catalogue import sample
 from streams.synthetic.sample_tariff import TARIFF, load_tariff_csv
-from streams.synthetic.scoreboard import LANES, Tally
+from streams.synthetic.scoreboard import LANES, Scoreboard
 from streams.synthetic.send import new_run, send
 
 COLOURS = {"green": "green", "yellow": "yellow", "red": "red", "dead_letter": "magenta"}
@@ -91,7 +91,7 @@ class Fates:
     """Reads assessments, alerts, explanations and dead letters into the tally."""
 
     settings: Settings
-    tally: Tally
+    scoreboard: Scoreboard
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ROWS))
     newest: list[Alert] = field(default_factory=list)
 
@@ -124,16 +124,16 @@ class Fates:
     def _take(self, message: Any, writers: dict[str, dict[int, codec.Schema]]) -> None:
         topic, value, at = message.topic(), message.value(), message.timestamp()[1] / 1000
         if topic == DEAD_LETTERS.name:
-            self.tally.dead((message.key() or b"").decode(errors="replace"))
+            self.scoreboard.dead((message.key() or b"").decode(errors="replace"))
         elif topic == ASSESSMENTS.name:
             assessment = codec.decode(value, Assessment, writers[topic])
-            self.tally.assessed(assessment.declaration_id, assessment.lane, value)
+            self.scoreboard.assessed(assessment.declaration_id, assessment.lane, value)
         elif topic == EXPLANATIONS.name:
             explanation = codec.decode(value, Explanation, writers[topic])
-            self.tally.explained(explanation.declaration_id, at)
+            self.scoreboard.explained(explanation.declaration_id, at)
         else:
             alert = codec.decode(value, Alert, writers[topic])
-            self.tally.alerted(alert.declaration_id, at)
+            self.scoreboard.alerted(alert.declaration_id, at)
             if alert not in self.alerts:
                 self.alerts.append(alert)
                 self.newest.append(alert)
@@ -168,12 +168,12 @@ def alerts_table(alerts: deque[Alert]) -> Table:
     return table
 
 
-def summary_table(tally: Tally) -> Table:
+def summary_table(scoreboard: Scoreboard) -> Table:
     """Draw what became of each kind of declaration."""
     table = Table("injected truth", "sent", *LANES, "dead letter", "lost", "yellow or red")
     table.title = "Against the injected truth"
-    shares = tally.summary()["flagged"]
-    counts = tally.by_kind()
+    shares = scoreboard.summary()["flagged"]
+    counts = scoreboard.by_kind()
     for kind in (*DEFAULT_SHARES, *sorted(counts.keys() - DEFAULT_SHARES.keys())):
         if kind in counts:
             row = counts[kind]
@@ -251,7 +251,7 @@ def run(options: Options) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     bundle = default_bundle(console.print)
     goods = read(sample(console.print))
-    tally = Tally()
+    scoreboard = Scoreboard()
     with local_stack(say=console.print) as stack:
         settings = stack.settings()
         deploy(settings, say=lambda _: None)
@@ -269,12 +269,12 @@ def run(options: Options) -> int:
             with _all_running(stack, bundle) as (processes, console_url):
                 console.print(f"The inspectors' console: {console_url}", style="bold")
                 consignments = source.consignments(options.count)
-                with _Sending(settings, consignments, options.rate, tally) as sending:
+                with _Sending(settings, consignments, options.rate, scoreboard) as sending:
                     _watch(console, options, sending, processes)
         except KeyboardInterrupt:
             console.print("Interrupted; stopping …")
-    console.print(summary_table(tally))
-    summary = tally.summary()
+    console.print(summary_table(scoreboard))
+    summary = scoreboard.summary()
     if options.json_file:
         options.json_file.write_text(json.dumps(summary, indent=2) + "\n")
     faults = summary["lost"] or summary["conflicting"] or summary["unexplained"]
@@ -295,7 +295,7 @@ class _Sending:
     settings: Settings
     consignments: Iterator[Consignment]
     rate: float
-    tally: Tally
+    scoreboard: Scoreboard
     failure: BaseException | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -322,7 +322,7 @@ class _Sending:
                 self.consignments,
                 rate=self.rate,
                 truth=None,
-                sent=lambda consignment: self.tally.sent(consignment.truth),
+                sent=lambda consignment: self.scoreboard.sent(consignment.truth),
                 stopped=self._stop.is_set,
             )
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread
@@ -333,26 +333,26 @@ def _watch(
     console: Console, options: Options, sending: _Sending, workers: Sequence[Process]
 ) -> None:
     """Show fates as they come, until all have theirs, or for ever if not once."""
-    tally = sending.tally
+    scoreboard = sending.scoreboard
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     )
     sent = bar.add_task("sent", total=options.count)
     settled = bar.add_task("fate known", total=options.count)
-    fates = Fates(sending.settings, tally)
+    fates = Fates(sending.settings, scoreboard)
     publisher = Publisher(sending.settings, source="redlane/demo")
     last = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         for came in fates.follow():
             last = time.monotonic() if came or not sending.done else last
-            bar.update(sent, completed=len(tally.truths))
-            bar.update(settled, completed=tally.settled)
-            live.update(Group(bar, _lanes(tally), alerts_table(fates.alerts)))
+            bar.update(sent, completed=len(scoreboard.truths))
+            bar.update(settled, completed=scoreboard.settled)
+            live.update(Group(bar, _lanes(scoreboard), alerts_table(fates.alerts)))
             if not console.is_terminal:
                 for alert in fates.newest:
                     console.print(" | ".join(alert_row(alert)), markup=False, highlight=False)
             inspected = [alert for alert in fates.newest if _is_inspected(alert)]
-            publisher.put(INSPECTION_OUTCOMES, outcomes(inspected, tally.truths))
+            publisher.put(INSPECTION_OUTCOMES, outcomes(inspected, scoreboard.truths))
             fates.newest.clear()
             if sending.failure is not None:
                 raise sending.failure
@@ -360,7 +360,11 @@ def _watch(
                 if worker.returncode is not None:
                     console.print(worker.tail(), markup=False)
                     return
-            complete = sending.done and tally.settled == len(tally.truths) and not tally.unexplained
+            complete = (
+                sending.done
+                and scoreboard.settled == len(scoreboard.truths)
+                and not scoreboard.unexplained
+            )
             if options.once and (complete or time.monotonic() - last > QUIET_S):
                 return
 
@@ -370,8 +374,8 @@ def _is_inspected(alert: Alert) -> bool:
     return zlib.crc32(alert.declaration_id.encode()) % INSPECTS_ONE_OF == 0
 
 
-def _lanes(tally: Tally) -> Text:
-    counts = {lane: list(tally.lanes.values()).count(lane) for lane in LANES}
-    counts["dead_letter"] = len(tally.letters)
+def _lanes(scoreboard: Scoreboard) -> Text:
+    counts = {lane: list(scoreboard.lanes.values()).count(lane) for lane in LANES}
+    counts["dead_letter"] = len(scoreboard.letters)
     parts = [Text(f" {name} {count} ", style=COLOURS[name]) for name, count in counts.items()]
     return Text("  ").join(parts)

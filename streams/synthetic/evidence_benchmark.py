@@ -68,7 +68,7 @@ MODALITIES: Final[Mapping[str, tuple[bool, bool]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class SyntheticDeclaration:
     """A declaration of the benchmark."""
 
     declaration: Declaration
@@ -169,7 +169,11 @@ def _figures(name: str, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _judge(
-    cases: Sequence[Case], history: History, tariff: Tariff, scorer: Scorer, store: Signals
+    cases: Sequence[SyntheticDeclaration],
+    history: History,
+    tariff: Tariff,
+    scorer: Scorer,
+    store: Signals,
 ) -> dict[str, Any]:
     """Score every case with each combination of evidence, in the order of time."""
     seen = {one.photo: image.decode(one.photo) for one in cases}
@@ -191,7 +195,7 @@ def _judge(
         )
     )
     risks: dict[str, Any] = {"kinds": np.array([one.kind for one in cases])}
-    for name, (hear, see) in MODALITIES.items():
+    for name, (run_experts, see) in MODALITIES.items():
         evidence = []
         for one, text, signals in zip(cases, texts, live, strict=True):
             known = ItemSignals(
@@ -201,7 +205,7 @@ def _judge(
             )
             item = ItemEvidence(
                 one.declaration.goods_items[0],
-                text if hear else None,
+                text if run_experts else None,
                 (vectors[one.photo],) if see else (),
             )
             evidence.append(
@@ -239,7 +243,7 @@ class _Maker:
         self._dice = dice
         self._used: list[Goods] = []
 
-    def cases(self, *, as_labelled: bool) -> Iterator[Case]:
+    def cases(self, *, as_labelled: bool) -> Iterator[SyntheticDeclaration]:
         """Yield cases in the order of time."""
         dice = self._dice
         regular = [row for row in self._rows if not row.irregular]
@@ -269,7 +273,7 @@ class _Maker:
         midnight = datetime.combine(row.day, time(), UTC)
         return midnight + timedelta(seconds=self._dice.randrange(86_400))
 
-    def _case(self, row: Labelled, kind: str, at: datetime) -> Iterator[Case]:
+    def _case(self, row: Labelled, kind: str, at: datetime) -> Iterator[SyntheticDeclaration]:
         dice, attributes = self._dice, row.attributes
         goods = dice.choice(self._of_code[attributes.hs6])
         photo = goods.image.read_bytes()
@@ -308,7 +312,7 @@ class _Maker:
 
     def _made(
         self, attributes: Attributes, goods: Goods, photo: bytes, kind: str, at: datetime
-    ) -> Case:
+    ) -> SyntheticDeclaration:
         number = self._dice.getrandbits(48)
         item = GoodsItem(
             sequence_number=1,
@@ -332,7 +336,7 @@ class _Maker:
             procedure=attributes.procedure,
             goods_items=(item,),
         )
-        return Case(declaration, attributes, photo, kind)
+        return SyntheticDeclaration(declaration, attributes, photo, kind)
 
 
 def _in_euro(row: Labelled) -> Labelled:

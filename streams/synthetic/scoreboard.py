@@ -11,7 +11,7 @@ LANES = ("green", "yellow", "red")
 
 
 @dataclass(slots=True)
-class Tally:
+class Scoreboard:
     """Counts fates, each event once, however often it is delivered."""
 
     truths: dict[str, Truth] = field(default_factory=dict)

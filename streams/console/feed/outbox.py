@@ -17,7 +17,7 @@ from schemas import codec
 from schemas.codec import Undecodable
 from schemas.records import InspectionOutcome
 from schemas.topics import INSPECTION_OUTCOMES
-from streams.console.state.actions import Pending, Work
+from streams.console.state.actions import CaseActions, Pending
 from streams.console.state.tables import patiently
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import NAMESPACE, Headers, cloud_event
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 class Outbox:
     """Publishes decisions until it is stopped; also wakes what was snoozed."""
 
-    def __init__(self, settings: Settings, work: Work) -> None:
+    def __init__(self, settings: Settings, work: CaseActions) -> None:
         """Connect.
 
         Raises:

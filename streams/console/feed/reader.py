@@ -20,7 +20,7 @@ from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
 from schemas.topics import DEAD_LETTERS, TOPICS
 from streams.console.state.ingest import Event, position, take
 from streams.console.state.tables import Database, patiently
-from streams.kafka.dead_letter import Limit, dead_letter
+from streams.kafka.dead_letter import DeadLetterLimit, dead_letter
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import received
 from streams.kafka.registry import Decoder, Registry
@@ -54,7 +54,7 @@ class Reader:
         self._decode = Decoder(Registry(settings.registry_url).writers, READ)
         self._database = database
         self._letters = Delivery(settings, DEAD_LETTERS)
-        self._limit = Limit(
+        self._limit = DeadLetterLimit(
             in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share
         )
         self._consumer = Consumer(

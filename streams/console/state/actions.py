@@ -70,7 +70,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Work:
+class CaseActions:
     """Acts on cases."""
 
     def __init__(

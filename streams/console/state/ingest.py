@@ -46,7 +46,7 @@ def take(
         positions: topic and partition → the next offset.
     """
     with database.writing() as (connection, number):
-        taking = _Taking(connection, number)
+        taking = EventIngestor(connection, number)
         for event in events:
             if isinstance(event, Alert):
                 taking.alert(event)
@@ -110,7 +110,7 @@ def later_case(connection: Connection, declaration: str, version: int) -> int | 
     ).scalar()
 
 
-class _Taking:
+class EventIngestor:
     """One event into the tables, within a transaction."""
 
     def __init__(self, connection: Connection, number: int) -> None:
@@ -118,6 +118,7 @@ class _Taking:
         self._number = number
 
     def alert(self, alert: Alert) -> None:
+        """Open or amend the case of an alert."""
         if not alert.items or not self._keep(alert, "alert"):
             return
         first, id_ = alert.items[0], case_id_of(alert.declaration_id, alert.declaration_version)
@@ -168,16 +169,19 @@ class _Taking:
         )
 
     def assessment(self, assessment: Assessment) -> None:
+        """Note that a declaration is green now."""
         if assessment.lane == "green":  # nobody's case, unless an amendment of one
             self._turned_green(assessment)
         elif self._keep(assessment, "assessment"):
             self._touch(assessment)
 
     def explanation(self, explanation: Explanation) -> None:
+        """Keep the explanation of an alert."""
         if self._keep(explanation, "explanation"):
             self._touch(explanation)
 
     def outcome(self, outcome: InspectionOutcome) -> None:
+        """Close the case that an outcome decides on."""
         # One of our own is on the topic: sent, whatever a restored database knows of it.
         sent = self._connection.execute(
             update(OUTBOX)

@@ -16,7 +16,7 @@ RELATED: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class AlertCase:
     """One alert in the queue."""
 
     id: str
@@ -57,7 +57,7 @@ class Filter:
     """risk, time or revenue; the highest or latest first."""
     user: str = ""
 
-    def keeps(self, case: Case) -> bool:
+    def keeps(self, case: AlertCase) -> bool:
         """Tell whether a case belongs to this queue: what `_where` says in SQL."""
         views = {
             "all": case.state == OPEN and not case.snoozed,
@@ -73,7 +73,7 @@ class Filter:
             and (not self.reason or self.reason in case.reasons)
         )
 
-    def key(self, case: Case) -> float:
+    def key(self, case: AlertCase) -> float:
         """Return what the queue is sorted by, falling."""
         return {"time": float(case.accepted), "revenue": case.revenue}.get(self.sort, case.risk)
 
@@ -92,16 +92,16 @@ class Entry:
 class Detail:
     """All that is known of one case."""
 
-    case: Case
+    case: AlertCase
     alert: Alert
     assessment: Assessment | None
     explanation: Explanation | None
     outcomes: tuple[InspectionOutcome, ...]
     """Of this version, in the order decided."""
     journal: tuple[Entry, ...]
-    versions: tuple[Case, ...]
+    versions: tuple[AlertCase, ...]
     """Other cases of the same declaration."""
-    same_photo: tuple[Case, ...]
+    same_photo: tuple[AlertCase, ...]
     """Other declarations' cases with one of its photos."""
 
 
@@ -111,7 +111,7 @@ class Queue:
 
     change: int
     """Every change up to this number is in it."""
-    cases: tuple[Case, ...]
+    cases: tuple[AlertCase, ...]
     counts: dict[str, int]
 
     @property
@@ -170,7 +170,7 @@ class Store:
             query = select(CASES.c.office).distinct().order_by(CASES.c.office)
             return list(connection.execute(query).scalars())
 
-    def changes(self, after: int, case_id: str = "", limit: int = 100) -> list[Case]:
+    def changes(self, after: int, case_id: str = "", limit: int = 100) -> list[AlertCase]:
         """Return what changed after a change, each case once, in the order of its last change."""
         query = select(CASES).where(CASES.c.changed > after)
         if case_id:
@@ -270,15 +270,15 @@ def _where(wanted: Filter) -> Any:
     return and_(*conditions)
 
 
-def _related(connection: Connection, query: Select[Any]) -> tuple[Case, ...]:
+def _related(connection: Connection, query: Select[Any]) -> tuple[AlertCase, ...]:
     rows = connection.execute(query.order_by(CASES.c.accepted.desc()).limit(RELATED))
     return tuple(map(_case, rows))
 
 
-def _case(row: Row[Any]) -> Case:
+def _case(row: Row[Any]) -> AlertCase:
     fields = dict(row._mapping)  # noqa: SLF001 - its documented name
     del fields["declaration"]
-    return Case(**fields | {"reasons": tuple(fields["reasons"].split())})
+    return AlertCase(**fields | {"reasons": tuple(fields["reasons"].split())})
 
 
 def _optional(content: bytes | None, kind: type[R]) -> R | None:

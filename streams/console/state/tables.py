@@ -52,11 +52,11 @@ METADATA: Final = MetaData()
 """Times are milliseconds since 1970-01-01T00:00Z.
 
 What events say is of any length and may hold a NUL, which PostgreSQL neither indexes nor takes. So
-it lies in columns of `Said`, and keys are hashes of it: see `key_of`.
+it lies in columns of `SanitisedText`, and keys are hashes of it: see `key_of`.
 """
 
 
-class Said(TypeDecorator[str]):
+class SanitisedText(TypeDecorator[str]):
     """Text from outside, without NUL."""
 
     impl = Text
@@ -79,25 +79,25 @@ CASES: Final = Table(
     Column("changed", BigInteger, nullable=False, index=True),
     Column("state", String(16), nullable=False),
     Column("declaration", String(32), nullable=False),
-    Column("declaration_id", Said, nullable=False),
+    Column("declaration_id", SanitisedText, nullable=False),
     Column("declaration_version", Integer, nullable=False),
-    Column("lane", Said, nullable=False),
+    Column("lane", SanitisedText, nullable=False),
     Column("risk", Float, nullable=False),
     Column("revenue", Float, nullable=False),
-    Column("office", Said, nullable=False),
+    Column("office", SanitisedText, nullable=False),
     Column("accepted", BigInteger, nullable=False),
-    Column("goods", Said, nullable=False),
-    Column("declared", Said, nullable=False),
-    Column("suggested", Said, nullable=False),
+    Column("goods", SanitisedText, nullable=False),
+    Column("declared", SanitisedText, nullable=False),
+    Column("suggested", SanitisedText, nullable=False),
     Column("suggested_probability", Float, nullable=False),
-    Column("origin", Said, nullable=False),
+    Column("origin", SanitisedText, nullable=False),
     Column("items", Integer, nullable=False),
     Column("photos", Integer, nullable=False),
     Column("degraded", Integer, nullable=False),
-    Column("reasons", Said, nullable=False),
+    Column("reasons", SanitisedText, nullable=False),
     Column("amended", Integer, nullable=False),
-    Column("assignee", Said),
-    Column("assignee_name", Said),
+    Column("assignee", SanitisedText),
+    Column("assignee_name", SanitisedText),
     Column("snoozed", BigInteger, index=True),
     Index("cases_declaration", "declaration", "declaration_version"),
     Index("cases_queue", "state", "risk"),
@@ -145,7 +145,7 @@ OUTBOX: Final = Table(
     METADATA,
     Column("outcome", String(32), primary_key=True),
     Column("case_id", String(32), nullable=False, index=True),
-    Column("user", Said, nullable=False),
+    Column("user", SanitisedText, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
     Column("tried", BigInteger),
@@ -161,10 +161,10 @@ JOURNAL: Final = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("case_id", String(32), nullable=False, index=True),
     Column("at", BigInteger, nullable=False),
-    Column("user", Said, nullable=False),
-    Column("name", Said, nullable=False),
+    Column("user", SanitisedText, nullable=False),
+    Column("name", SanitisedText, nullable=False),
     Column("act", String(16), nullable=False),
-    Column("text", Said, nullable=False),
+    Column("text", SanitisedText, nullable=False),
 )
 """Who did what with a case."""
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from fastapi.sse import format_sse_event
 
-from streams.console.state.queries import Case, Filter, Store
+from streams.console.state.queries import AlertCase, Filter, Store
 
 LOOK_S: Final = 0.25
 """Between looks at the database: replicas share no memory."""
@@ -36,7 +36,7 @@ async def changes(
     *,
     after: int,
     case_id: str,
-    drawn: Callable[[Case], str],
+    drawn: Callable[[AlertCase], str],
     cut_off: Callable[[], bool],
     stopping: Stopping,
 ) -> AsyncIterator[bytes]:

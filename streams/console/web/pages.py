@@ -22,8 +22,8 @@ from starlette.types import ASGIApp
 
 from models.hs.nomenclature import LANGUAGES
 from schemas.records import Finding
-from streams.console.state.actions import KINDS, Conflict, Refused, Work, amount
-from streams.console.state.queries import SHOWN, Case, Filter, Store
+from streams.console.state.actions import KINDS, CaseActions, Conflict, Refused, amount
+from streams.console.state.queries import SHOWN, AlertCase, Filter, Store
 from streams.console.state.users import User
 from streams.console.web.csrf import Tokens
 from streams.console.web.event_stream import Stopping, changes
@@ -52,7 +52,7 @@ class Parts:
     """What the pages need; the composition root brings it."""
 
     store: Store
-    work: Work
+    work: CaseActions
     identity: Identity
     tokens: Tokens
     pictures: Pictures
@@ -164,7 +164,7 @@ async def live(request: Request, parts: Here, user: Who, lang: Tongue) -> Respon
     wanted = _filter(request, user)
     row = request.app.state.templates.get_template("row.html")
 
-    def drawn(one: Case) -> str:
+    def drawn(one: AlertCase) -> str:
         return str(row.make_module({"l": lang, "user": user, "wanted": wanted}).row(one))
 
     stream = changes(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.encoding.text import GENERAL
-from models.evaluation.ranking import Said
+from models.evaluation.ranking import RankingResult
 from models.hs import conformal
 from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature, modality
 from models.hs.exemplars import ExemplarIndex, Projection, from_whole, share_of_others, whole
@@ -157,7 +157,7 @@ def test_beliefs_are_probabilities_of_every_code(model):
     """By text, photo and both; no code is ruled out."""
     for evidence in ((vectors(TEXT), None), (None, vectors(20)), (vectors(TEXT), vectors(20))):
         for offset in (-50.0, 1.0, 50.0):
-            shares = opened(model, offset).belief(*evidence).probabilities
+            shares = opened(model, offset).posterior(*evidence).probabilities
             assert shares.sum() == pytest.approx(1, abs=1e-5)
             assert (shares > 0).all()
 
@@ -165,30 +165,32 @@ def test_beliefs_are_probabilities_of_every_code(model):
 def test_unfamiliar_goods_are_judged_by_the_nomenclature_alone(model):
     """A shut gate silences network and past goods."""
     text = vectors(TEXT)
-    belief = opened(model, -50.0).belief(text, None)
-    assert belief.familiar == 0
+    posterior = opened(model, -50.0).posterior(text, None)
+    assert posterior.gate_weight == 0
     np.testing.assert_allclose(
-        belief.probabilities, model.everywhere(model.similar(text, None)), atol=1e-5
+        posterior.probabilities,
+        model.nomenclature_probabilities(model.similar(text, None)),
+        atol=1e-5,
     )
 
 
 def test_familiar_goods_of_known_codes_are_judged_by_the_network(model):
     """An open gate lets it speak for the share that is not of other codes."""
     text = vectors(TEXT)
-    heard = model.hear(text, None)
-    shares = opened(model, 50.0).belief(text, None).probabilities
-    network = np.exp([2.0, 0.0]) / np.exp([2.0, 0.0]).sum() * (1 - heard.others.sum())
+    outputs = model.run_experts(text, None)
+    shares = opened(model, 50.0).posterior(text, None).probabilities
+    network = np.exp([2.0, 0.0]) / np.exp([2.0, 0.0]).sum() * (1 - outputs.others.sum())
     np.testing.assert_allclose(shares[[1, 2]], network, atol=1e-4)
-    assert shares[3] == pytest.approx(heard.others[heard.neighbours.places == 3][0], abs=1e-4)
+    assert shares[3] == pytest.approx(outputs.others[outputs.neighbours.places == 3][0], abs=1e-4)
 
 
 def test_the_network_and_past_goods_hear_the_tuned_text_encoder_alone(model):
     """What the general encoder says changes only what the nomenclature's texts answer."""
     one, two = vectors(TEXT), vectors(TEXT)
     two[GENERAL:] = one[GENERAL:]
-    first, second = model.hear(one, None), model.hear(two, None)
+    first, second = model.run_experts(one, None), model.run_experts(two, None)
     assert first.neighbours.best.tobytes() == second.neighbours.best.tobytes()
-    assert not np.allclose(first.everywhere, second.everywhere)
+    assert not np.allclose(first.nomenclature_probabilities, second.nomenclature_probabilities)
 
 
 def test_agreement_is_a_likelihood_ratio(model):
@@ -276,7 +278,7 @@ def test_what_goods_are_not_is_dropped_in_four_languages(text):
 
 def test_figures_of_a_case_counted_by_hand():
     """Four goods: three right, one of them by luck; one set misses."""
-    said = Said(
+    said = RankingResult(
         right=np.array([0, 0, 1, 2]),
         ranks=np.array([0, 0, 0, 3]),
         best=np.array([0, 0, 1, 1]),

@@ -11,7 +11,7 @@ from models.selection.policy import (
     Thresholds,
     adapt,
     dice,
-    hit_rate,
+    estimate_prevalence,
 )
 from schemas.records import RiskProfile
 
@@ -270,7 +270,7 @@ def estimates(random_share, *, weeks, prevalence, adaptive):
                     inspected.append((bool(bad), decision.probability))
             truth += irregular.sum()
             recent = np.concatenate([recent, risks])[-MEMORY:]
-        found.append((truth / arrived, hit_rate(inspected, arrived)))
+        found.append((truth / arrived, estimate_prevalence(inspected, arrived)))
     return found
 
 
@@ -303,7 +303,7 @@ def test_the_irregular_share_is_inside_its_interval(random_share, weeks, prevale
 )
 def test_hit_rates_of_plain_cases(inspected, population, expected):
     """Equal weights give the exact Poisson interval, up to the approximated quantile."""
-    rate = hit_rate(inspected, population)
+    rate = estimate_prevalence(inspected, population)
     assert (rate.share, rate.low, rate.high) == pytest.approx(expected, abs=0.002)
 
 
@@ -311,4 +311,4 @@ def test_hit_rates_of_plain_cases(inspected, population, expected):
 def test_a_hit_rate_of_nonsense_is_refused(inspected, population):
     """Probability 0 cannot have been inspected."""
     with pytest.raises(ValueError, match="probability"):
-        hit_rate(inspected, population)
+        estimate_prevalence(inspected, population)

@@ -5,7 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine
 
-from streams.console.state.actions import Work
+from streams.console.state.actions import CaseActions
 from streams.console.state.queries import Store
 from streams.console.state.tables import METADATA, Database
 from streams.console.web.pages import application
@@ -62,7 +62,7 @@ def store(database):
 @pytest.fixture
 def work(database):
     """Acts on that store's cases."""
-    return Work(database, lambda name: f"pseudonym of {name}")
+    return CaseActions(database, lambda name: f"pseudonym of {name}")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import uvicorn
 from PIL import Image
 
-from streams.console.state.actions import Work
+from streams.console.state.actions import CaseActions
 from streams.console.state.ingest import case_id_of, take
 from streams.console.state.queries import Store
 from streams.console.state.tables import Database
@@ -58,7 +58,7 @@ def parts(url, *, settings=None, demo_user="Ann Peeters", files=None):
     database = Database(url)
     return Parts(
         store=Store(database),
-        work=Work(database, lambda name: f"pseudonym of {name}"),
+        work=CaseActions(database, lambda name: f"pseudonym of {name}"),
         identity=Identity(settings or Settings(), host=LOOPBACK, demo_user=demo_user),
         tokens=Tokens(database),
         pictures=Drawn(samples.pictures() if files is None else files),

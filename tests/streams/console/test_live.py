@@ -19,7 +19,7 @@ from schemas.records import InspectionOutcome
 from schemas.topics import ALERTS, INSPECTION_OUTCOMES, TOPICS
 from streams.console.feed.outbox import Outbox
 from streams.console.feed.reader import Reader
-from streams.console.state.actions import Work
+from streams.console.state.actions import CaseActions
 from streams.console.state.ingest import case_id_of, position, take
 from streams.console.state.queries import Store
 from streams.console.state.tables import Database
@@ -222,7 +222,7 @@ def test_a_decision_survives_a_crash_and_is_sent_once(services, tmp_path):
     """Between commit and sending, and between sending and remembering it."""
     now = [datetime.now(UTC)]
     database = Database(f"sqlite:///{tmp_path / 'console.db'}")
-    work = Work(database, str, lambda: now[0])
+    work = CaseActions(database, str, lambda: now[0])
     alerts = [samples.alert(place, name=new_run()) for place in range(2)]
     take(database, alerts, {})
     for alert in alerts:

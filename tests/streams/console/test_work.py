@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from schemas.records import Finding
-from streams.console.state.actions import Conflict, Refused, Work, amount
+from streams.console.state.actions import CaseActions, Conflict, Refused, amount
 from streams.console.state.ingest import case_id_of, take
 from streams.console.state.queries import Filter
 from streams.console.state.users import User
@@ -69,7 +69,7 @@ def test_many_at_once_decide_once(work, case):
 def test_a_claim_is_one_senders_until_it_ends(database, case):
     """Then it is told when it was first tried, so that the topic is looked at."""
     now = [samples.AT]
-    work = Work(database, str, lambda: now[0])
+    work = CaseActions(database, str, lambda: now[0])
     work.decide(case, ANN, "conforming", (), "")
     first = work.claim(1000)
     assert work.claim(1000) is None
@@ -133,7 +133,7 @@ def test_a_decision_that_is_on_the_topic_was_sent(work, case, store):
 def test_a_snoozed_case_comes_back(database, store, case):
     """By itself, as a change that the live queue sees."""
     now = [samples.AT]
-    work = Work(database, str, lambda: now[0])
+    work = CaseActions(database, str, lambda: now[0])
     work.snooze(case, ANN, samples.AT + timedelta(hours=1))
     assert (store.queue(Filter()).cases, store.counts(Filter())["snoozed"]) == ((), 1)
     assert work.wake() == 0

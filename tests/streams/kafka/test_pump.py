@@ -6,7 +6,7 @@ import pytest
 
 from schemas.topics import ASSESSMENTS, DEAD_LETTERS
 from streams.kafka.acker import Acker
-from streams.kafka.dead_letter import Limit, TooManyDeadLetters
+from streams.kafka.dead_letter import DeadLetterLimit, TooManyDeadLetters
 from streams.kafka.events import Outbound
 from streams.kafka.pump import Pumps
 from tests.fakes import Published, inbound
@@ -25,7 +25,7 @@ def pumps(stage, publish, acker, *, in_a_row=5, batch_size=4, n=2):
         stage,
         publish,
         acker,
-        Limit(in_a_row=in_a_row, share=0.5),
+        DeadLetterLimit(in_a_row=in_a_row, share=0.5),
         pumps=n,
         batch_size=batch_size,
         batch_wait_s=0.005,
@@ -102,7 +102,7 @@ async def test_too_many_dead_letters_in_a_row_stop_the_worker():
 
 def test_too_large_a_share_of_dead_letters_stops_the_worker():
     """Every other event dead: never many in a row, yet no way to go on."""
-    limit = Limit(in_a_row=5, share=0.4)
+    limit = DeadLetterLimit(in_a_row=5, share=0.4)
     for number in range(199):
         limit.count(dead=number % 2 == 1)
     with pytest.raises(TooManyDeadLetters, match="100 of the last 200"):

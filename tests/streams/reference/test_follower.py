@@ -20,7 +20,7 @@ from streams.kafka.registry import NotDeployed
 from streams.local.process import LOOPBACK, free_port
 from streams.pseudonym import pseudonym
 from streams.reference.follower import Reference, ReferenceLost, read
-from streams.reference.state import Known
+from streams.reference.state import ReferenceState
 
 KEY = "of the tests"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -49,7 +49,7 @@ def known():
         return {i: codec.schema(topic.schema) for i in ((1, 2) if len(asked) > 2 else (1,))}
 
     asked = []
-    found = Known(writers)
+    found = ReferenceState(writers)
     found.asked = asked
     return found
 

@@ -1,26 +1,26 @@
 """The tally: what became of every declaration, each delivery counted once."""
 
 from streams.synthetic.irregularities import Truth
-from streams.synthetic.scoreboard import Tally
+from streams.synthetic.scoreboard import Scoreboard
 
 
 def tally_of(*kinds):
-    tally = Tally()
+    scoreboard = Scoreboard()
     for number, kind in enumerate(kinds):
-        tally.sent(Truth(f"D{number}", kind, 0, ""))
-    return tally
+        scoreboard.sent(Truth(f"D{number}", kind, 0, ""))
+    return scoreboard
 
 
 def test_the_summary_counts_each_fate_once():
     """Redelivered verdicts change nothing; what has no fate is lost."""
-    tally = tally_of("clean", "clean", "wrong_code", "malformed", "clean")
-    tally.assessed("D0", "green", b"0")
-    tally.assessed("D0", "green", b"0")
-    tally.assessed("D1", "yellow", b"1")
-    tally.assessed("D2", "red", b"2")
-    tally.dead("D3")
-    tally.dead("D3")
-    assert tally.summary() == {
+    scoreboard = tally_of("clean", "clean", "wrong_code", "malformed", "clean")
+    scoreboard.assessed("D0", "green", b"0")
+    scoreboard.assessed("D0", "green", b"0")
+    scoreboard.assessed("D1", "yellow", b"1")
+    scoreboard.assessed("D2", "red", b"2")
+    scoreboard.dead("D3")
+    scoreboard.dead("D3")
+    assert scoreboard.summary() == {
         "sent": 5,
         "assessments": 3,
         "dead_letters": 1,
@@ -35,24 +35,24 @@ def test_the_summary_counts_each_fate_once():
 
 def test_the_summary_tells_how_long_explanations_took():
     """From the first delivery of an alert to the first of its explanation."""
-    tally = tally_of()
+    scoreboard = tally_of()
     for number in range(4):
-        tally.alerted(f"D{number}", 10.0)
+        scoreboard.alerted(f"D{number}", 10.0)
     for number in range(3):
-        tally.explained(f"D{number}", 11.0 + number)
-    tally.alerted("D0", 10.9)
-    tally.explained("D0", 99.0)
-    summary = tally.summary()
+        scoreboard.explained(f"D{number}", 11.0 + number)
+    scoreboard.alerted("D0", 10.9)
+    scoreboard.explained("D0", 99.0)
+    summary = scoreboard.summary()
     assert (summary["alerts"], summary["unexplained"]) == (4, 1)
     assert summary["explained_after_s"] == {"median": 2.0, "p95": 3.0, "most": 3.0}
 
 
 def test_two_fates_that_differ_are_a_conflict():
     """Another verdict, or a verdict and a dead letter."""
-    tally = tally_of("clean", "clean", "clean")
-    tally.assessed("D0", "green", b"0")
-    tally.assessed("D0", "red", b"1")
-    tally.assessed("D1", "green", b"0")
-    tally.dead("D1")
-    tally.assessed("D2", "green", b"0")
-    assert tally.conflicts() == ["D0", "D1"]
+    scoreboard = tally_of("clean", "clean", "clean")
+    scoreboard.assessed("D0", "green", b"0")
+    scoreboard.assessed("D0", "red", b"1")
+    scoreboard.assessed("D1", "green", b"0")
+    scoreboard.dead("D1")
+    scoreboard.assessed("D2", "green", b"0")
+    assert scoreboard.conflicts() == ["D0", "D1"]
