@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
+    from models.evaluation.ranking import RankingResult
     from models.evaluation.simulation import Week
 
 CODES: Final = 30

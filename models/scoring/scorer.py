@@ -182,7 +182,7 @@ class Scorer:
         )
 
     def told(self, evidence: DeclarationEvidence, place: int) -> dict[str, LikelihoodRatio]:
-        """Return a goods item's likelihood ratio for each of EXTERNAL_KINDS that can be computed."""
+        """Return an item's likelihood ratio for each of EXTERNAL_KINDS that can be computed."""
         item, live = evidence.items[place].item, evidence.live
         peers = self.peers(evidence, place)
         told = {
