@@ -30,8 +30,13 @@ from streams.console.web.event_stream import Stopping, changes
 from streams.console.web.identity import Identity, Untrusted
 from streams.console.web.pictures import Pictures
 from streams.console.web.security import Guard
-from streams.console.web.translations import NAMES, SHORT_REASONS, Language, chosen
-from streams.console.web.view import Page, page, photo_of
+from streams.console.web.translations import (
+    LANGUAGE_NAMES,
+    Language,
+    preferred_language,
+    translations,
+)
+from streams.console.web.view import SIGNALS, Page, page, photo_of
 from streams.evidence.photos import NoPhoto
 
 HERE: Final = Path(__file__).parent
@@ -70,6 +75,8 @@ class Parts:
 
 def application(parts: Parts) -> ASGIApp:
     """Return the console as an ASGI application."""
+    for language in LANGUAGES:
+        translations(language)  # a catalogue that cannot be read should fail here, not on a page
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parts = parts
     app.state.templates = _templates()
@@ -92,7 +99,11 @@ def _parts(request: Request) -> Parts:
 
 def _language(request: Request) -> Language:
     asked = request.query_params.get("language") or request.cookies.get(COOKIE, "")
-    code = asked if asked in LANGUAGES else chosen(request.headers.get("accept-language", ""))
+    code = (
+        asked
+        if asked in LANGUAGES
+        else preferred_language(request.headers.get("accept-language", ""))
+    )
     return Language(code, _parts(request).zone)
 
 
@@ -149,7 +160,7 @@ def queue(request: Request, parts: Here, user: Who, lang: Tongue) -> Response:
         queue=parts.store.queue(wanted),
         wanted=wanted,
         offices=parts.store.offices(),
-        signals=tuple(SHORT_REASONS),
+        signals=SIGNALS,
         most=SHOWN,
         live_query=urlencode(_kept(wanted)),
         view_query=lambda view: urlencode(_kept(wanted) | {"view": view}),
@@ -288,7 +299,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "names": NAMES,
+        "names": LANGUAGE_NAMES,
         "odds": lambda weight: 1 / (1 + math.exp(-weight)),
         "snoozes": SNOOZES,
         "kinds": KINDS,

@@ -21,7 +21,7 @@ from schemas.records import (
 )
 from streams.console.state.queries import Detail
 from streams.console.web.charts import Peers, Waterfall, log_odds, peers, waterfall
-from streams.console.web.translations import SHORT_REASONS, Language
+from streams.console.web.translations import Language
 
 CANDIDATES: Final = 6
 ATTRIBUTES: Final = 12
@@ -32,8 +32,20 @@ LEVELS: Final = 4
 PHOTO_URI: Final = re.compile(r"s3://\S+")
 FIXED: Final = {text for texts in reasons.TEXTS_IN.values() for text in texts.values()}
 """Texts of reasons that say nothing of the case itself."""
+SIGNALS: Final = (
+    reasons.Reason.CODE_NOT_IN_TEXT,
+    reasons.Reason.CODE_NOT_IN_PHOTO,
+    reasons.Reason.CODE_UNLIKELY,
+    reasons.Reason.TEXT_PHOTO_DISAGREE,
+    reasons.Reason.UNIT_PRICE_LOW,
+    reasons.Reason.TEXT_VAGUE,
+    reasons.Reason.PHOTO_REUSED,
+    reasons.Reason.CONSIGNMENT_SPLIT,
+    reasons.Reason.LIKE_PAST_IRREGULARITIES,
+)
+"""Codes of reasons that say why the risk was raised, in the order of the queue's filter."""
 BRIEF: Final = reasons.Reason.EXPLAINED_BRIEFLY
-NO_SIGNAL: Final = set(reasons.Reason) - set(SHORT_REASONS)
+NO_SIGNAL: Final = set(reasons.Reason) - set(SIGNALS)
 """Codes of an explanation's reasons that do not tell why the risk was raised."""
 MISSING: Final = NO_SIGNAL - {BRIEF}
 """And those that tell of missing evidence."""

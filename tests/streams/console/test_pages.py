@@ -4,14 +4,12 @@ import html
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi.testclient import TestClient
 
 from models.hs.nomenclature import LANGUAGES
-from models.risk.model import EVIDENCE_KINDS
 from schemas.reasons import TEXTS, Reason
 from schemas.records import AlertItem, Degradation, Signal
 from streams.console.state.ingest import case_id_of, take
@@ -20,11 +18,11 @@ from streams.console.state.users import User
 from streams.console.web.event_stream import changes
 from streams.console.web.identity import Identity, Misconfigured
 from streams.console.web.pages import application
-from streams.console.web.translations import SHORT_REASONS, Language, T, chosen, reason_text
-from streams.console.web.view import REST
+from streams.console.web.translations import Language, reason_text
 from streams.settings import Settings
 from tests.streams.console import samples
 
+UTC_ZONE = ZoneInfo("UTC")
 MARKUP = """<script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}' onmouseover='x"""
 ANN = {
     "X-Redlane-Proxy-Secret": "s3cret",
@@ -234,24 +232,7 @@ def test_every_page_in_every_language(console, client, language):
         answer = client.get(path)
         assert answer.headers["content-language"] == language
         assert f'<html lang="{language}">' in answer.text
-    assert T["irregular"][LANGUAGES.index(language)] in client.get(f"/alerts/{case}").text
-
-
-def test_texts_are_complete():
-    """Four languages each, with the same words to put in."""
-    for key, texts in (T | SHORT_REASONS).items():
-        assert len(texts) == 4, key
-        assert all(texts), key
-        assert len({tuple(sorted(re.findall(r"{\w+}", text))) for text in texts}) == 1, key
-
-
-@pytest.mark.parametrize(
-    ("accepted", "expected"),
-    [("", "en"), ("nl-BE,nl;q=0.9,en;q=0.8", "nl"), ("es, fr;q=0.4, de;q=0.7", "de"), ("x" * 9999, "en"), ("fr;q=x", "en")],
-)  # fmt: skip
-def test_the_browsers_language_is_taken(accepted, expected):
-    """The best that we have."""
-    assert chosen(accepted) == expected
+    assert Language(language, UTC_ZONE).t("irregular") in client.get(f"/alerts/{case}").text
 
 
 async def test_the_stream_goes_on_after_what_was_seen(console):
@@ -364,15 +345,6 @@ def test_what_every_item_lacks_is_told_once(console, client):
     assert page.count(TEXTS[Reason.EXPLAINED_BRIEFLY]) == 4
 
 
-@pytest.mark.parametrize(
-    ("mass", "expected"),
-    [("0.004", "0.004\xa0kg"), ("85", "85.00\xa0kg"), ("1E+3", "1,000.00\xa0kg"), ("0", "0.00\xa0kg")],
-)  # fmt: skip
-def test_a_mass_has_the_digits_that_were_declared(mass, expected):
-    """Four grams are not nothing."""
-    assert Language("en", ZoneInfo("UTC")).mass(Decimal(mass)) == expected
-
-
 def test_an_address_without_a_page_says_so(client):
     """In the user's language, as a page."""
     for path in ("/nowhere", "/alerts/x/items/one/photos/0", "/static/none.js"):
@@ -431,8 +403,3 @@ def test_the_price_is_compared_in_the_users_language(console, client):
     page = client.get(f"/alerts/{case}?language=fr").text
     assert "2,10\xa0€ le kg ; 95 % de 64 comparables : 11,00\xa0€ – 34,00\xa0€" in page
     assert "unit price" not in page
-
-
-def test_every_part_of_a_risk_has_a_name():
-    """Nothing of the model's own words reaches a page."""
-    assert {f"part_{name}" for name in (*EVIDENCE_KINDS, "text", "image", "tabular", REST)} <= set(T)
