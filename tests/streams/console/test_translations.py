@@ -45,6 +45,7 @@ def test_the_texts_are_those_that_were_worded(language):
     """A text changes on purpose only; then its language has another digest."""
     texts = {m.id: m.string for m in catalogue(language) if m.id and not m.pluralizable}
     lang = Language(language, UTC_ZONE)
+    texts["more_items"] = catalogue(language).get("more_item").string[1]
     texts |= {f"snooze_{hours}": lang.duration(hours) for hours in (1, 4, 24, 72)}
     lines = "\n".join(f"{key}={texts[key]}" for key in sorted(texts))
     assert hashlib.sha256(lines.encode()).hexdigest() == DIGESTS[language]
@@ -87,6 +88,17 @@ def test_a_text_that_is_missing_is_an_error():
     ):
         with pytest.raises(KeyError):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "none"),
+    [("en", "and 1 more item", "and 0 more items"), ("fr", "et 1 autre article", "et 0 autre article"), ("nl", "en 1 ander artikel", "en 0 andere artikelen"), ("de", "und 1 weitere Position", "und 0 weitere Positionen")],
+)  # fmt: skip
+def test_one_more_item_is_singular(language, one, none):
+    """As each language counts: French takes none for a singular too."""
+    lang = Language(language, UTC_ZONE)
+    assert lang.counted("more_item", "more_items", 1) == one
+    assert lang.counted("more_item", "more_items", 0) == none
 
 
 @pytest.mark.parametrize(
