@@ -41,7 +41,7 @@ def put(console, *alerts):
 
 
 def token(text):
-    return re.search(r'name="token" value="(\w+)"', text)[1]
+    return re.search(r'name="token" value="([\w.-]+)"', text)[1]
 
 
 def test_goods_text_with_markup_is_inert(console, client):
