@@ -18,7 +18,7 @@ from schemas.codec import Undecodable
 from schemas.records import InspectionOutcome
 from schemas.topics import INSPECTION_OUTCOMES
 from streams.console.state.actions import CaseActions, Pending
-from streams.console.state.tables import patiently
+from streams.console.state.tables import with_retries
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import NAMESPACE, Headers, cloud_event
 from streams.kafka.registry import Registry
@@ -75,7 +75,7 @@ class Outbox:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                if not patiently(self._round):
+                if not with_retries(self._round):
                     self._hurry.wait(IDLE_S)
                     self._hurry.clear()
         except Exception as error:  # the server sees that the thread ended

@@ -19,7 +19,7 @@ from schemas.codec import Undecodable
 from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
 from schemas.topics import DEAD_LETTERS, TOPICS
 from streams.console.state.ingest import Event, position, take
-from streams.console.state.tables import Database, patiently
+from streams.console.state.tables import Database, with_retries
 from streams.kafka.dead_letter import DeadLetterLimit, dead_letter
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import received
@@ -106,7 +106,7 @@ class Reader:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for place in partitions:
-            known = patiently(position, self._database, place.topic, place.partition)
+            known = with_retries(position, self._database, place.topic, place.partition)
             place.offset = OFFSET_BEGINNING if known is None else known
         consumer.assign(partitions)
         self.begun = True
@@ -149,7 +149,7 @@ class Reader:
                 dead.append(False)
             positions[message.topic(), message.partition()] = message.offset() + 1
         if positions:
-            patiently(take, self._database, events, positions)
+            with_retries(take, self._database, events, positions)
         for one in dead:
             self._limit.count(dead=one)
 

@@ -6,14 +6,13 @@ seen change n has missed none before it.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 from uuid import uuid5
 
-import structlog
+import stamina
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -44,9 +43,8 @@ from streams.kafka.events import NAMESPACE
 
 P = ParamSpec("P")
 T = TypeVar("T")
-WAITS_S: Final = (0.5, 2.0, 8.0)
-"""Before a database that does not answer is asked again."""
-log = structlog.get_logger(__name__)
+ATTEMPTS: Final = 4
+"""Of a database that does not answer, with waits of 0.5, 2 and 8 s between them."""
 
 METADATA: Final = MetaData()
 """Times are milliseconds since 1970-01-01T00:00Z.
@@ -244,19 +242,25 @@ class Database:
         self._engine.dispose()
 
 
-def patiently(act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """Return what `act` returns; a database that does not answer is asked again, a few times.
+def with_retries(act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Return what `act` returns; while the database does not answer, try a few times.
 
     Raises:
-        OperationalError: it did not answer at the last time either.
+        OperationalError: it did not answer the last attempt either.
     """
-    for wait_s in WAITS_S:
-        try:
+    # A context, not a decorator: that would log the arguments, which hold what traders declared.
+    for attempt in stamina.retry_context(
+        OperationalError,
+        attempts=ATTEMPTS,
+        timeout=None,
+        wait_initial=0.5,
+        wait_exp_base=4,
+        wait_max=8,
+        wait_jitter=0,
+    ):
+        with attempt:
             return act(*args, **options)
-        except OperationalError as error:
-            log.warning("the database does not answer", error=str(error.orig)[:300])
-            time.sleep(wait_s)
-    return act(*args, **options)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _create(connection: Connection) -> None:

@@ -5,12 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import stamina
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from schemas.records import InspectionOutcome
 from streams.console.state.ingest import case_id_of, position, take
 from streams.console.state.queries import Filter
-from streams.console.state.tables import Database, Unusable
+from streams.console.state.tables import Database, Unusable, with_retries
 from tests.streams.console import samples
 
 
@@ -122,6 +125,28 @@ def test_tables_of_another_version_are_refused(url):
     engine.dispose()
     with pytest.raises(Unusable, match="photos is of another version"):
         Database(url)
+
+
+def test_a_database_that_does_not_answer_is_asked_four_times():
+    """And the log names neither what was written nor what was asked."""
+    answers = [OperationalError("INSERT", {"goods": "SHOES"}, Exception("gone"))] * 3 + ["done"]
+
+    def ask(**_given):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with stamina.set_testing(True, attempts=9, cap=True), capture_logs() as logs:
+        assert with_retries(ask, goods="SHOES") == "done"
+        answers += [OperationalError("SELECT", {}, Exception("gone"))] * 5
+        with pytest.raises(OperationalError):
+            with_retries(ask, goods="SHOES")
+    assert len(answers) == 1
+    assert len(logs) == 6
+    assert "gone" in repr(logs)
+    assert "SHOES" not in repr(logs)
+    assert "INSERT" not in repr(logs)
 
 
 def test_replicas_may_start_together(url):
