@@ -60,7 +60,7 @@ def store(database):
 
 
 @pytest.fixture
-def work(database):
+def actions(database):
     """Acts on that store's cases."""
     return CaseActions(database, lambda name: f"pseudonym of {name}")
 

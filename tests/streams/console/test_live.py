@@ -20,7 +20,7 @@ from schemas.topics import ALERTS, INSPECTION_OUTCOMES, TOPICS
 from streams.console.feed.outbox import Outbox
 from streams.console.feed.reader import Reader
 from streams.console.state.actions import CaseActions
-from streams.console.state.ingest import case_id_of, position, take
+from streams.console.state.ingest import case_id_of, ingest, position
 from streams.console.state.queries import Store
 from streams.console.state.tables import Database
 from streams.console.state.users import User
@@ -222,20 +222,20 @@ def test_a_decision_survives_a_crash_and_is_sent_once(services, tmp_path):
     """Between commit and sending, and between sending and remembering it."""
     now = [datetime.now(UTC)]
     database = Database(f"sqlite:///{tmp_path / 'console.db'}")
-    work = CaseActions(database, str, lambda: now[0])
+    actions = CaseActions(database, str, lambda: now[0])
     alerts = [samples.alert(place, name=new_run()) for place in range(2)]
-    take(database, alerts, {})
+    ingest(database, alerts, {})
     for alert in alerts:
-        work.decide(case_id_of(alert.declaration_id, 1), ANN, "conforming", (), "")
-    crashed = Outbox(services, work)
-    crashed._publish(work.claim(60_000).outcome)  # and is killed; nobody remembers
-    assert work.claim(60_000) is not None  # is killed before it is sent
+        actions.decide(case_id_of(alert.declaration_id, 1), ANN, "conforming", (), "")
+    crashed = Outbox(services, actions)
+    crashed._publish(actions.claim(60_000).outcome)  # and is killed; nobody remembers
+    assert actions.claim(60_000) is not None  # is killed before it is sent
     now[0] += timedelta(minutes=2)
-    restarted = Outbox(services, work)
+    restarted = Outbox(services, actions)
     assert [restarted.send_one() for _ in range(3)] == [True, True, False]
     for alert in alerts:
         assert len(outcomes(services, alert.declaration_id)) == 1
-    assert work.unsent() == 0
+    assert actions.unsent() == 0
     database.close()
 
 
@@ -298,13 +298,13 @@ def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
             raise answer
 
     monkeypatch.setattr(Delivery, "put", put)
-    reader._take([_Junk()])
+    reader._process([_Junk()])
     assert (answers, position(database, "alerts", 2), reader.cut_off) == ([], 8, True)
     answers = [_refused(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
     with pytest.raises(KafkaException):
-        reader._take([_Junk(offset=8)])
+        reader._process([_Junk(offset=8)])
     reader._stopping.set()
-    reader._take([_Junk(offset=8)])
+    reader._process([_Junk(offset=8)])
     assert position(database, "alerts", 2) == 8
     reader.stop()
     database.close()

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from models.hs.nomenclature import LANGUAGES
 from schemas.reasons import TEXTS, Reason
 from schemas.records import AlertItem, Degradation, Signal
-from streams.console.state.ingest import case_id_of, take
+from streams.console.state.ingest import case_id_of, ingest
 from streams.console.state.queries import Filter
 from streams.console.state.users import User
 from streams.console.web.event_stream import changes
@@ -32,7 +32,7 @@ ANN = {
 
 
 def put(console, *alerts):
-    take(
+    ingest(
         console.store.database,
         [*alerts, *map(samples.assessment, alerts), *map(samples.explanation, alerts)],
         {},
@@ -194,8 +194,8 @@ def test_a_decision_goes_into_the_outbox_once(console, client):
     }
     for _ in range(2):
         assert "Being sent" in client.post(f"/alerts/{case}/decision", data=form).text
-    assert console.work.unsent() == 1
-    outcome = console.work.claim(1000).outcome
+    assert console.actions.unsent() == 1
+    outcome = console.actions.claim(1000).outcome
     assert [finding.kind for finding in outcome.findings] == form["kind"]
     assert client.post(f"/alerts/{case}/decision", data=form | {"note": "x"}).status_code == 409
     wrong = client.post(f"/alerts/{case}/decision", data=form | {"recovered": ["x", ""]})
@@ -239,13 +239,13 @@ async def test_the_stream_goes_on_after_what_was_seen(console):
     """A change of many cases has its number with the last of them only: cut off, all come again."""
     put(console, *(samples.alert(place) for place in range(3)))
     before = console.store.database.change()
-    take(console.store.database, [samples.alert(place, name="NEW") for place in range(3)], {})
+    ingest(console.store.database, [samples.alert(place, name="NEW") for place in range(3)], {})
     stream = changes(
         console.store,
         Filter(lane="red"),
         after=before,
         case_id="",
-        drawn=lambda case: case.declaration_id,
+        render_row=lambda case: case.declaration_id,
         cut_off=lambda: False,
         stopping=console.stopping,
     )
@@ -262,7 +262,7 @@ async def test_the_stream_goes_on_after_what_was_seen(console):
 def test_an_alert_without_any_evidence_is_shown(console, client):
     """No photo, no price, no candidates, no explanation."""
     alert = samples.alert(items=(AlertItem(sequence_number=1, commodity_code="640411"),))
-    take(console.store.database, [alert], {})
+    ingest(console.store.database, [alert], {})
     page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}").text
     assert "No photo was declared." in page
     assert "No explanation yet" in page
@@ -279,7 +279,7 @@ def test_any_declared_time_is_shown(console, client):
 def test_missing_evidence_is_no_reason_for_the_risk(console, client):
     """It is told where evidence is missing; what an event repeats of a fixed text is not."""
     alert = samples.alert(0, degraded=(samples.without_photo(None),))
-    take(console.store.database, [alert], {})
+    ingest(console.store.database, [alert], {})
     told = replace(
         samples.explanation(alert).items[0],
         reasons=(
@@ -289,7 +289,7 @@ def test_missing_evidence_is_no_reason_for_the_risk(console, client):
             Signal(code="of_tomorrow", detail="new"),
         ),
     )
-    take(console.store.database, [replace(samples.explanation(alert), items=(told,))], {})
+    ingest(console.store.database, [replace(samples.explanation(alert), items=(told,))], {})
     page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}?language=fr").text
     banner, reasons = (
         re.search(f'<{tag} class="{name}">(.*?)</{tag}>', page, re.DOTALL)[1]
@@ -328,7 +328,7 @@ def test_what_every_item_lacks_is_told_once(console, client):
         )
         for n in range(4)
     )
-    take(
+    ingest(
         console.store.database,
         [alert, replace(samples.explanation(samples.alert()), items=items)],
         {},
@@ -372,7 +372,7 @@ async def test_the_stream_tells_when_nothing_new_is_heard(console):
         Filter(),
         after=0,
         case_id="",
-        drawn=str,
+        render_row=str,
         cut_off=lambda: away,
         stopping=console.stopping,
     )
