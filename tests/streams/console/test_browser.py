@@ -62,7 +62,7 @@ async def page(tmp_path):
 def five_shown(monkeypatch):
     """A queue that shows five cases at a time."""
     monkeypatch.setattr("streams.console.state.queries.SHOWN", 5)
-    monkeypatch.setattr("streams.console.web.pages.SHOWN", 5)
+    monkeypatch.setattr("streams.console.web.queue_routes.SHOWN", 5)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 860), (820, 1180)])
