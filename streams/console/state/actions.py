@@ -301,7 +301,7 @@ def amount(text: str) -> Decimal | None:
     # The last comma or point is the decimal one; three digits after it are ambiguous.
     point = max(text.rfind(","), text.rfind("."))
     whole, cents = (text, "") if point < 0 else (text[:point], text[point + 1 :])
-    if len(cents) > 2:  # noqa: PLR2004 - "1.234" is a thousand in one country, one in another
+    if len(cents) > 2:  # noqa: PLR2004 - "1.234" is 1234 in some countries
         raise Refused("amount_wrong")
     try:
         value = Decimal(f"{whole.replace(',', '').replace('.', '') or '0'}.{cents or '0'}")

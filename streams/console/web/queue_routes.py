@@ -40,7 +40,7 @@ def queue(request: Request, parts: PartsDep, user: UserDep, lang: LanguageDep) -
 
 @router.get("/live")
 async def live(request: Request, parts: PartsDep, user: UserDep, lang: LanguageDep) -> Response:
-    """Send changes as they come, from the last one that the browser has."""
+    """Send changes as they come, from the last that the browser has seen."""
     asked = request.query_params
     last = request.headers.get("last-event-id", "") or asked.get("after", "")
     queue_filter = filter_of(request, user)

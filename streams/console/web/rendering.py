@@ -54,7 +54,7 @@ def rendered(
         request: that is answered.
         template: name of its file.
         lang: the page's language.
-        user: who looks; None where that is not known.
+        user: who looks; None if not identified.
         status: of HTTP.
         variables: of the template, besides those of every page.
     """

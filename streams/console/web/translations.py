@@ -85,18 +85,18 @@ class Language:
         text = translations(self.code).gettext(key)
         return text.format(**words) if words else text
 
-    def counted(self, one: str, many: str, n: int) -> str:
+    def counted(self, singular: str, plural: str, n: int) -> str:
         """Return the text for a number of things, with the number in it.
 
         Args:
-            one: message id of the singular.
-            many: of the plural.
-            n: how many there are.
+            singular: message id of the singular.
+            plural: of the plural.
+            n: how plural there are.
 
         Raises:
             KeyError: there is no such text.
         """
-        return translations(self.code).ngettext(one, many, n).format(n=n)
+        return translations(self.code).ngettext(singular, plural, n).format(n=n)
 
     def has(self, key: str) -> bool:
         """Tell whether there is such a text."""

@@ -184,7 +184,7 @@ def explanation(of, *, heat_map=True):
 
 
 def without_photo(of):
-    """An alert whose photo could not be had."""
+    """The degradation of an alert whose photo was not found."""
     return Degradation(sequence_number=1, evidence="image", code="photo_not_found", detail="")
 
 

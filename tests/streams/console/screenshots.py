@@ -104,7 +104,7 @@ def fill(console):
         acceptance_time=samples.AT.replace(day=1),
     )
     ingest(console.store.database, [*events, again], {})
-    ids = [case_id_of(one.declaration_id, one.declaration_version) for one in alerts]
+    ids = [case_id_of(alert.declaration_id, alert.declaration_version) for alert in alerts]
     bram = User(id="bram", name="Bram Claes", role="inspector")
     console.actions.assign(ids[2], ANN)
     console.actions.assign(ids[3], bram)
@@ -147,7 +147,7 @@ async def loaded(page):
 
 
 def shrink(path):
-    """Write a picture with a palette: text and plain areas lose nothing one can see."""
+    """Write a picture with a palette: without visible loss in text and plain areas."""
     few = Image.open(path).convert("RGB").quantize(256, kmeans=4, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 

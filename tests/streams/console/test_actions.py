@@ -46,28 +46,28 @@ def test_the_same_decision_again_is_the_first_one(actions, case, store):
 
 def test_many_at_once_decide_once(actions, case):
     """Two browsers, one database: the first wins, the others get its id or a conflict."""
-    found, barrier = [], threading.Barrier(8)
+    ids, barrier = [], threading.Barrier(8)
 
     def decide(user):
         barrier.wait()
         try:
-            found.append(actions.decide(case, user, "irregular", WRONG, ""))
+            ids.append(actions.decide(case, user, "irregular", WRONG, ""))
         except Conflict:
-            found.append(None)
+            ids.append(None)
 
     threads = [threading.Thread(target=decide, args=(user,)) for user in (ANN, BRAM) * 4]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 8
-    assert len({id_ for id_ in found if id_}) == 1
-    assert found.count(None) == 4
+    assert len(ids) == 8
+    assert len({id_ for id_ in ids if id_}) == 1
+    assert ids.count(None) == 4
     assert actions.unsent() == 1
 
 
 def test_a_claim_is_one_senders_until_it_ends(database, case):
-    """Then it is told when it was first tried, so that the topic is looked at."""
+    """Then the next sender learns when it was first tried, so that it searches the topic."""
     now = [samples.AT]
     actions = CaseActions(database, str, lambda: now[0])
     actions.decide(case, ANN, "conforming", (), "")
@@ -112,22 +112,22 @@ def test_a_reopened_case_gets_a_decision_of_its_own(actions, case):
 
 
 def test_what_was_amended_since_is_not_reopened(actions, case, store):
-    """There is one open case of a declaration, and it is the later version's."""
+    """A declaration has one open case, that of the later version."""
     actions.decide(case, ANN, "conforming", (), "")
     ingest(store.database, [samples.alert(version=2)], {})
     with pytest.raises(Conflict):
         actions.reopen(case, EVA)
-    assert [one.declaration_version for one in store.queue(Filter()).cases] == [2]
+    assert [other.declaration_version for other in store.queue(Filter()).cases] == [2]
 
 
 def test_a_decision_that_is_on_the_topic_was_sent(actions, case, store):
-    """However the database knows it: one that was restored may think that it waits."""
+    """Whatever the database says: a restored one may say that it waits."""
     actions.decide(case, ANN, "conforming", (), "")
     (outcome,) = store.detail(case).outcomes
     before = store.database.change()
     ingest(store.database, [outcome], {})
     assert (actions.unsent(), actions.claim(1000)) == (0, None)
-    assert [one.id for one in store.changes(before)] == [case]
+    assert [changed.id for changed in store.changes(before)] == [case]
 
 
 def test_a_snoozed_case_comes_back(database, store, case):
@@ -140,8 +140,8 @@ def test_a_snoozed_case_comes_back(database, store, case):
     now[0] += timedelta(hours=1)
     before = database.change()
     assert actions.wake() == 1
-    assert [one.id for one in store.changes(before)] == [case]
-    assert [one.id for one in store.queue(Filter()).cases] == [case]
+    assert [changed.id for changed in store.changes(before)] == [case]
+    assert [changed.id for changed in store.queue(Filter()).cases] == [case]
 
 
 @pytest.mark.parametrize(

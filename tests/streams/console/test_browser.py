@@ -1,4 +1,4 @@
-"""The pages in a real browser, without Kafka: legible, in one piece, and deaf to markup."""
+"""The pages in a real browser, without Kafka: legible, in one piece, and inert against markup."""
 
 import os
 from dataclasses import replace
@@ -170,11 +170,11 @@ async def test_filters_are_moved_through_without_leaving_the_page(page):
 
 @pytest.mark.usefixtures("five_shown")
 async def test_the_queue_refills_from_what_it_does_not_show(page):
-    """Those with the highest risk are shown, whoever leaves and whatever arrives."""
+    """Those with the highest risk are shown, whichever leaves or arrives."""
     tab, url, _, console = page
     alerts = [samples.alert(place, name="MANY", risk=1 - place / 100) for place in range(9)]
     ingest(console.store.database, alerts, {})
-    ids = [case_id_of(one.declaration_id, 1) for one in alerts]
+    ids = [case_id_of(alert.declaration_id, 1) for alert in alerts]
     rows = "[...document.querySelectorAll('tr.case')].map((r) => r.id.slice(5)).join()"
     await tab.open(f"{url}/")
     assert await tab.do(rows) == ",".join(ids[:5])
@@ -258,10 +258,10 @@ async def test_a_heat_map_that_fails_leaves_the_others(page):
     alert = samples.alert(0, name="TWO")
     item = replace(alert.items[0], images=alert.items[0].images * 2)
     alert = replace(alert, items=(item,))
-    told = samples.explanation(alert)
-    maps = ("s3://goods-photos/gone.png", *told.items[0].heat_maps)
-    told = replace(told, items=(replace(told.items[0], heat_maps=maps),))
-    ingest(console.store.database, [alert, told], {})
+    explanation = samples.explanation(alert)
+    maps = ("s3://goods-photos/gone.png", *explanation.items[0].heat_maps)
+    explanation = replace(explanation, items=(replace(explanation.items[0], heat_maps=maps),))
+    ingest(console.store.database, [alert, explanation], {})
     await tab.open(f"{url}/alerts/{case_id_of(alert.declaration_id, 1)}")
     await tab.press("h")
     await tab.until("document.querySelectorAll('.heat').length == 1")

@@ -66,16 +66,16 @@ def start_console(stack, services, tmp_path):
 
     def start():
         directory = stack.directory / f"console-{port}"
-        one = Process("console", command, directory=directory, environment=environment).start()
-        started.append(one)
-        one.url = f"http://{LOOPBACK}:{port}"
-        one.wait_until(lambda: _answers(f"{one.url}/readyz"), within_s=40)
-        return one
+        process = Process("console", command, directory=directory, environment=environment).start()
+        started.append(process)
+        process.url = f"http://{LOOPBACK}:{port}"
+        process.wait_until(lambda: _answers(f"{process.url}/readyz"), within_s=40)
+        return process
 
     yield start
-    for one in started:
-        one.stop()
-        print(one.tail())
+    for process in started:
+        process.stop()
+        print(process.tail())
 
 
 @pytest.fixture
@@ -85,10 +85,10 @@ async def tab():
         assert "CI" not in os.environ, "CI must have chromium: apt-get install chromium"
         pytest.skip("there is no chromium: apt-get install chromium")
     async with browser(chromium()) as new_tab:
-        one = await new_tab()
-        await one.size(1280, 860)
-        yield one
-        assert one.errors == []
+        tab = await new_tab()
+        await tab.size(1280, 860)
+        yield tab
+        assert tab.errors == []
 
 
 def outcomes(settings, declaration_id):
@@ -96,7 +96,7 @@ def outcomes(settings, declaration_id):
     writers = Registry(settings.registry_url).writers(INSPECTION_OUTCOMES)
     consumer = Consumer(settings.confluent() | {"group.id": "count", "enable.partition.eof": True, "enable.auto.commit": False})  # fmt: skip
     consumer.assign([TopicPartition(INSPECTION_OUTCOMES.name, n, 0) for n in range(INSPECTION_OUTCOMES.partitions)])  # fmt: skip
-    found, ended = [], 0
+    published, ended = [], 0
     while ended < INSPECTION_OUTCOMES.partitions:
         message = consumer.poll(10)
         assert message is not None
@@ -105,9 +105,9 @@ def outcomes(settings, declaration_id):
             ended += 1
         elif message.key() == declaration_id.encode():
             record = codec.decode(message.value(), InspectionOutcome, writers)
-            found.append((dict(message.headers()), record))
+            published.append((dict(message.headers()), record))
     consumer.close()
-    return found
+    return published
 
 
 async def test_from_alert_to_outcome_in_a_browser(start_console, publish, tab, services):
@@ -180,7 +180,7 @@ async def test_a_lost_connection_loses_nothing(start_console, publish, tab):
     assert await tab.do("window.loadedOnce")
 
 
-async def test_a_broker_that_is_away_is_told_and_waited_for(
+async def test_a_broker_that_is_away_is_shown_and_waited_for(
     start_console, publish, tab, services, stack
 ):
     """The page stays, and says so; a decision made meanwhile is sent once, and alerts go on."""
@@ -210,7 +210,7 @@ async def test_a_broker_that_is_away_is_told_and_waited_for(
     await tab.until(f"document.querySelector('{row}')", within_s=60)
 
 
-async def test_the_console_ends_when_told_though_pages_are_open(start_console, tab):
+async def test_the_console_ends_on_a_signal_though_pages_are_open(start_console, tab):
     """With 0, as every command."""
     console = start_console()
     await tab.open(f"{console.url}/")
@@ -281,14 +281,16 @@ def test_what_cannot_be_shown_becomes_a_dead_letter(services, publish, tmp_path)
         _until(lambda: len(letters(services, run)) == 2)
         assert store.detail(case_id_of(alert.declaration_id, 1)).case.state == "open"
         assert reader.error is None
-    assert [(one.topic, one.reason, one.value == b"junk") for one in letters(services, run)] == [
+    assert [
+        (letter.topic, letter.reason, letter.value == b"junk") for letter in letters(services, run)
+    ] == [
         ("explanations", "value_not_avro", True),
         ("inspection-outcomes", "outcome_invalid", False),
     ]
 
 
 def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
-    """As long as it takes, but not for a right that is missing; told to stop, nothing was read."""
+    """As long as it takes, but not for a missing right; if stopped meanwhile, nothing counts as read."""
     database = Database(f"sqlite:///{tmp_path / 'console.db'}")
     reader = Reader(services, database)
     answers = [_refused(KafkaError._MSG_TIMED_OUT), NotDelivered("no answer"), None]
@@ -347,8 +349,8 @@ class _Junk:
 
 def letters(settings, run):
     """The dead letters of keys that begin so, by topic."""
-    found = [one for one in read_letters(settings) if one.key.startswith(run.encode())]
-    return sorted(found, key=lambda one: one.topic)
+    letters = [letter for letter in read_letters(settings) if letter.key.startswith(run.encode())]
+    return sorted(letters, key=lambda letter: letter.topic)
 
 
 def test_an_alert_as_large_as_a_declaration_makes_it_is_shown(services, tmp_path):
@@ -369,8 +371,8 @@ def test_an_alert_as_large_as_a_declaration_makes_it_is_shown(services, tmp_path
         _until(lambda: store.detail(case_id_of(alert.declaration_id, 1)))
 
 
-def test_no_broker_is_told_and_waited_for(services, tmp_path):
-    """The pages stay: what is known can be looked at, and decisions wait."""
+def test_no_broker_is_noticed_and_waited_for(services, tmp_path):
+    """The pages stay: what was read can be looked at, and decisions wait."""
     nowhere = services.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"})
     with _reading(nowhere, tmp_path) as (_, reader):
         _until(lambda: reader.cut_off)

@@ -95,7 +95,7 @@ def test_another_host_name_is_refused(client):
         (ANN | {"X-Forwarded-Groups": "redlane-viewer"}, 200),
     ],
 )
-def test_only_the_proxys_headers_are_believed(behind_proxy, headers, status):
+def test_only_the_proxys_headers_are_trusted(behind_proxy, headers, status):
     """With its secret, and for a group that has a role."""
     client, console = behind_proxy
     (case,) = put(console, samples.alert())
@@ -127,8 +127,8 @@ def test_a_viewer_looks_but_does_not_act(behind_proxy):
     viewer = ANN | {"X-Forwarded-Groups": "redlane-viewer"}
     page = client.get(f"/alerts/{case}", headers=viewer).text
     assert 'method="post"' not in page
-    good = console.tokens.give(User(id="ann", name="ann", role="viewer"))
-    answer = client.post(f"/alerts/{case}/assign", data={"token": good}, headers=viewer)
+    valid = console.tokens.give(User(id="ann", name="ann", role="viewer"))
+    answer = client.post(f"/alerts/{case}/assign", data={"token": valid}, headers=viewer)
     assert answer.status_code == 403
     assert console.store.detail(case).journal == ()
 
@@ -277,10 +277,10 @@ def test_any_declared_time_is_shown(console, client):
 
 
 def test_missing_evidence_is_no_reason_for_the_risk(console, client):
-    """It is told where evidence is missing; what an event repeats of a fixed text is not."""
+    """It is shown as missing evidence; fixed texts that an event repeats are not shown twice."""
     alert = samples.alert(0, degraded=(samples.without_photo(None),))
     ingest(console.store.database, [alert], {})
-    told = replace(
+    explained = replace(
         samples.explanation(alert).items[0],
         reasons=(
             Signal(code="code_unlikely", weight=1.0, detail=TEXTS[Reason.CODE_UNLIKELY]),
@@ -289,7 +289,7 @@ def test_missing_evidence_is_no_reason_for_the_risk(console, client):
             Signal(code="of_tomorrow", detail="new"),
         ),
     )
-    ingest(console.store.database, [replace(samples.explanation(alert), items=(told,))], {})
+    ingest(console.store.database, [replace(samples.explanation(alert), items=(explained,))], {})
     page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}?language=fr").text
     banner, reasons = (
         re.search(f'<{tag} class="{name}">(.*?)</{tag}>', page, re.DOTALL)[1]
@@ -304,18 +304,18 @@ def test_missing_evidence_is_no_reason_for_the_risk(console, client):
         assert english not in html.unescape(page)
 
 
-def test_what_every_item_lacks_is_told_once(console, client):
+def test_what_every_item_lacks_is_shown_once(console, client):
     """And a brief explanation is no missing evidence."""
     (item,) = samples.alert().items
     alert = samples.alert(
         items=tuple(replace(item, sequence_number=n + 1) for n in range(4)),
         degraded=(Degradation(code="signals_unavailable"),),
     )
-    (told,) = samples.explanation(samples.alert()).items
+    (explained,) = samples.explanation(samples.alert()).items
     everywhere = ("explained_by_another_bundle", "signals_unavailable")
     items = tuple(
         replace(
-            told,
+            explained,
             sequence_number=n + 1,
             reasons=tuple(
                 Signal(code=code)
@@ -364,7 +364,7 @@ def test_a_fault_of_the_console_says_so(console, monkeypatch):
         client.get("/")
 
 
-async def test_the_stream_tells_when_nothing_new_is_heard(console):
+async def test_the_stream_says_when_the_console_is_cut_off(console):
     """A queue that stands still would look calm."""
     away = True
     stream = changes(
@@ -380,21 +380,21 @@ async def test_the_stream_tells_when_nothing_new_is_heard(console):
     away = False
     events.append((await anext(stream)).decode())
     await stream.aclose()
-    assert [one.partition("\nid")[0].strip() for one in events if "cut-off" in one] == [
+    assert [event.partition("\nid")[0].strip() for event in events if "cut-off" in event] == [
         "event: cut-off\ndata: true",
         "event: cut-off\ndata: false",
     ]
 
 
 def test_the_parties_history_is_shown(console, client):
-    """What was found of each, or that nothing was ever looked at."""
+    """The results for each, or that nothing was ever inspected."""
     (case,) = put(console, samples.alert())
     traders = samples.explanation(samples.alert()).traders
     page = client.get(f"/alerts/{case}").text
     assert len(traders) > 1
-    for one in traders:
-        found = f"{one.irregular} of {one.inspected} inspected items irregular"
-        assert (found if one.inspected else "never inspected") in page
+    for trader in traders:
+        irregular = f"{trader.irregular} of {trader.inspected} inspected items irregular"
+        assert (irregular if trader.inspected else "never inspected") in page
 
 
 def test_the_price_is_compared_in_the_users_language(console, client):

@@ -52,14 +52,14 @@ def test_any_order_and_twice_is_one_case(store, order):
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_versions_in_any_order_are_one_state(store, order):
-    """The last one that was alerted is open; each tells of the latest version of all."""
+    """The last one that was alerted is open; each has the number of the latest."""
     first = samples.alert()
     green = replace(samples.assessment(first), declaration_version=4, lane="green")
     events = (first, samples.alert(version=3), green, outcome(first))
     for place in order:
         ingest(store.database, [events[place]], {})
-    found = [store.detail(id_of(one)).case for one in events[:2]]
-    assert [(one.state, one.amended) for one in found] == [("decided", 4), ("open", 4)]
+    cases = [store.detail(id_of(alert)).case for alert in events[:2]]
+    assert [(case.state, case.amended) for case in cases] == [("decided", 4), ("open", 4)]
 
 
 def test_an_amendment_leaves_one_open_case(store):
@@ -77,7 +77,7 @@ def test_an_amendment_leaves_one_open_case(store):
     assert (old.state, old.amended) == ("superseded", 2)
 
 
-def test_an_amendment_into_the_green_lane_is_told(store):
+def test_an_amendment_into_the_green_lane_is_stored(store):
     """An open alert stays open: an amendment is no proof of innocence."""
     alert = samples.alert()
     green = replace(samples.assessment(alert), declaration_version=2, lane="green")
@@ -87,8 +87,8 @@ def test_an_amendment_into_the_green_lane_is_told(store):
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_an_amendment_into_green_is_told_in_any_order(store, order):
-    """The topics are read side by side: the amendment may be known before what it amends."""
+def test_an_amendment_into_green_is_stored_in_any_order(store, order):
+    """The topics are read side by side: the amendment may be read before what it amends."""
     first = samples.alert()
     green = replace(samples.assessment(first), declaration_version=2, lane="green")
     greener = replace(green, declaration_version=3)
@@ -152,9 +152,9 @@ def test_a_database_that_does_not_answer_is_asked_four_times():
 def test_replicas_may_start_together(url):
     """On an empty database: one creates the tables, the others find them."""
     with ThreadPoolExecutor(4) as threads:
-        for one in threads.map(lambda _: Database(url), range(4)):
-            assert one.change() == 0
-            one.close()
+        for database in threads.map(lambda _: Database(url), range(4)):
+            assert database.change() == 0
+            database.close()
 
 
 def test_the_queue_is_filtered_and_sorted(store):
@@ -163,7 +163,7 @@ def test_the_queue_is_filtered_and_sorted(store):
     ingest(store.database, alerts, {})
     everything = store.queue(Filter()).cases
     assert [case.risk for case in everything] == sorted((a.risk for a in alerts), reverse=True)
-    for wanted in (
+    for queue_filter in (
         Filter(lane="red"),
         Filter(office="BEANR000", sort="time"),
         Filter(reason="photo_reused", sort="revenue"),
@@ -172,23 +172,25 @@ def test_the_queue_is_filtered_and_sorted(store):
         Filter(view="decided"),
         Filter(view="unheard of"),
     ):
-        found = store.queue(wanted).cases
-        assert set(found) == {case for case in everything if wanted.keeps(case)}
-        assert [wanted.key(case) for case in found] == sorted(map(wanted.key, found), reverse=True)
+        cases = store.queue(queue_filter).cases
+        assert set(cases) == {case for case in everything if queue_filter.keeps(case)}
+        assert [queue_filter.key(case) for case in cases] == sorted(
+            map(queue_filter.key, cases), reverse=True
+        )
     assert len(store.queue(Filter(reason="photo_reused")).cases) == 2
 
 
-def test_changes_are_told_once_and_in_order(store):
+def test_changes_are_returned_once_and_in_order(store):
     """A reader who goes on from the last change it saw misses nothing, whatever the batches."""
     alerts = [samples.alert(place) for place in range(6)]
     ingest(store.database, alerts[:2], {})
     ingest(store.database, alerts[2:5], {})
     ingest(store.database, [samples.explanation(alerts[0])], {})
     seen, after = [], 0
-    while found := store.changes(after, limit=2):
-        assert all(case.changed > after for case in found)
-        seen += [case.declaration_id for case in found]
-        after = found[-1].changed
+    while changed := store.changes(after, limit=2):
+        assert all(case.changed > after for case in changed)
+        seen += [case.declaration_id for case in changed]
+        after = changed[-1].changed
     assert seen == [alerts[place].declaration_id for place in (1, 2, 3, 4, 0)]
     assert after == store.database.change()
 
@@ -205,7 +207,7 @@ def test_positions_are_kept_with_what_was_read(store):
     assert store.detail(id_of(samples.alert(1))) is None
 
 
-def test_other_declarations_with_the_same_photo_are_known(store):
+def test_other_declarations_with_the_same_photo_are_listed(store):
     """History goes by what alerts have: the declaration and the photos."""
     alert, other = samples.alert(), samples.alert(name="OTHER")
     ingest(store.database, [alert, other, samples.alert(1)], {})

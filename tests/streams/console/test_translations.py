@@ -91,13 +91,13 @@ def test_a_text_that_is_missing_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("language", "one", "none"),
+    ("language", "single", "none"),
     [("en", "and 1 more item", "and 0 more items"), ("fr", "et 1 autre article", "et 0 autre article"), ("nl", "en 1 ander artikel", "en 0 andere artikelen"), ("de", "und 1 weitere Position", "und 0 weitere Positionen")],
 )  # fmt: skip
-def test_one_more_item_is_singular(language, one, none):
+def test_one_more_item_is_singular(language, single, none):
     """As each language counts: French takes none for a singular too."""
     lang = Language(language, UTC_ZONE)
-    assert lang.counted("more_item", "more_items", 1) == one
+    assert lang.counted("more_item", "more_items", 1) == single
     assert lang.counted("more_item", "more_items", 0) == none
 
 

@@ -34,8 +34,8 @@ def test_a_waterfall_stays_in_its_drawing(weights, start):
 @given(st.floats(-1, 1e9), st.floats(-1, 1e9), st.floats(-1, 1e9))
 def test_peers_stay_in_their_drawing(value, low, high):
     """However far off the price."""
-    if found := peers(value, low, high):
-        for x in (found.value_x, found.low_x, found.median_x, found.high_x):
+    if drawn := peers(value, low, high):
+        for x in (drawn.value_x, drawn.low_x, drawn.median_x, drawn.high_x):
             assert 0 <= x <= WIDTH
 
 
@@ -51,8 +51,8 @@ def test_marked_words_never_change_the_text(text, weights):
 
 def test_words_are_marked_by_weight():
     """The strongest in the darkest shade; lowering ones below 0."""
-    found = _words("RED SHOES OLD", [Contribution(part="SHOES", start=4, weight=2.0), Contribution(part="OLD", start=10, weight=-1.0)])  # fmt: skip
-    assert [(word.text, word.level) for word in found] == [("RED ", 0), ("SHOES", 4), (" ", 0), ("OLD", -2)]  # fmt: skip
+    words = _words("RED SHOES OLD", [Contribution(part="SHOES", start=4, weight=2.0), Contribution(part="OLD", start=10, weight=-1.0)])  # fmt: skip
+    assert [(word.text, word.level) for word in words] == [("RED ", 0), ("SHOES", 4), (" ", 0), ("OLD", -2)]  # fmt: skip
 
 
 @pytest.mark.parametrize("risk", [0.0, 0.5, 1.0])
@@ -68,10 +68,10 @@ def test_a_picture_is_encoded_again():
     exif[0x010E] = "secret place"
     out = io.BytesIO()
     photo.save(out, "JPEG", exif=exif, comment=b"secret")
-    found = reencoded(out.getvalue() + b"<script>", transparent=False)
-    assert b"secret" not in found
-    assert b"<script>" not in found
-    assert Image.open(io.BytesIO(found)).width <= 1400
+    encoded = reencoded(out.getvalue() + b"<script>", transparent=False)
+    assert b"secret" not in encoded
+    assert b"<script>" not in encoded
+    assert Image.open(io.BytesIO(encoded)).width <= 1400
     heat = Image.open(io.BytesIO(reencoded(samples.heat_map(), transparent=True)))
     assert heat.getpixel((0, 0))[3] == 0
     for bad in (b"", b"GIF89a", out.getvalue()[:200]):
