@@ -300,13 +300,13 @@ def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
             raise answer
 
     monkeypatch.setattr(Delivery, "put", put)
-    reader._process([_Junk()])
+    reader._process([samples.Junk()])
     assert (answers, position(database, "alerts", 2), reader.cut_off) == ([], 8, True)
     answers = [_refused(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
     with pytest.raises(KafkaException):
-        reader._process([_Junk(offset=8)])
+        reader._process([samples.Junk(offset=8)])
     reader._stopping.set()
-    reader._process([_Junk(offset=8)])
+    reader._process([samples.Junk(offset=8)])
     assert position(database, "alerts", 2) == 8
     reader.stop()
     database.close()
@@ -314,37 +314,6 @@ def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
 
 def _refused(code):
     return KafkaException(KafkaError(code))
-
-
-class _Junk:
-    """A message that is no event."""
-
-    def __init__(self, offset=7):
-        self._offset = offset
-
-    def error(self):
-        return None
-
-    def topic(self):
-        return "alerts"
-
-    def partition(self):
-        return 2
-
-    def offset(self):
-        return self._offset
-
-    def key(self):
-        return b"key"
-
-    def value(self):
-        return b"junk"
-
-    def headers(self):
-        return None
-
-    def timestamp(self):
-        return 1, 1000
 
 
 def letters(settings, run):

@@ -13,9 +13,7 @@ from models.hs.nomenclature import LANGUAGES
 from schemas.reasons import TEXTS, Reason
 from schemas.records import AlertItem, Degradation, Signal
 from streams.console.state.ingest import case_id_of, ingest
-from streams.console.state.queries import Filter
 from streams.console.state.users import User
-from streams.console.web.event_stream import changes
 from streams.console.web.identity import Identity, Misconfigured
 from streams.console.web.pages import application
 from streams.console.web.translations import Language, reason_text
@@ -235,30 +233,6 @@ def test_every_page_in_every_language(console, client, language):
     assert Language(language, UTC_ZONE).t("irregular") in client.get(f"/alerts/{case}").text
 
 
-async def test_the_stream_goes_on_after_what_was_seen(console):
-    """A change of many cases has its number with the last of them only: cut off, all come again."""
-    put(console, *(samples.alert(place) for place in range(3)))
-    before = console.store.database.change()
-    ingest(console.store.database, [samples.alert(place, name="NEW") for place in range(3)], {})
-    stream = changes(
-        console.store,
-        Filter(lane="red"),
-        after=before,
-        case_id="",
-        render_row=lambda case: case.declaration_id,
-        cut_off=lambda: False,
-        stopping=console.stopping,
-    )
-    events = [(await anext(stream)).decode() for _ in range(6)]
-    await stream.aclose()
-    assert events.pop(0).startswith(": live")
-    assert events[0].startswith("event: cut-off\ndata: false")
-    assert ["id: " in event for event in events[1:]] == [False, False, True, False]
-    assert [re.search(r'"html": (\S+)}', event)[1] for event in events[1:4]] == ['"NEW00"', "null", '"NEW02"']  # fmt: skip
-    assert f"id: {before + 1}" in events[3]
-    assert events[4].startswith("event: counts")
-
-
 def test_an_alert_without_any_evidence_is_shown(console, client):
     """No photo, no price, no candidates, no explanation."""
     alert = samples.alert(items=(AlertItem(sequence_number=1, commodity_code="640411"),))
@@ -362,28 +336,6 @@ def test_a_fault_of_the_console_says_so(console, monkeypatch):
     assert answer.headers["cache-control"] == "no-store"
     with TestClient(application(console)) as client, pytest.raises(ZeroDivisionError):
         client.get("/")
-
-
-async def test_the_stream_says_when_the_console_is_cut_off(console):
-    """A queue that stands still would look calm."""
-    away = True
-    stream = changes(
-        console.store,
-        Filter(),
-        after=0,
-        case_id="",
-        render_row=str,
-        cut_off=lambda: away,
-        stopping=console.stopping,
-    )
-    events = [(await anext(stream)).decode() for _ in range(3)]
-    away = False
-    events.append((await anext(stream)).decode())
-    await stream.aclose()
-    assert [event.partition("\nid")[0].strip() for event in events if "cut-off" in event] == [
-        "event: cut-off\ndata: true",
-        "event: cut-off\ndata: false",
-    ]
 
 
 def test_the_parties_history_is_shown(console, client):
