@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from schemas import reasons
+from schemas.reasons import TEXTS_IN, Reason
 from schemas.records import (
     AlertItem,
     Assessment,
@@ -30,22 +30,22 @@ SIMILAR: Final = 6
 LEVELS: Final = 4
 """Shades of marked words."""
 PHOTO_URI: Final = re.compile(r"s3://\S+")
-FIXED: Final = {text for texts in reasons.TEXTS_IN.values() for text in texts.values()}
+FIXED: Final = {text for texts in TEXTS_IN.values() for text in texts.values()}
 """Fixed texts of reasons, which say nothing about the case itself."""
 SIGNALS: Final = (
-    reasons.Reason.CODE_NOT_IN_TEXT,
-    reasons.Reason.CODE_NOT_IN_PHOTO,
-    reasons.Reason.CODE_UNLIKELY,
-    reasons.Reason.TEXT_PHOTO_DISAGREE,
-    reasons.Reason.UNIT_PRICE_LOW,
-    reasons.Reason.TEXT_VAGUE,
-    reasons.Reason.PHOTO_REUSED,
-    reasons.Reason.CONSIGNMENT_SPLIT,
-    reasons.Reason.LIKE_PAST_IRREGULARITIES,
+    Reason.CODE_NOT_IN_TEXT,
+    Reason.CODE_NOT_IN_PHOTO,
+    Reason.CODE_UNLIKELY,
+    Reason.TEXT_PHOTO_DISAGREE,
+    Reason.UNIT_PRICE_LOW,
+    Reason.TEXT_VAGUE,
+    Reason.PHOTO_REUSED,
+    Reason.CONSIGNMENT_SPLIT,
+    Reason.LIKE_PAST_IRREGULARITIES,
 )
 """Codes of reasons that say why the risk was raised, in the order of the queue's filter."""
-BRIEF: Final = reasons.Reason.EXPLAINED_BRIEFLY
-NO_SIGNAL: Final = set(reasons.Reason) - set(SIGNALS)
+BRIEF: Final = Reason.EXPLAINED_BRIEFLY
+NO_SIGNAL: Final = set(Reason) - set(SIGNALS)
 """Codes of the other reasons, which do not say why the risk was raised."""
 MISSING: Final = NO_SIGNAL - {BRIEF}
 """Codes of reasons for missing evidence."""
@@ -84,7 +84,7 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class ReasonLine:
     """Why the risk was raised, or what would have lowered it."""
 
     code: str
@@ -115,8 +115,8 @@ class Item:
     hs_set: tuple[str, ...]
     coverage: float
     photos: tuple[Photo, ...]
-    reasons: tuple[Reason, ...]
-    changes: tuple[Reason, ...]
+    reasons: tuple[ReasonLine, ...]
+    changes: tuple[ReasonLine, ...]
     """Single changes that would each have made the declaration green."""
     evidence: Waterfall | None
     attributes: Waterfall | None
@@ -194,7 +194,7 @@ def _item(
         ),
         reasons=_reasons(item, assessed, explained, lang),
         changes=tuple(
-            Reason(
+            ReasonLine(
                 code=change.code,
                 text=lang.reason(change.code),
                 detail=change.detail,
@@ -253,7 +253,7 @@ def _reasons(
     assessed: ItemAssessment | None,
     explained: ItemExplanation | None,
     lang: Language,
-) -> tuple[Reason, ...]:
+) -> tuple[ReasonLine, ...]:
     """Return the alert's reasons, with weights and details of assessment and explanation."""
     explained_reasons = explained.reasons if explained else ()
     signals = {signal.code: signal for signal in (assessed.signals if assessed else ())}
@@ -262,11 +262,11 @@ def _reasons(
     texts = {reason.code: reason.text for reason in item.reasons}
     price = _price(explained.peers if explained else None, lang)
     return tuple(
-        Reason(
+        ReasonLine(
             code=code,
             text=lang.reason(code),
             detail=_detail(
-                price if code == reasons.Reason.UNIT_PRICE_LOW else "",
+                price if code == Reason.UNIT_PRICE_LOW else "",
                 signals[code].detail if code in signals else "",
                 texts.get(code, ""),
             ),
