@@ -20,8 +20,12 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Final
 
 from models.scoring import release_gate as release
+
+FORMAT: Final = 5
+"""Raise it when a file's content changes its meaning, so that no cached bundle is taken for it."""
 
 
 class BadBundle(Exception):  # noqa: N818 - says what it is
@@ -49,12 +53,18 @@ def verify(directory: Path) -> str:
     """Check every file against the manifest, before anything of it is parsed; return the id.
 
     Raises:
-        BadBundle: a file is missing, was added or was changed.
+        BadBundle: of another format; or a file is missing, was added or was changed.
     """
     manifest = directory / "manifest.json"
     if not manifest.is_file():
         raise BadBundle(f"{directory} is no model bundle: build one with `redlane bundle`.")
-    listed: dict[str, str] = json.loads(manifest.read_text())["files"]
+    content = json.loads(manifest.read_text())
+    if content["format"] != FORMAT:
+        raise BadBundle(
+            f"{directory} is a bundle of format {content['format']}, and this version reads format "
+            f"{FORMAT}: build it anew with `redlane bundle`."
+        )
+    listed: dict[str, str] = content["files"]
     there = {path.name for path in directory.iterdir()} - {manifest.name}
     if odd := sorted(there ^ listed.keys()):
         raise BadBundle(f"{directory} does not match its manifest: {', '.join(odd)}.")

