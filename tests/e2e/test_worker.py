@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from models.datasets.goods import read
-from streams.kafka.dead_letter import Limit
+from streams.kafka.dead_letter import DeadLetterLimit
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
 from tests.conftest import ready
@@ -110,4 +110,4 @@ def test_a_killed_worker_loses_nothing(stack, source, start_worker):
 
 def test_the_window_of_the_dead_letter_limit_is_larger_than_the_tests_share():
     """The tests above send fewer events than the window of the limit."""
-    assert Limit.WINDOW > 180
+    assert DeadLetterLimit.WINDOW > 180

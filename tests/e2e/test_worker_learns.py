@@ -14,9 +14,9 @@ from models.datasets.goods import read
 from schemas.codec import decode
 from schemas.records import Alert
 from schemas.topics import ALERTS, INSPECTION_OUTCOMES
-from streams.evidence.observations import Keys, rate_keys
 from streams.kafka.publisher import Publisher
 from streams.kafka.registry import Registry
+from streams.redis.keys import SignalKeys, inspection_keys
 from streams.synthetic.inspector import outcomes
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
@@ -65,8 +65,8 @@ def test_what_inspectors_find_counts_for_later_declarations(stack, goods_folder,
     assert producer.flush(10) == 0
     publisher = Publisher(settings, source="redlane/test")
     publisher.put(INSPECTION_OUTCOMES, found + found)
-    keys = Keys(settings.pseudonym_key.get_secret_value().encode())
-    inspected, irregular = rate_keys(f"all:{keys.digest()}")
+    keys = SignalKeys(settings.pseudonym_key.get_secret_value().encode())
+    inspected, irregular = inspection_keys(f"all:{keys.digest()}")
     store = Redis.from_url(stack.valkey.url)
     deadline = time.monotonic() + 60
     while store.zcard(inspected) < len(found):

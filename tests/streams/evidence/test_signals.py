@@ -18,12 +18,13 @@ from models.risk.attributes import Attributes
 from models.risk.signals import Rate
 from schemas.examples import examples
 from schemas.records import Party
-from streams.evidence.observations import Keys, Observed, rate_keys
-from streams.evidence.signals import KEPT, Signals, read
+from streams.evidence.observations import Observation
+from streams.evidence.signals import KEPT, Signals, read_signals
 from streams.local.process import LOOPBACK, free_port
+from streams.redis.keys import SignalKeys, inspection_keys
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
-KEYS = Keys(b"key")
+KEYS = SignalKeys(b"key")
 PICTURE, NEAR, OTHER = 0x8F3A_55C0_1234_BEEF, 0x8F3A_55C0_1234_BEE8, 0x0123_4567_89AB_CDEF
 
 
@@ -54,7 +55,7 @@ def observed(number, *, seconds=0, value=100.0, mass=2.0, photo=PICTURE, version
         goods_items=(item,),
         **usual | fields,
     )
-    return Observed(
+    return Observation(
         f"event-{number}-{version}",
         declaration,
         (Attributes.of(declaration, item),),
@@ -98,7 +99,7 @@ async def test_any_suffix_that_is_redelivered_gets_identical_signals(signals, si
 async def test_a_record_gives_back_the_same_values(signals):
     """Exactly, floats too."""
     for one in await gathered(signals, stream(), 20):
-        assert read(json.loads(json.dumps(asdict(one)))) == one
+        assert read_signals(json.dumps(asdict(one))) == one
 
 
 @pytest.mark.parametrize("record", [b"not json", b"[]", b"null", b'{"items": [1]}', b'{"new": 1}'])
@@ -233,8 +234,8 @@ async def test_past_inspections_are_counted_strictly_from_the_past(signals, redi
     """What was decided when the declaration came, or later, is not known to it."""
     one = observed(1)
     at = one.declaration.acceptance_time.timestamp()
-    rated = KEYS.rates(one.attributes[0])["code"]
-    inspected, irregular = rate_keys(rated)
+    history = KEYS.histories(one.attributes[0])["code"]
+    inspected, irregular = inspection_keys(history)
     await redis.zadd(inspected, {"a": at - 10, "b": at - 5, "c": at, "d": at + 5, "e": at - 4e7})
     await redis.zadd(irregular, {"b": at - 5, "d": at + 5})
     (found,) = await signals.gather([one])
@@ -317,7 +318,7 @@ async def test_nobody_is_no_trader(signals):
 
 def test_a_key_is_needed():
     with pytest.raises(ValueError, match="REDLANE_PSEUDONYM_KEY"):
-        Keys(b"")
+        SignalKeys(b"")
 
 
 @pytest.mark.parametrize("size", [1, 5])

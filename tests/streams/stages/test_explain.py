@@ -32,12 +32,12 @@ from schemas.topics import ALERTS, DECLARATIONS
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
-from streams.evidence.observations import Keys
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.kafka.events import ORIGIN, Inbound
 from streams.kafka.origin import Origins
 from streams.kafka.registry import Decoder
+from streams.redis.keys import SignalKeys
 from streams.stages.explain import Explain
 from tests.fakes import NOW, FakeScorer, inbound
 from tests.streams.stages.test_screen import LOW, jpeg, made, risky
@@ -86,7 +86,7 @@ class Place:
         scorer, executor = FakeScorer(), ThreadPoolExecutor(1)
         self.screen = made(self.photos, scorer, redis=self.redis)
         cache = EmbeddingCache(self.redis, ttl=timedelta(days=1), pause_s=1)
-        signals = Signals(self.redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1)
+        signals = Signals(self.redis, keys=SignalKeys(b"key"), ttl=timedelta(days=1), pause_s=1)
         self.stage = Explain(
             decoder=Decoder(lambda topic: dict(self.schemas[topic]), (ALERTS, DECLARATIONS)),
             schema_id=EXPLANATION,

@@ -26,10 +26,10 @@ from schemas.topics import ALERTS, ASSESSMENTS
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
-from streams.evidence.observations import Keys
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.local.process import LOOPBACK, free_port
+from streams.redis.keys import SignalKeys
 from streams.reference.state import Snapshot
 from streams.selection.capacity import Capacity
 from streams.selection.lanes import Lanes
@@ -63,12 +63,12 @@ def scorer():
     return FakeScorer()
 
 
-def made(store, scorer, *, redis=None, capacity=None, known=None):
+def made(store, scorer, *, redis=None, capacity=None, reference=None):
     """Wire a stage on fakes."""
     executor = ThreadPoolExecutor(1)
     redis = redis or FakeAsyncRedis()
     cache = EmbeddingCache(redis, ttl=timedelta(days=1), pause_s=1)
-    snapshot = known or Snapshot((), Matcher(()), Tariff(()))
+    snapshot = reference or Snapshot((), Matcher(()), Tariff(()))
     budget = capacity and Capacity(
         redis,
         budget=capacity,
@@ -76,7 +76,7 @@ def made(store, scorer, *, redis=None, capacity=None, known=None):
         window=timedelta(seconds=20),
         pause_s=1,
     )
-    signals = Signals(redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1)
+    signals = Signals(redis, keys=SignalKeys(b"key"), ttl=timedelta(days=1), pause_s=1)
     return Screen(
         writers={7: codec.schema("declaration")},
         schema_ids=IDS,
@@ -89,7 +89,7 @@ def made(store, scorer, *, redis=None, capacity=None, known=None):
         ),
         signals=signals,
         lanes=Lanes(scorer.thresholds, budget, key=b"key"),
-        known=lambda: snapshot,
+        reference=lambda: snapshot,
         executor=executor,
         now=lambda: NOW,
     )
@@ -313,8 +313,8 @@ async def test_a_profile_selects_whatever_the_risk_and_one_persons_profile_does_
     )
     for approver, lane in (("b", "red"), ("a", "green"), ("", "green")):
         profile = replace(both, approver=approver)
-        known = Snapshot((profile,), Matcher((profile,)), Tariff(()))
-        (outcome,) = await made(store, scorer, known=known)([inbound(risky(0.1))])
+        reference = Snapshot((profile,), Matcher((profile,)), Tariff(()))
+        (outcome,) = await made(store, scorer, reference=reference)([inbound(risky(0.1))])
         found = assessment(outcome)
         assert found.lane == lane
         assert (found.selection.basis == "profile") == (lane == "red")
@@ -338,6 +338,6 @@ async def test_a_declaration_that_is_to_be_inspected_can_be_learned_from(store, 
     await made(store, scorer, redis=redis)(
         [inbound(risky(0.9, 1)), inbound(risky(0.1, 2), offset=1)]
     )
-    keys = Keys(b"key")
+    keys = SignalKeys(b"key")
     assert await redis.get(keys.inspected("D1")) is not None
     assert await redis.get(keys.inspected("D2")) is None
