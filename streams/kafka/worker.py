@@ -118,7 +118,8 @@ def faust_app(settings: Settings, group: str) -> faust.App:
     return app
 
 
-def _inbound(event: Any) -> Inbound:
+def received_by_faust(event: Any) -> Inbound:
+    """Return what Faust received, not decoded."""
     message = event.message
     return Inbound(
         topic=message.topic,
@@ -196,7 +197,7 @@ def worker(
             tasks.create_task(pumps.run())
             tasks.create_task(watch())
             async for event in stream.noack().events():
-                await pumps.put(_inbound(event), event.ack)
+                await pumps.put(received_by_faust(event), event.ack)
 
     @app.task  # type: ignore[untyped-decorator] # Faust's is
     async def serve_health() -> None:
