@@ -118,7 +118,9 @@ class Gatherer:
             the goods items of each declaration, in order.
         """
         # Equal goods items are fetched once.
-        items = list(dict.fromkeys(item for one in declarations for item in one.goods_items))
+        items = list(
+            dict.fromkeys(item for declaration in declarations for item in declaration.goods_items)
+        )
         with timed("fetch", timings):
             files = dict(zip(items, await asyncio.gather(*map(self._fetch, items)), strict=True))
         with timed("embed", timings):

@@ -13,11 +13,11 @@ T = TypeVar("T")
 Reply: TypeAlias = Callable[[], T]
 """Gives the parsed reply, once the pipeline is executed."""
 NEWEST: Final = 128
-"""Members that one look-up reads of a set, at most."""
+"""Most members of a set that a look-up reads."""
 
 
 class Lookups:
-    """Look-ups of one pipeline. None sees beyond the time that it is given."""
+    """The look-ups of a pipeline. Each is bounded, and none sees beyond the time it is given."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         """Take a pipeline, which may hold other commands already."""
@@ -33,7 +33,7 @@ class Lookups:
         self._replies = await self._pipeline.execute()
 
     def others(self, key: str, member: str, *, until: float, within: float) -> Reply[int]:
-        """Count the members of a set in a window, without one.
+        """Count the members of a set in a window, apart from the given one.
 
         Args:
             key: of the set.

@@ -36,7 +36,7 @@ YEAR: Final = 365 * DAY
 
 @dataclass(frozen=True, slots=True)
 class _ItemReplies:
-    """What was looked up for one goods item."""
+    """The replies for a goods item."""
 
     heading: str
     peers: tuple[Reply[list[PriceMember]], ...]
@@ -47,7 +47,7 @@ class _ItemReplies:
 
 
 class SignalQuery:
-    """The look-ups for one declaration. None sees beyond its acceptance time."""
+    """The look-ups for a declaration. None sees beyond its acceptance time."""
 
     def __init__(self, keys: SignalKeys, observation: Observation, lookups: Lookups) -> None:
         """Add the commands; `signals` reads the replies once `lookups` are executed."""
@@ -89,11 +89,11 @@ class SignalQuery:
     def signals(self) -> LiveSignals:
         """Return the signals; the look-ups must be executed."""
         consignments = latest_of_others(self._consignments(), declaration=self._id_hash)
-        small = [one.value for one in consignments if 0 < one.value <= DE_MINIMIS]
+        small = [other.value for other in consignments if 0 < other.value <= DE_MINIMIS]
         items = [self._item_signals(item) for item in self._items]
-        not_looked_at = len(self._observation.declaration.goods_items) - len(items)
+        beyond = len(self._observation.declaration.goods_items) - len(items)
         return LiveSignals(
-            items=(*items, *[ItemSignals()] * not_looked_at),
+            items=(*items, *[ItemSignals()] * beyond),
             importer_day=self._importer_day(),
             seller_day=self._seller_day(),
             small_count=len(small),

@@ -1,11 +1,11 @@
 """Declarations → live signals: what other declarations and past inspections say, from Redis.
 
-What is observed are members of sets, never counters, so to observe twice is to observe once. A set
-keeps the newest; each look-up is bounded. Prices are the newest ones themselves, whose quantiles
-are exact: a mergeable sketch would count a redelivered declaration twice.
+Observations are members of sets, never counters, so a redelivery changes nothing. A set keeps the
+newest; each look-up is bounded. Sets hold the newest prices themselves, whose quantiles are exact:
+a mergeable sketch would count a redelivered declaration twice.
 
-The signals that an event was first scored with are recorded, and a redelivery gets those. Redis may
-be lost or slow at any time: then there are none, the verdict says so, and nothing waits.
+The signals that an event was first scored with are recorded, and a redelivery gets the same. Redis
+may be lost or slow at any time: then there are no signals, the verdict says so, and nothing waits.
 """
 
 import json
@@ -69,10 +69,10 @@ class Signals:
     async def remember(self, observations: Iterable[Observation]) -> None:
         """Keep for a year what an inspection of these declarations will count for."""
         histories = {
-            self._keys.inspected(one.declaration.declaration_id): inspection_histories(
-                self._keys, one
+            self._keys.inspected(observation.declaration.declaration_id): inspection_histories(
+                self._keys, observation
             )
-            for one in observations
+            for observation in observations
         }
         if not histories or self._breaker.is_open:
             return
@@ -83,7 +83,7 @@ class Signals:
                 await pipeline.execute()
 
     async def _look_up(self, observations: Sequence[Observation]) -> list[LiveSignals]:
-        """Observe all, then look up: declarations of one micro-batch see each other."""
+        """Observe all, then look up: the declarations of a micro-batch see each other."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for observation in observations:
                 for key, member in set_members(self._keys, observation):
@@ -91,7 +91,9 @@ class Signals:
                     pipeline.zremrangebyrank(key, 0, -KEPT - 1)
                     pipeline.expire(key, self._ttl)
             lookups = Lookups(pipeline)
-            queries = [SignalQuery(self._keys, one, lookups) for one in observations]
+            queries = [
+                SignalQuery(self._keys, observation, lookups) for observation in observations
+            ]
             await lookups.execute()
         return [query.signals() for query in queries]
 
@@ -115,7 +117,7 @@ class Signals:
 
 
 def _recorded(record: bytes | None) -> LiveSignals | None:
-    """Return the signals of a record; None where there is none that this version can read."""
+    """Read a record; None where there is none, or none that this version can read."""
     if record is None:
         return None
     try:

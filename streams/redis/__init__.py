@@ -1,1 +1,1 @@
-"""What all users of Redis share: the names of its keys, and when to leave a failing one alone."""
+"""What the users of Redis share: names of keys, reading of records, leaving a failing one alone."""

@@ -16,8 +16,7 @@ log = structlog.get_logger(__name__)
 class CircuitBreaker:
     """Opens for a while when Redis fails; a context manager that swallows such a failure.
 
-    Ask `is_open` first, and give up what Redis would have told: `with breaker:` itself skips
-    nothing.
+    Ask `is_open` first, and go without Redis while it is: `with breaker:` itself skips nothing.
     """
 
     def __init__(
@@ -26,7 +25,7 @@ class CircuitBreaker:
         """Start closed.
 
         Args:
-            lost: what cannot be had without Redis, for the log.
+            lost: what is missing without Redis, for the log.
             pause_s: for which it stays open.
             clock: monotonic. Unit: s.
         """

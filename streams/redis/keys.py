@@ -1,4 +1,4 @@
-"""Names of all keys in Redis. Every worker shares them, so a changed name loses what lies there.
+"""Names of all keys in Redis. All workers share them; a changed name loses what was stored.
 
 | key | type | holds |
 |---|---|---|
@@ -66,7 +66,7 @@ class SignalKeys:
         self._key = key
 
     def digest(self, *values: str) -> str:
-        """Return the keyed hash of values; where one ends and the next begins counts too."""
+        """Return the keyed hash of values; their boundaries count too."""
         content = json.dumps(values).encode()
         return hashlib.blake2b(content, digest_size=12, key=self._key).hexdigest()
 

@@ -60,7 +60,7 @@ class Reference:
         self._consumer = Consumer(
             settings.confluent()
             | {
-                "group.id": "redlane-reference",  # must be there; no group is joined
+                "group.id": "redlane-reference",  # required, though it joins no group
                 "enable.auto.commit": False,
                 # Where an offset is gone, the topic was created again: start over, do not guess.
                 "auto.offset.reset": "error",

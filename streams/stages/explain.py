@@ -254,7 +254,7 @@ class Explain:
     async def _tried(
         self, service: str, act: Callable[[], Awaitable[T]], *more: type[Exception]
     ) -> T:
-        """Await a service, again while it fails or raises one of `more`; see `retrying`."""
+        """Call a service, again while it fails or raises one of `more`; see `retrying`."""
         with bound_contextvars(service=service):
             return await self._retry((*FAILURES, *more), act)
 

@@ -43,7 +43,7 @@ class Learn:
         self._retry = retrying(attempts=attempts, delay_s=delay_s)
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
-        """Learn from a micro-batch; only what is no outcome leads to an event, a dead letter."""
+        """Learn from a micro-batch; returns a dead letter for each event that is no outcome."""
         return [await self._learn(cause) for cause in batch]
 
     async def _learn(self, cause: Inbound) -> tuple[Outbound, ...]:

@@ -127,10 +127,11 @@ class Screen:
             scored = await self._score(gathered)
         with timed("decide", timings):
             screened = await self._decide(
-                [one for one in scored if isinstance(one, _Scored)], reference.matcher
+                [result for result in scored if isinstance(result, _Scored)], reference.matcher
             )
-            results |= {one.cause: one for one in scored if isinstance(one, _Failed)}
-            results |= {one.cause: one for one in screened}
+            failed = [result for result in scored if isinstance(result, _Failed)]
+            results |= {result.cause: result for result in failed}
+            results |= {result.cause: result for result in screened}
             return [self._fate(results[cause], timings) for cause in batch]
 
     def _decode(self, cause: Inbound) -> Declaration:
@@ -139,7 +140,7 @@ class Screen:
         return declaration
 
     async def _score(self, batch: Sequence[GatheredEvidence]) -> list[_Scored | _Failed]:
-        """Score all at once; where that fails each alone, so that one cannot fail the others."""
+        """Score all at once; where that fails each alone, so that no declaration fails others."""
         try:
             verdicts = await self._verdicts(batch)
         except Exception:
@@ -164,19 +165,21 @@ class Screen:
         decisions = await self._lanes.decide(
             [
                 LaneRequest(
-                    one.gathered.declaration,
-                    one.verdict.risk,
-                    profiles.matching(one.gathered.declaration),
+                    scored.gathered.declaration,
+                    scored.verdict.risk,
+                    profiles.matching(scored.gathered.declaration),
                 )
-                for one in batch
+                for scored in batch
             ]
         )
         screened = [
-            _Screened(one.gathered, one.verdict, decision)
-            for one, decision in zip(batch, decisions, strict=True)
+            _Screened(scored.gathered, scored.verdict, decision)
+            for scored, decision in zip(batch, decisions, strict=True)
         ]
         await self._signals.remember(
-            one.gathered.observation for one in screened if one.lane.decision.lane != GREEN
+            declaration.gathered.observation
+            for declaration in screened
+            if declaration.lane.decision.lane != GREEN
         )
         return screened
 

@@ -1,4 +1,4 @@
-"""The whole way on real services: every input exactly one fate, and the worker lives."""
+"""Screening on real services: every input has exactly one fate, and the worker lives."""
 
 import time
 import urllib.request
@@ -109,5 +109,5 @@ def test_a_killed_worker_loses_nothing(stack, source, start_worker):
 
 
 def test_the_window_of_the_dead_letter_limit_is_larger_than_the_tests_share():
-    """The tests above send fewer events than the window of the limit."""
+    """So that it does not stop the workers of the tests above."""
     assert DeadLetterLimit.WINDOW > 180
