@@ -66,8 +66,8 @@ def test_the_later_event_wins_unless_its_version_is_older(state):
     take(state, replace(PROFILE, version=2, title="again"))
     with capture_logs() as logs:
         take(state, PROFILE, offset=7)
-    (found,) = state.snapshot().profiles
-    assert (found.version, found.title) == (2, "again")
+    (profile,) = state.snapshot().profiles
+    assert (profile.version, profile.title) == (2, "again")
     assert (logs[0]["event"], logs[0]["offset"]) == ("older profile not taken", 7)
     state.take(RISK_PROFILES.name, b"TEST-1", None, 8)
     assert state.snapshot().profiles == ()
@@ -127,8 +127,8 @@ def publisher(stack):
     """Publishes; what the tests put is removed at the end."""
     publisher = Publisher(stack.settings(), source="redlane/test")
     yield publisher
-    found = read(stack.settings())
-    publisher.remove(RISK_PROFILES, [one.profile_id for one in found.profiles])
+    snapshot = read(stack.settings())
+    publisher.remove(RISK_PROFILES, [one.profile_id for one in snapshot.profiles])
     publisher.remove(TARIFF_MEASURES, ["TEST-640411"])
 
 
@@ -190,9 +190,9 @@ def test_a_profile_is_put_changed_and_expired(stack, redlane, reference, file):
     soon(lambda: selected(reference) == [("TEST-1", 1)], reference)
     assert redlane("put", file, *BY).stdout == "TEST-1 version 2 is published.\n"
     soon(lambda: selected(reference) == [("TEST-1", 2)], reference)
-    (found,) = reference.snapshot.profiles
-    assert found.author == pseudonym(KEY.encode(), "Ann Peeters")
-    assert found.approver == pseudonym(KEY.encode(), "Bob Maes")
+    (profile,) = reference.snapshot.profiles
+    assert profile.author == pseudonym(KEY.encode(), "Ann Peeters")
+    assert profile.approver == pseudonym(KEY.encode(), "Bob Maes")
     accepted_before = replace(DECLARATION, acceptance_time=datetime.now(UTC))
 
     assert redlane("expire", "TEST-1", *BY).stdout == "TEST-1 version 3 is published: expired.\n"
@@ -217,22 +217,22 @@ def test_the_list_tells_each_profiles_state(stack, redlane, publisher, file):
         ],
     )
     redlane("put", file, *BY)
-    told = json.loads(redlane("list", "--all", "--json").stdout)
-    assert {one["profile_id"]: one["state"] for one in told} == {
+    listed = json.loads(redlane("list", "--all", "--json").stdout)
+    assert {one["profile_id"]: one["state"] for one in listed} == {
         "TEST-1": "in force",
         "TEST-2": "ignored",
         "TEST-3": "expired",
         "TEST-4": "in force",
         "TEST-5": "not yet",
     }
-    assert told[1]["problem"] == "needs a second person"
-    assert told[0]["conditions"] == WRITTEN["conditions"]
+    assert listed[1]["problem"] == "needs a second person"
+    assert listed[0]["conditions"] == WRITTEN["conditions"]
     assert "TEST-3" not in redlane("list", "--json").output
     producer = Producer(stack.settings().confluent())
     producer.produce(RISK_PROFILES.name, key=b"TEST-9", value=b"?")
     assert producer.flush(30) == 0
     again = redlane("list", "--all", "--json")
-    assert json.loads(again.stdout) == told
+    assert json.loads(again.stdout) == listed
     assert "reference event skipped" in again.stderr
     table = redlane("list")
     assert table.exit_code == 0
@@ -246,13 +246,13 @@ def test_a_profile_of_one_person_selects_nothing(publisher, reference):
         publisher.put(RISK_PROFILES, [replace(PROFILE, approver="a", conditions=(watch,))])
         soon(lambda: logs, reference)
     assert selected(reference) == []
-    (told,) = logs
-    assert (told["event"], told["reason"]) == ("profile ignored", "needs a second person")
+    (logged,) = logs
+    assert (logged["event"], logged["reason"]) == ("profile ignored", "needs a second person")
     assert "BE0123" not in str(logs)
 
 
 @pytest.mark.parametrize(
-    ("change", "by", "told"),
+    ("change", "by", "message"),
     [
         ({}, ("--author", "Ann Peeters", "--approver", " ann  PEETERS"), "are the same person"),
         ({}, ("--author", "Ann Peeters", "--approver", " "), "A name is empty"),
@@ -264,12 +264,12 @@ def test_a_profile_of_one_person_selects_nothing(publisher, reference):
         ({"valid_until": "2100-01-01T00:00:00"}, BY, "valid_until: Input should have timezone info"),
     ],
 )  # fmt: skip
-def test_a_profile_that_would_be_ignored_is_not_put(redlane, file, change, by, told):
+def test_a_profile_that_would_be_ignored_is_not_put(redlane, file, change, by, message):
     """The message says what to mend; nothing is published."""
     file.write_text(json.dumps(WRITTEN | change))
     result = redlane("put", file, *by)
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert message in result.stderr
     assert json.loads(redlane("list", "--all", "--json").stdout) == []
 
 

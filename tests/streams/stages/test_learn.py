@@ -38,7 +38,7 @@ def learn(redis):
 def outcome(number, result, *, hours=1, id_="o1", key=None, **fields):
     one = observed(number)
     findings = OUTCOME.findings[:1] if result == "irregular" else ()
-    found = replace(
+    record = replace(
         OUTCOME,
         outcome_id=id_,
         declaration_id=f"D{number}",
@@ -47,12 +47,12 @@ def outcome(number, result, *, hours=1, id_="o1", key=None, **fields):
         findings=tuple(replace(f, sequence_number=1) for f in findings),
         **fields,
     )
-    return inbound(value=encode(found, 9), key=key or f"D{number}".encode())
+    return inbound(value=encode(record, 9), key=key or f"D{number}".encode())
 
 
 async def rate(signals, days=2):
-    (found,) = await signals.gather([observed(7 + days, seconds=86_400 * days)])
-    return found.items[0].rates.get("code")
+    (live,) = await signals.gather([observed(7 + days, seconds=86_400 * days)])
+    return live.items[0].rates.get("code")
 
 
 async def test_outcomes_become_the_hit_rates_of_later_declarations(learn, signals):
