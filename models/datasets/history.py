@@ -4,7 +4,6 @@ The stream keeps the same in Redis (streams/evidence/signals.py); here it is kep
 a year is replayed in seconds.
 """
 
-import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 
 from models.datasets.declarations import Labelled
 from models.risk.attributes import Attributes, histories
+from models.risk.prices import log_unit_price
 from models.risk.signals import Peers, Rate
 from models.risk.tabular import features
 from models.vectors import Array
@@ -56,8 +56,8 @@ class History:
 
     def seen(self, attributes: Attributes) -> None:
         """Take in the unit price of a declaration, inspected or not."""
-        if attributes.amount and attributes.net_mass:
-            price = math.log(attributes.amount / attributes.net_mass)
+        price = log_unit_price(attributes.amount, attributes.net_mass)
+        if price is not None:
             self._prices[attributes.hs6, attributes.origin].append(price)
             self._prices[attributes.hs6,].append(price)
 

@@ -20,8 +20,11 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Final
 
 from models.scoring import release_gate as release
+
+MANIFEST: Final = "manifest.json"
 
 
 class BadBundle(Exception):  # noqa: N818 - says what it is
@@ -51,27 +54,34 @@ def verify(directory: Path) -> str:
     Raises:
         BadBundle: a file is missing, was added or was changed.
     """
-    manifest = directory / "manifest.json"
+    manifest = directory / MANIFEST
     if not manifest.is_file():
         raise BadBundle(f"{directory} is no model bundle: build one with `redlane bundle`.")
-    listed: dict[str, str] = json.loads(manifest.read_text())["files"]
-    there = {path.name for path in directory.iterdir()} - {manifest.name}
-    if odd := sorted(there ^ listed.keys()):
-        raise BadBundle(f"{directory} does not match its manifest: {', '.join(odd)}.")
-    for name, wanted in listed.items():
-        if sha256(directory / name) != wanted:
+    listed = file_hashes(directory)
+    present = {path.name for path in directory.iterdir()} - {MANIFEST}
+    if differing := sorted(present ^ listed.keys()):
+        raise BadBundle(f"{directory} does not match its manifest: {', '.join(differing)}.")
+    for name, expected in listed.items():
+        if sha256(directory / name) != expected:
             raise BadBundle(f"{directory / name} was changed after the bundle was built.")
     return sha256(manifest)
 
 
+def file_hashes(directory: Path) -> dict[str, str]:
+    """Return the manifest's sha256 of each other file, by name."""
+    hashes: dict[str, str] = json.loads((directory / MANIFEST).read_text())["files"]
+    return hashes
+
+
 def check_released(directory: Path) -> None:
-    """Check that a verified bundle was measured and is faithful.
+    """Check that a verified bundle's explanations were measured and are faithful.
 
     Raises:
         NotReleased: no worker may take it.
     """
-    if found := release.bundle_problems(directory):
+    if problems := release.bundle_problems(directory):
         raise NotReleased(
-            f"{directory} may not be released: {'; '.join(found)}. Run `redlane evaluate explain` "
-            "with the same --artifacts, then `redlane bundle --out` anew."
+            f"{directory} may not be released: {'; '.join(problems)}. "
+            "Run `redlane evaluate explain` with the same --artifacts, "
+            "then `redlane bundle --out` anew."
         )

@@ -33,12 +33,13 @@ from models.hs.nomenclature import held_out, lines
 from models.networks.fusion import FusionNetwork, load, save
 from models.progress import Say
 from models.risk.model import Groups
+from models.risk.prices import log_unit_price
 from models.scoring.scorer import load_nomenclature
 from models.training import bundle_builder, fusion, image_encoder, text_encoder
 from models.training import pretrained as sources
 from models.training.calibrate import calibrated, choose_sharpness
 from models.training.embeddings import Embedded, Embedder, pixels
-from models.training.goods_risk import cases, fit_risk
+from models.training.goods_risk import fit_risk, training_examples
 from models.vectors import Array
 
 SAMPLE_ROUNDS: Final = 8
@@ -116,8 +117,8 @@ def train(goods: Path, priced: Path, out: Path, choices: Choices, say: Say = pri
     hs = calibrated(hs, seen, unfamiliar)
     say("Fitting the risk model on valid, with irregularities injected")
     groups = Groups.of(nomenclature.codes)
-    known = cases(hs, seen, groups, embedder.encoders, seed=choices.seed)
-    other = cases(
+    known = training_examples(hs, seen, groups, embedder.encoders, seed=choices.seed)
+    other = training_examples(
         hs, unfamiliar, groups, embedder.encoders, seed=choices.seed, rounds=SAMPLE_ROUNDS
     )
     model = {
@@ -235,8 +236,9 @@ def peers(goods: Sequence[Goods]) -> list[tuple[str, int, float, float]]:
     """Return code, count, median and spread of the log unit price of each code with prices."""
     prices = defaultdict(list)
     for one in goods:
-        if one.price_eur and one.net_mass_kg:
-            prices[one.hs6].append(math.log(one.price_eur / one.net_mass_kg))
+        price = log_unit_price(one.price_eur, one.net_mass_kg)
+        if price is not None:
+            prices[one.hs6].append(price)
     table = []
     for hs6, found in sorted(prices.items()):
         median = statistics.median(found)

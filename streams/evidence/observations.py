@@ -14,6 +14,7 @@ from redis.asyncio.client import Pipeline
 
 from models.encoding.perceptual_hash import NEAR, distance
 from models.risk.attributes import Attributes, histories, identified
+from models.risk.prices import declared_log_unit_price
 from models.risk.signals import (
     DE_MINIMIS,
     MIN_USES,
@@ -278,10 +279,7 @@ def small_value(declaration: Declaration) -> float | None:
 
 def log_price(item: GoodsItem) -> float | None:
     """Return the logarithm of the unit price; None where it is not known. Unit: log EUR/kg."""
-    amount, mass = float(item.item_amount or 0), float(item.net_mass or 0)
-    if item.item_currency != "EUR" or amount <= 0 or mass <= 0:
-        return None
-    return math.log(amount / mass)
+    return declared_log_unit_price(item)
 
 
 def _heading(item: GoodsItem) -> str:

@@ -10,11 +10,13 @@ from PIL import Image
 
 from models.datasets.goods import read
 from models.encoding.image import PHOTO_SIZE, decode
-from models.evaluation.explanations import OBJECT, Curves, Trial, with_parameters_shuffled
+from models.evaluation.curves import Curves
+from models.evaluation.explanation_trial import OBJECT, Trial
+from models.evaluation.shuffling import with_parameters_shuffled
 from models.explanation.explainer import DETAILED, PARTS, Explainer, parts, traders
 from models.explanation.heat_map import GRID, Regions, covered, overlay
 from models.explanation.shapley import owen
-from models.risk.model import prior_odds
+from models.risk.kinds import KINDS, prior_odds
 from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
 from models.risk.tabular import RATED
 from models.risk.tariff import Tariff
@@ -102,7 +104,7 @@ def test_modality_shares_add_up_to_the_risk(scorer, explainer, goods, evidence):
     declared, photos = case(scorer, goods[0], code="940161", **evidence)
     (verdict,) = scorer.score([declared])
     (found,) = explainer.explain(declared, photos)
-    nothing = sum(map(prior_odds, ("wrong_code", "wrong_photo", "vague_text", "undervaluation", "photo_reuse", "splitting", "history")))  # fmt: skip
+    nothing = sum(map(prior_odds, KINDS))
     shares = {one.part: one.weight for one in found.explanation.modality_shares}
     wanted = log_odds(verdict.items[0].risk) - np.log(nothing)
     assert sum(shares.values()) == pytest.approx(wanted, abs=1e-4)

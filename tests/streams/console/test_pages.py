@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models.hs.nomenclature import LANGUAGES
-from models.risk.model import MODALITIES
+from models.risk.kinds import EXTERNAL
 from schemas.reasons import TEXTS, Reason
 from schemas.records import AlertItem, Degradation, Signal
 from streams.console.state.ingest import case_id_of, take
@@ -435,4 +435,5 @@ def test_the_price_is_compared_in_the_users_language(console, client):
 
 def test_every_part_of_a_risk_has_a_name():
     """Nothing of the model's own words reaches a page."""
-    assert {f"part_{name}" for name in (*MODALITIES, "text", "image", "tabular", REST)} <= set(T)
+    parts = (*(kind.evidence for kind in EXTERNAL), "text", "image", "tabular", REST)
+    assert {f"part_{name}" for name in parts} <= set(T)
