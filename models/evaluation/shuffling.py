@@ -14,7 +14,7 @@ from models.vectors import Array
 
 @dataclass(frozen=True, slots=True)
 class _Shuffled:
-    """A network with its inputs and outputs in other places."""
+    """A network whose inputs and outputs are permuted."""
 
     network: Backend
     text: NDArray[np.int64]
@@ -22,23 +22,23 @@ class _Shuffled:
     scores: NDArray[np.int64]
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
-        given = dict(inputs)
-        given["text"] = given["text"][:, self.text]
-        given["photo"] = given["photo"][:, self.photo]
-        return self.network.run(given)[:, self.scores]
+        permuted = dict(inputs)
+        permuted["text"] = inputs["text"][:, self.text]
+        permuted["photo"] = inputs["photo"][:, self.photo]
+        return self.network.run(permuted)[:, self.scores]
 
 
 def with_parameters_shuffled(hs: HsModel, dice: np.random.Generator) -> HsModel:
-    """Return a model whose weights on the embeddings' dimensions changed places."""
+    """Return a model that reads the embeddings' dimensions in another order."""
     index, nomenclature = hs.index, hs.nomenclature
     text = dice.permutation(index.text_projection.centre.size)
     photo = dice.permutation(index.photo_projection.centre.size)
     general = dice.permutation(nomenclature.lines.shape[1])
     weights, biases = nomenclature.classifier
-    seen = dice.permutation(weights.shape[1])
+    features = dice.permutation(weights.shape[1])
     return replace(
         hs,
-        network=_Shuffled(hs.network, text, photo, np.arange(len(hs.known))),
+        network=_Shuffled(hs.network, text, photo, np.arange(len(hs.trained_codes))),
         index=replace(
             index,
             text_projection=replace(
@@ -51,22 +51,22 @@ def with_parameters_shuffled(hs: HsModel, dice: np.random.Generator) -> HsModel:
         nomenclature=replace(
             nomenclature,
             lines=nomenclature.lines[:, general],
-            classifier=(weights[:, seen], biases),
+            classifier=(weights[:, features], biases),
         ),
     )
 
 
 def with_labels_shuffled(hs: HsModel, dice: np.random.Generator) -> HsModel:
-    """Return a model whose codes changed places."""
+    """Return a model whose codes are permuted."""
     index, nomenclature = hs.index, hs.nomenclature
     goods, lines = dice.permutation(len(index.codes)), dice.permutation(len(nomenclature.lines))
-    here = (
+    unchanged = (
         np.arange(index.text_projection.centre.size),
         np.arange(index.photo_projection.centre.size),
     )
     return replace(
         hs,
-        network=_Shuffled(hs.network, *here, dice.permutation(len(hs.known))),
+        network=_Shuffled(hs.network, *unchanged, dice.permutation(len(hs.trained_codes))),
         index=replace(index, texts=index.texts[goods], photos=index.photos[goods]),
         nomenclature=replace(nomenclature, lines=nomenclature.lines[lines]),
     )

@@ -311,7 +311,7 @@ def load_hs(directory: Path, *, threads: int = 1) -> HsModel:
     return HsModel.of(
         nomenclature=nomenclature,
         network=OnnxBackend(directory / "fusion.onnx", threads=threads),
-        known=hs["known"],
+        trained_codes=hs["known"],
         index=index,
         sharpness=tuple(hs["sharpness"]),
         photo_weight=hs["photo_weight"],

@@ -114,7 +114,7 @@ def _wrong_code(
     if dice < 0.6:  # noqa: PLR2004 - a share
         candidates = [c for c in codes if c[:2] == code[:2] and c[:4] != code[:4]]
     elif dice < 0.85:  # noqa: PLR2004 - a share
-        order = np.argsort(-hs.nomenclature.similarities(hs.nomenclature.meant(text)))[:200]
+        order = np.argsort(-hs.nomenclature.similarities(hs.nomenclature.centred(text)))[:200]
         candidates = [c for c in codes[order] if c[:4] != code[:4]]
     else:
         candidates = [c for c in codes if c[:4] != code[:4]]
