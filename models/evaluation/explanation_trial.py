@@ -50,7 +50,12 @@ class Trial:
         self.dice = dice
 
     def text(self, goods: Goods, every: Sequence[Goods]) -> Curves:
-        """Give goods the text of goods of another chapter, and take its words away."""
+        """Give goods the text of goods of another chapter, and take its words away.
+
+        Args:
+            goods: keep their photo and code.
+            every: goods to take the text from.
+        """
         text = self._other(goods, every).description
         words = [text[start:end] for start, end in parts(text)]
         weights = [word.weight for word in self._explainer.words(_item(text, goods.hs6))]
@@ -66,8 +71,8 @@ class Trial:
     def image(self, goods: Goods, every: Sequence[Goods]) -> Curves:
         """Paste other goods into a photo, and cover its regions with its mean colour.
 
-        Of a photo that is wholly of other goods every region speaks against the code, so that no
-        order is much better than another.
+        In a photo of other goods alone every region speaks against the code, and no order is much
+        better than another.
         """
         photo, _ = self._pasted(goods, every)
         weights = self._explainer.regions(goods.hs6[:4], photo).ravel()
@@ -114,7 +119,7 @@ class Trial:
             yield Curves.of(risk, order, list(permutations(range(len(names)))))
 
     def planted_word(self, goods: Goods, names: Mapping[str, Sequence[str]]) -> bool:
-        """Put a word for other goods into a text: does it add most?"""
+        """Put a word for other goods into a text: is its contribution the largest?"""
         headings = [heading for heading in names if heading[:2] != goods.hs6[:2]]
         words = names[headings[int(self.dice.integers(len(headings)))]]
         word = words[int(self.dice.integers(len(words)))]
@@ -178,7 +183,7 @@ class Trial:
     def _pasted(
         self, goods: Goods, every: Sequence[Goods]
     ) -> tuple[NDArray[np.uint8], tuple[slice, slice]]:
-        """Return a photo with the photo of goods of another chapter in it, and where."""
+        """Return a photo with one of goods of another chapter pasted into it, and the place."""
         photo = decode(goods.image.read_bytes()).copy()
         other = Image.fromarray(decode(self._other(goods, every).image.read_bytes()))
         top, left = map(int, self.dice.integers(0, PHOTO_SIZE - OBJECT + 1, 2))
@@ -196,7 +201,7 @@ class Trial:
     def _declared(self, row: Labelled, history: History) -> DeclarationEvidence:
         """Return a declaration that is irregular by one of four pieces of evidence, at random.
 
-        A fraud of the data is left as it is, for its history.
+        A fraud in the data stays as it is, because of its history.
         """
         attributes, dice = row.attributes, self.dice
         amount, mass = attributes.amount or 1.0, attributes.net_mass or 1.0

@@ -44,7 +44,7 @@ class Calibration:
     """Divides the network's scores."""
     gate: tuple[float, float, float]
     """Two slopes and an offset: similarity to past goods, and the network's own certainty →
-    log-odds that the goods are of a kind seen before."""
+    log-odds that the goods are familiar."""
     threshold: float
     """Least probability of a code in the 95 % set."""
 

@@ -4,7 +4,7 @@ manifest.json            sha256 of every other file; its own sha256 is the bundl
 text.onnx image.onnx     encoders: pretrained weights and those tuned here
 general.onnx             a second text encoder, as it is pretrained
 *.tokens.json            how the text encoders read a text
-fusion.onnx              the network that names the known codes
+fusion.onnx              the network that names the trained codes
 trees.onnx leaves.onnx   the tabular risk: boosted trees, and the network over their leaves
 tabular.json             its features and scale
 exemplars.safetensors    past goods of known code
@@ -32,11 +32,11 @@ class BadBundle(Exception):  # noqa: N818 - says what it is
 
 
 class NotReleased(Exception):  # noqa: N818 - says what it is
-    """A bundle that no worker may take."""
+    """A bundle that no worker may use."""
 
 
 def cache() -> Path:
-    """Return the directory where Redlane keeps what it fetched or built (REDLANE_CACHE)."""
+    """Return the directory for what Redlane fetches or builds (REDLANE_CACHE)."""
     path = Path(os.environ.get("REDLANE_CACHE") or Path.home() / ".cache" / "redlane")
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -77,7 +77,7 @@ def check_released(directory: Path) -> None:
     """Check that a verified bundle's explanations were measured and are faithful.
 
     Raises:
-        NotReleased: no worker may take it.
+        NotReleased: no worker may use it.
     """
     if problems := release.bundle_problems(directory):
         raise NotReleased(

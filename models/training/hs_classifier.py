@@ -30,7 +30,7 @@ from models.hs import embedded_nomenclature
 from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature
 from models.hs.exemplars import ExemplarIndex, Projection
 from models.hs.nomenclature import held_out, lines
-from models.networks.fusion import FusionNetwork, load, save
+from models.networks.fusion import INPUTS, FusionNetwork, load, save
 from models.progress import Say
 from models.risk.model import Groups
 from models.risk.prices import log_unit_price
@@ -344,8 +344,8 @@ class TorchBackend:
     def run(self, inputs: Any) -> Array:
         """Score a batch → (B, K)."""
         with torch.no_grad():
-            tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
-            scores: Array = self._network(**tensors).numpy()
+            tensors = (torch.from_numpy(inputs[name]) for name in INPUTS)
+            scores: Array = self._network(*tensors).numpy()
         return scores
 
 
