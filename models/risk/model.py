@@ -95,7 +95,7 @@ def _mean(posteriors: Sequence[Posterior]) -> Posterior:
     return Posterior(probabilities.astype(np.float32), gate_weight)
 
 
-def log_ratio(probabilities: Array, groups: NDArray[np.int64], place: int) -> float:
+def log_ratio(probabilities: Array, groups: NDArray[np.int64], group: int) -> float:
     """Return the log-ratio of a group's best code to the best of all codes. Unit: nats, ≤ 0.
 
     The best code of a heading, not the sum of its codes, which would favour headings of many codes.
@@ -104,29 +104,27 @@ def log_ratio(probabilities: Array, groups: NDArray[np.int64], place: int) -> fl
     Args:
         probabilities: of each code (C,).
         groups: each code's group (C,).
-        place: of the group; negative for one that the nomenclature lacks.
+        group: number of the group; negative for one that the nomenclature lacks.
     """
-    if place < 0:
+    if group < 0:
         return WRONG
-    best = probabilities[groups == place].max()
+    best = probabilities[groups == group].max()
     return max(float(np.log(best) - np.log(probabilities.max())), WRONG)
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Places of codes among the probabilities, and of their headings."""
+    """The nomenclature's codes, grouped by heading."""
 
-    code: Mapping[str, int]
     heading: Mapping[str, int]
-    headings: NDArray[np.int64]  # (C,): each code's heading
+    """Headings → numbers."""
+    headings: NDArray[np.int64]  # (C,): number of each code's heading
 
     @classmethod
     def of(cls, codes: tuple[str, ...]) -> Self:
-        """Group the nomenclature's codes by heading."""
-        names = sorted({code[:4] for code in codes})
-        heading = {name: place for place, name in enumerate(names)}
-        places = np.array([heading[code[:4]] for code in codes])
-        return cls({code: place for place, code in enumerate(codes)}, heading, places)
+        """Group the codes by heading."""
+        heading = {name: n for n, name in enumerate(sorted({code[:4] for code in codes}))}
+        return cls(heading, np.array([heading[code[:4]] for code in codes]))
 
 
 def features(groups: Groups, declared: str, posteriors: ModalityPosteriors) -> dict[str, float]:

@@ -275,10 +275,10 @@ def test_what_the_stream_says_raises_the_risk_and_is_told(scorer, evidence):
         Reason.LIKE_PAST_IRREGULARITIES: {"rates": record},
     }
     for reason, signals in signs.items():
-        risk, told = reasons(scorer, with_signals(item, **signals))
+        risk, by_reason = reasons(scorer, with_signals(item, **signals))
         assert risk > level + 0.1, reason
-        assert told[reason].weight > 0.5
-        assert told[reason].detail
+        assert by_reason[reason].weight > 0.5
+        assert by_reason[reason].detail
 
 
 def test_no_inspection_and_no_signals_leave_the_risk_where_it_was(scorer, evidence):
