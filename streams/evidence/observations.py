@@ -3,12 +3,12 @@
 To observe a declaration again changes nothing.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from models.risk.attributes import Attributes, identified
+from models.risk.prices import declared_log_unit_price
 from models.risk.signals import DE_MINIMIS
 from schemas.records import Declaration, GoodsItem
 from streams.evidence.members import ConsignmentMember, PhotoMember, PriceMember
@@ -67,7 +67,7 @@ def set_members(keys: SignalKeys, observation: Observation) -> Iterator[tuple[st
         consignment = ConsignmentMember(id_hash, version, value or 0.0)
         yield keys.pair(importer, seller), consignment.encode()
     for item, _, photos in observation.items():
-        number, price = str(item.sequence_number), log_price(item)
+        number, price = str(item.sequence_number), declared_log_unit_price(item)
         if price is not None:
             member = PriceMember(id_hash, number, version, price).encode()
             yield keys.prices(item.commodity_code[:6], item.country_of_origin), member
@@ -102,11 +102,3 @@ def small_value(declaration: Declaration) -> float | None:
         return None
     value = float(sum(amount for amount in amounts if amount is not None))
     return value if all(amounts) and 0 < value <= DE_MINIMIS else None
-
-
-def log_price(item: GoodsItem) -> float | None:
-    """Return the logarithm of the unit price; None where it is unknown. Unit: log EUR/kg."""
-    amount, mass = float(item.item_amount or 0), float(item.net_mass or 0)
-    if item.item_currency != "EUR" or amount <= 0 or mass <= 0:
-        return None
-    return math.log(amount / mass)

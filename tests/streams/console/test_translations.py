@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from models.hs.nomenclature import LANGUAGES
-from models.risk.model import EVIDENCE_KINDS
+from models.risk.kinds import EXTERNAL
 from streams.console.web import translations
 from streams.console.web.translations import Language, catalogue, preferred_language
 from streams.console.web.view import REST, SIGNALS
@@ -132,6 +132,5 @@ def test_a_mass_has_the_digits_that_were_declared(mass, expected):
 
 def test_every_part_of_a_risk_has_a_name():
     """Nothing of the model's own words reaches a page."""
-    assert {f"part_{name}" for name in (*EVIDENCE_KINDS, "text", "image", "tabular", REST)} <= ids(
-        "en"
-    )
+    parts = (*(kind.evidence for kind in EXTERNAL), "text", "image", "tabular", REST)
+    assert {f"part_{name}" for name in parts} <= ids("en")
