@@ -52,7 +52,7 @@ def start_worker(stack, bundle):
     """Starts workers; those that still run at the end are stopped."""
     workers = []
 
-    def start(name="worker", **settings):
+    def start(name="screen", **settings):
         port = free_port()
         environment = stack.environment() | {
             "REDLANE_BUNDLE": str(bundle),

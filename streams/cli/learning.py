@@ -7,9 +7,9 @@ import typer
 
 from streams.progress import Bar
 
-training = typer.Typer(help="Learn from goods or declarations of your own.")
+training = typer.Typer(help="Learn from goods or declarations of your own.", no_args_is_help=True)
 LEARNED: Final = Path("models/artifacts")
-evaluation = typer.Typer(help="Measure a model on what it has not seen.")
+evaluation = typer.Typer(help="Measure a model on what it has not seen.", no_args_is_help=True)
 
 
 @training.command("hs")

@@ -228,7 +228,7 @@ def _all_running(stack: Stack, bundle: Path) -> Iterator[tuple[list[Process], st
             parts.enter_context(_running(stack, "console", {}, *options, *database, port=port)),
             parts.enter_context(_running(stack, "learn", {})),
             parts.enter_context(_running(stack, "explain", model)),
-            parts.enter_context(_running(stack, "worker", model | capacity)),
+            parts.enter_context(_running(stack, "screen", model | capacity)),
         ]
         yield processes, f"http://{LOOPBACK}:{port}/"
 

@@ -87,7 +87,7 @@ def test_the_doctor_says_what_to_do_where_nothing_runs(tmp_path):
         assert "REDLANE_" in finding.remedy
 
 
-@pytest.mark.parametrize("command", ["worker", "learn"])
+@pytest.mark.parametrize("command", ["screen", "learn"])
 def test_a_worker_without_its_secret_keys_says_which(command, monkeypatch):
     """Before it asks any service."""
     monkeypatch.delenv("REDLANE_PSEUDONYM_KEY", raising=False)
