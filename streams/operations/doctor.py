@@ -49,8 +49,7 @@ def examine(settings: Settings) -> list[Finding]:
         (
             "model bundle",
             _bundle,
-            "build one with `redlane bundle`, which needs the extra `build`, and set "
-            "REDLANE_BUNDLE to the folder that it prints",
+            "build one with `redlane bundle` and set REDLANE_BUNDLE to the folder it prints",
         ),
     )
     findings = []
