@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test check chaos bench lock clean
+.PHONY: help demo unit test coverage check format chaos bench lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -13,10 +13,16 @@ help: ## List the targets.
 demo: $(INSTALLED) ## Show the whole system; ARGS="--once --json FILE" exits by itself.
 	@$(BIN)/redlane demo $(if $(JSON),--json $(JSON)) $(ARGS)
 
-test: $(INSTALLED) ## Run the tests, on real services.
-	$(BIN)/pytest tests -m "not slow" $(ARGS)
+unit: $(INSTALLED) ## Run the tests that need neither services nor a model bundle.
+	$(BIN)/pytest tests -m "not heavy and not slow" $(ARGS)
 
-check: $(INSTALLED) ## Lint, types, generated files, compatibility.
+test: $(INSTALLED) ## Run the tests, on real services.
+	$(BIN)/pytest tests -m "not slow" --durations=10 $(ARGS)
+
+coverage: $(INSTALLED) ## Run the same tests and print their coverage; half as fast.
+	$(BIN)/pytest tests -m "not slow" --cov --cov-report=term $(ARGS)
+
+check: $(INSTALLED) ## Lint, types, import directions, generated files, compatibility.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -24,13 +30,17 @@ check: $(INSTALLED) ## Lint, types, generated files, compatibility.
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m schemas.compat
 
+format: $(INSTALLED) ## Format the code and mend what the linter can.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 chaos: $(INSTALLED) ## The longer proofs: workers killed again and again.
 	$(BIN)/pytest tests/chaos -m "slow or not slow" $(ARGS)
 
 bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
 
-lock: $(INSTALLED) ## Resolve the dependencies anew.
+lock: $(INSTALLED) ## Resolve the dependencies again.
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra console --universal --python-version 3.11 \

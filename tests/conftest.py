@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 from fakeredis import FakeAsyncRedis
@@ -13,6 +14,27 @@ from streams.local.process import LOOPBACK, Process, free_port
 from streams.local.stack import local_stack
 from streams.operations.deploy import deploy
 from streams.synthetic.sample_catalogue import sample
+
+TESTS = Path(__file__).parent
+HEAVY_FIXTURES = {"stack", "bundle", "goods_folder", "postgres", "page", "fitted"}
+"""They start a service or a browser, train, or take minutes on a fresh clone."""
+HEAVY_VARIANTS = {"valkey", "seaweedfs", "postgres"}
+"""Parameters with which a fixture asks for one of them while it runs."""
+HEAVY_FOLDERS = {"training", "networks", "evaluation", "e2e", "chaos"}
+"""Their tests train or export networks, or run workers."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what needs more than Python and seconds, so that `make unit` leaves it out."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        variants = {value for value in parameters if isinstance(value, str)}
+        if (
+            HEAVY_FIXTURES.intersection(item.fixturenames)
+            or HEAVY_VARIANTS & variants
+            or HEAVY_FOLDERS.intersection(item.path.relative_to(TESTS).parts)
+        ):
+            item.add_marker("heavy")
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +74,7 @@ def start_worker(stack, bundle):
     """Starts workers; those that still run at the end are stopped."""
     workers = []
 
-    def start(name="worker", **settings):
+    def start(name="screen", **settings):
         port = free_port()
         environment = stack.environment() | {
             "REDLANE_BUNDLE": str(bundle),

@@ -1,54 +1,113 @@
-"""Goods text and photo → candidate codes, for a person at a terminal."""
+"""`redlane classify`: goods text and photo → HS codes, for a person at a terminal."""
 
+import json
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from models.encoding.encoders import Encoders
-from models.encoding.image import decode
-from models.hs.classifier import modality
-from models.hs.nomenclature import lines
-from models.progress import Say
-from models.scoring.bundle import verify
-from models.scoring.scorer import load_hs
-from models.training.bundle_builder import default_bundle
-from models.vectors import best
+import typer
+
+from streams.cli.exits import exit_on, requires
+from streams.progress import Bar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CANDIDATES: Final = 5
 WORDS: Final = 3
 
 
-def classify_goods(text: str | None, image: Path | None, say: Say = print) -> dict[str, Any]:
+def classify(
+    text: Annotated[
+        str | None, typer.Option(help="Goods description, in any of the languages.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Photo: JPEG, PNG or WebP.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Name the HS codes of goods by text, photo or both.
+
+    **Examples**
+
+    `redlane classify --text "chaussures de course, dessus en textile"`
+
+    `redlane classify --text "MEN SHIRT COTTON" --image shirt.jpg --json`
+    """
+    from models.encoding.image import BadPhoto, decode
+
+    if text is None and image is None:
+        typer.echo("Give --text, --image or both.", err=True)
+        raise typer.Exit(2)
+    pixels = None
+    if image is not None:
+        try:
+            pixels = decode(image.read_bytes())
+        except (BadPhoto, OSError) as problem:
+            typer.echo(f"{image}: {problem}", err=True)
+            raise typer.Exit(1) from problem
+    answer = _classify(text, pixels)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        _print(answer)
+
+
+def _classify(text: str | None, pixels: "NDArray[np.uint8] | None") -> dict[str, Any]:
     """Return candidates with their nomenclature texts, the 95 % set and what the photo shows.
 
     Args:
         text: goods description.
-        image: a photo's file; text, photo or both must be given.
-        say: told of progress.
-
-    Raises:
-        BadPhoto: the file is no photo that may be used.
-        OSError: it cannot be read.
+        pixels: a decoded photo (height, width, 3); text, photo or both must be given.
     """
-    pixels = None if image is None else decode(image.read_bytes())
-    bundle = default_bundle(say)
-    verify(bundle)
+    from models.encoding.encoders import Encoders
+    from models.hs.classifier import modality
+    from models.hs.nomenclature import lines
+    from models.scoring.bundle import BadBundle, verify
+    from models.scoring.scorer import load_hs
+    from models.vectors import best
+
+    with requires("build"):
+        from models.training.bundle_builder import default_bundle
+
+    with Bar() as bar, exit_on(BadBundle):
+        bundle = default_bundle(bar)
+        verify(bundle)
     encoders, hs = Encoders(bundle), load_hs(bundle)
-    read = None if text is None else encoders.embed_texts([text])[0]
-    seen = None if pixels is None else encoders.embed_photos([pixels])[0]
-    posterior = hs.posterior(read, seen)
-    told = {line.hs6: line.texts[0] for line in reversed(lines())}
-    places = best(posterior.probabilities, CANDIDATES)
+    text_vector = None if text is None else encoders.embed_texts([text])[0]
+    photo_vector = None if pixels is None else encoders.embed_photos([pixels])[0]
+    posterior = hs.posterior(text_vector, photo_vector)
+    descriptions = {line.hs6: line.texts[0] for line in reversed(lines())}
+    given = modality(text=text_vector is not None, photo=photo_vector is not None)
+    agreement = None
+    if text_vector is not None and photo_vector is not None:
+        agreement = round(hs.same_goods(text_vector, photo_vector), 4)
     return {
         "candidates": [
             {
                 "hs6": hs.codes[place],
                 "probability": round(float(posterior.probabilities[place]), 4),
-                "text": told[hs.codes[place]],
+                "text": descriptions[hs.codes[place]],
             }
-            for place in places
+            for place in best(posterior.probabilities, CANDIDATES)
         ],
-        "set": list(hs.hs_set(modality(text=text is not None, photo=image is not None), posterior)),
-        "familiar": round(posterior.gate_weight, 4),
-        "shown": [] if seen is None else hs.nomenclature.words_of(seen, WORDS),
-        "agreement": None if read is None or seen is None else round(hs.same_goods(read, seen), 4),
+        "set": list(hs.hs_set(given, posterior)),
+        "gate_weight": round(posterior.gate_weight, 4),
+        "shown": [] if photo_vector is None else hs.nomenclature.words_of(photo_vector, WORDS),
+        "agreement": agreement,
     }
+
+
+def _print(answer: dict[str, Any]) -> None:
+    """Show the answer as a person reads it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("HS6", "probability", "nomenclature")
+    for candidate in answer["candidates"]:
+        table.add_row(candidate["hs6"], f"{candidate['probability']:.1%}", candidate["text"])
+    console = Console()
+    console.print(table)
+    console.print(f"95 % set: {', '.join(answer['set'])}")
+    if answer["shown"]:
+        console.print(f"The photo shows: {', '.join(answer['shown'])}")
+    if answer["agreement"] is not None:
+        console.print(f"Text and photo agree: {answer['agreement']:.0%}")

@@ -7,9 +7,9 @@ import typer
 
 from streams.progress import Bar
 
-training = typer.Typer(help="Learn from goods or declarations of your own.")
+training = typer.Typer(help="Learn from goods or declarations of your own.", no_args_is_help=True)
 LEARNED: Final = Path("models/artifacts")
-evaluation = typer.Typer(help="Measure a model on what it has not seen.")
+evaluation = typer.Typer(help="Measure a model on what it has not seen.", no_args_is_help=True)
 
 
 @training.command("hs")
@@ -184,7 +184,7 @@ def evaluate_evidence(
     from models.datasets.goods import BadCatalogue
     from models.scoring.scorer import Scorer
     from models.training.bundle_builder import default_bundle
-    from streams.synthetic.evidence_benchmark import MODALITIES, stores
+    from streams.synthetic.evidence_benchmark import COMBINATIONS, stores
     from streams.synthetic.evidence_benchmark import evaluate_evidence as evaluate
 
     try:
@@ -204,7 +204,7 @@ def evaluate_evidence(
 
     kinds = figures["all"]["by_kind"]
     table = Table("evidence", "recall at 10 %", "ECE", *kinds, title="Synthetic pairing")
-    for name in MODALITIES:
+    for name in COMBINATIONS:
         row = figures[name]
         recall = f"{row['recall_at_10']:.1%} ± {row['spread']:.1%}"
         by_kind = (f"{row['by_kind'][kind]:.0%}" for kind in kinds)

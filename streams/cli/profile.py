@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 SHOWN: Final = 3
 """Values of a condition that the table shows."""
 
-profiles = typer.Typer(help="Put, list and expire the rules that select declarations.")
+profiles = typer.Typer(
+    help="Put, list and expire the rules that select declarations.", no_args_is_help=True
+)
 
 Author = Annotated[str, typer.Option(help="Who writes it. Only a keyed hash is published.")]
 Approver = Annotated[str, typer.Option(help="Who approves it: another person. Likewise.")]

@@ -18,7 +18,7 @@ APICURIO: Final = "3.3.3"
 
 
 def cache() -> Path:
-    """Return the directory where Redlane keeps what it fetched or built (REDLANE_CACHE)."""
+    """Return the directory for everything that Redlane fetches or builds (REDLANE_CACHE)."""
     path = Path(os.environ.get("REDLANE_CACHE") or Path.home() / ".cache" / "redlane")
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -26,14 +26,14 @@ def cache() -> Path:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold a lock between processes, so that two do not fetch the same thing at once."""
+    """Hold a lock between processes, so that no two fetch the same archive at once."""
     with (cache() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def kafka_jars() -> list[Path]:
-    """Return Kafka's archives, with a binding so that its log is not empty."""
+    """Return Kafka's archives, with a log4j binding so that its log is not empty."""
     logging = "org.apache.logging.log4j"
     endpoint = (
         f"org.apache.kafka:kafka_2.13:{KAFKA}"

@@ -99,7 +99,7 @@ class Kafka:
         }
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        # One word with its option: one id in 64 begins with a hyphen.
+        # Option and id in one word, because one id in 64 begins with a hyphen.
         cluster = f"--cluster-id={self._cluster}"
         format_ = self._java("kafka.tools.StorageTool", "format", cluster)
         done = subprocess.run(  # noqa: S603 - our own command

@@ -1,4 +1,4 @@
-"""One service's process: started, watched until it answers, stopped, never left behind."""
+"""One process of a service: started, watched until it answers, stopped, never left behind."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ LOOPBACK = "127.0.0.1"
 PR_SET_PDEATHSIG = 1
 TAIL_LINES = 25
 FREE_PORTS = range(20_000, 32_000)
-_given: set[int] = set()
+_handed_out: set[int] = set()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -25,22 +25,22 @@ class ServiceFailed(Exception):  # noqa: N818 - says what happened
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on at the loopback address, each one once.
+    """Return a free TCP port of the loopback address, never the same one twice.
 
-    From below the range that the kernel gives to outgoing connections, one of which could otherwise
-    take the port before its service does.
+    It lies below the range that the kernel uses for outgoing connections, one of which could
+    otherwise take the port before the service does.
     """
     while True:
         port = FREE_PORTS.start + secrets.randbelow(len(FREE_PORTS))
-        if port not in _given:
+        if port not in _handed_out:
             with socket.socket() as probe, contextlib.suppress(OSError):
                 probe.bind((LOOPBACK, port))
-                _given.add(port)
+                _handed_out.add(port)
                 return port
 
 
 def listens(port: int) -> bool:
-    """Tell whether somebody listens on a loopback port."""
+    """Return whether a process listens on a loopback port."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex((LOOPBACK, port)) == 0
@@ -88,7 +88,7 @@ class Process:
 
         def end_with_parent() -> None:
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it ended before the line above
+            if os.getppid() != parent:  # the parent ended before the line above
                 os._exit(1)
 
         with self.log.open("ab") as log:
@@ -99,7 +99,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, in order
+                start_new_session=True,  # on Ctrl-C we stop it ourselves, in order
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - two system calls, no locks
             )
         return self
@@ -108,7 +108,7 @@ class Process:
         """Wait until `ready` answers true.
 
         Raises:
-            ServiceFailed: it exited before, or the time is over.
+            ServiceFailed: it exited, or the time is over.
         """
         deadline = time.monotonic() + within_s
         while not ready():
@@ -121,7 +121,7 @@ class Process:
             time.sleep(0.05)
 
     def stop(self) -> int | None:
-        """Ask it to end, wait, then kill it; returns its exit status. Does nothing twice."""
+        """Ask it to end, wait, then kill it; returns its exit status, None on a second call."""
         if self._child is None:
             return None
         child, self._child = self._child, None

@@ -22,7 +22,7 @@ class Registry:
             "java.io.tmpdir": directory,
             "quarkus.http.host": LOOPBACK,
             "quarkus.http.port": port,
-            # The management port listens on every address unless told.
+            # By default the management port listens on every address.
             "quarkus.management.host": LOOPBACK,
             "quarkus.management.port": free_port(),
             "apicurio.rest.deletion.group.enabled": "false",

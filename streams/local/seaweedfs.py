@@ -16,7 +16,7 @@ REGION = "us-east-1"
 
 
 class SeaweedFS:
-    """The object storage; its keys are made anew at every start."""
+    """The object storage; it gets new keys at every start."""
 
     def __init__(self, directory: Path, *, bucket: str, port: int = 0) -> None:
         self._port = port or free_port()
@@ -62,7 +62,7 @@ class SeaweedFS:
                 *(f"{name}={value}" for name, value in options.items()),
             ],
             directory=directory,
-            stop_within_s=3.0,  # it waits for streams that its own parts keep open
+            stop_within_s=3.0,  # it waits for streams that its own parts never close
         )
 
     def _identity(self) -> dict[str, object]:
@@ -76,7 +76,7 @@ class SeaweedFS:
         return self
 
     def wait(self) -> None:
-        """Wait until an object that was put can be read; makes the bucket."""
+        """Wait until it returns an object that was put; this creates the bucket."""
         self.process.wait_until(lambda: listens(self._port), within_s=60)
         store = S3Store(
             self.bucket,

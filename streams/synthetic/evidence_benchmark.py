@@ -1,15 +1,15 @@
 """Labelled declarations and goods → how much each kind of evidence adds.
 
-No public data set has attributes, texts and photos of the same consignments, so they are PAIRED
-HERE: a real row of the declarations data whose code occurs in the goods data gets text and photo of
-some goods of that code. Row and goods are real; that they belong together is not. Then, seeded,
-some regular rows are made irregular: declared under a code of lower duty, with a photo that another
-declaration used, at a fraction of the value, or split into parts below the de minimis value. The
-rows' own frauds are thinned, since a tenth of the stream cannot hold the 21 in 100 that the data
-have; with `as_labelled` they stay.
+No public data set has attributes, texts and photos of the same consignments, so this module PAIRS
+THEM: a real row of the declarations data whose code occurs in the goods data gets text and photo of
+some goods of that code. Row and goods are real; that they belong together is not. Some regular
+rows, chosen by a seed, then become irregular: declared under a code of lower duty, with a photo
+that another declaration used, at a fraction of the value, or split into parts below the de minimis
+value. The rows' own frauds are thinned, because 21 in 100 of the data are fraud and inspecting a
+tenth of the stream could not find them all; `as_labelled` keeps them.
 
-Everything is scored by the bundle as it serves: nothing is fitted here. Past inspections are those
-of the training period, and goods are of the split test.
+The bundle scores everything as it serves; nothing is fitted here. Past inspections are those of the
+training period, and goods are from the split test.
 """
 
 import asyncio
@@ -59,13 +59,13 @@ OWN_FRAUD: Final = 0.04
 WON_PER_EURO: Final = 1350.0
 """About the mean rate of 2020 and 2021: the de minimis value is in euro."""
 INSPECTED: Final = 0.10
-MODALITIES: Final[Mapping[str, tuple[bool, bool]]] = {
+COMBINATIONS: Final[Mapping[str, tuple[bool, bool]]] = {
     "tabular": (False, False),
     "tabular_text": (True, False),
     "tabular_photo": (False, True),
     "all": (True, True),
 }
-"""Evidence → whether text and photo are heard, beside history, prices and consignments."""
+"""Name → whether text and photo count, beside history, prices and consignments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class SyntheticDeclaration:
     attributes: Attributes
     photo: bytes
     kind: str
-    """Empty for regular, `own` for a fraud of the data, else what was injected."""
+    """Empty if regular, `own` for a fraud of the data, otherwise the injected kind."""
 
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def evaluate_evidence(
         signals: an empty store for each round.
         as_labelled: keep all of the rows' own frauds.
         seed: of every choice.
-        say: told of progress.
+        say: reports progress.
 
     Raises:
         BadDeclarations: a folder cannot be read, or no row's code occurs among the goods.
@@ -128,32 +128,32 @@ def evaluate_evidence(
     tariff = _tariff(past)
     say("Replaying the past")
     history = History()
-    replay([_known(row, tariff) for row in past], history)
+    replay([_as_declared(row, tariff) for row in past], history)
     of_code = defaultdict(list)
-    for one in read_goods(goods, "test"):
-        of_code[one.hs6].append(one)
+    for product in read_goods(goods, "test"):
+        of_code[product.hs6].append(product)
     rows = [_in_euro(row) for row in read(declarations, "valid")]
-    rows = [_known(row, tariff) for row in rows if row.attributes.hs6 in of_code]
+    rows = [_as_declared(row, tariff) for row in rows if row.attributes.hs6 in of_code]
     if not rows:
         raise BadDeclarations("No declaration's code occurs among the goods of the split test.")
-    found = []
+    rounds = []
     for number, store in enumerate(signals):
         say("Judging", number, len(signals))
         maker = _Maker(rows, of_code, tariff, random.Random(seed + number))  # noqa: S311 - seeded
         cases = list(maker.cases(as_labelled=as_labelled))
-        found.append(_judge(cases, history, tariff, scorer, store))
+        rounds.append(_judge(cases, history, tariff, scorer, store))
     return {
-        "rounds": len(found),
-        "declarations": int(np.mean([len(one["kinds"]) for one in found])),
-        "irregular": float(np.mean([np.mean(one["kinds"] != "") for one in found])),
-        **{name: _figures(name, found) for name in MODALITIES},
+        "rounds": len(rounds),
+        "declarations": int(np.mean([len(judged["kinds"]) for judged in rounds])),
+        "irregular": float(np.mean([np.mean(judged["kinds"] != "") for judged in rounds])),
+        **{name: _figures(name, rounds) for name in COMBINATIONS},
     }
 
 
 def _figures(name: str, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     recalls, errors, by_kind = [], [], defaultdict(list)
-    for one in rounds:
-        risk, kinds = one[name], one["kinds"]
+    for judged in rounds:
+        risk, kinds = judged[name], judged["kinds"]
         irregular = kinds != ""
         inspected = np.zeros(len(risk), np.bool_)
         inspected[np.argsort(-risk, kind="stable")[: int(INSPECTED * len(risk))]] = True
@@ -176,7 +176,11 @@ def _judge(
     scorer: Scorer,
     store: Signals,
 ) -> dict[str, Any]:
-    """Score every case with each combination of evidence, in the order of time."""
+    """Score every case with each combination of evidence, in chronological order.
+
+    Returns:
+        combination → risks (N,), and `kinds` (N,).
+    """
     seen = {one.photo: image.decode(one.photo) for one in cases}
     vectors = dict(zip(seen, scorer.embed_photos(list(seen.values())), strict=True))
     hashes = {photo: perceptual_hash(pixels) for photo, pixels in seen.items()}
@@ -196,22 +200,22 @@ def _judge(
         )
     )
     risks: dict[str, Any] = {"kinds": np.array([one.kind for one in cases])}
-    for name, (run_experts, see) in MODALITIES.items():
+    for name, (with_text, with_photo) in COMBINATIONS.items():
         evidence = []
         for one, text, signals in zip(cases, texts, live, strict=True):
-            known = ItemSignals(
+            item_signals = ItemSignals(
                 price=history.peers(one.attributes),
-                photo=signals.items[0].photo if see else None,
+                photo=signals.items[0].photo if with_photo else None,
                 rates=history.rates(one.attributes),
             )
             item = ItemEvidence(
                 one.declaration.goods_items[0],
-                text if run_experts else None,
-                (vectors[one.photo],) if see else (),
+                text if with_text else None,
+                (vectors[one.photo],) if with_photo else (),
             )
             evidence.append(
                 DeclarationEvidence(
-                    one.declaration, (item,), replace(signals, items=(known,)), tariff
+                    one.declaration, (item,), replace(signals, items=(item_signals,)), tariff
                 )
             )
         risks[name] = np.array([verdict.risk for verdict in scorer.score(evidence)])
@@ -245,7 +249,7 @@ class _Maker:
         self._used: list[Goods] = []
 
     def cases(self, *, as_labelled: bool) -> Iterator[SyntheticDeclaration]:
-        """Yield cases in the order of time."""
+        """Yield cases in chronological order."""
         dice = self._dice
         regular = [row for row in self._rows if not row.irregular]
         own = [row for row in self._rows if row.irregular]
@@ -253,22 +257,16 @@ class _Maker:
             injected = sum(SHARES.values())
             own = dice.sample(own, round(len(regular) * OWN_FRAUD / (1 - injected)))
         kinds = [k for k, share in SHARES.items() for _ in range(round(share * len(regular)))]
-        # Of a split consignment each part is a declaration.
+        # Each part of a split consignment is a declaration.
         parts = kinds.count("splitting")
         kinds = [kind for kind in kinds if kind != "splitting"]
         kinds += ["splitting"] * max(1, round(parts / np.mean(PARTS)))
         kinds += [""] * (len(regular) - len(kinds))
         dice.shuffle(kinds)
-        made = [(row, "own") for row in own] + list(zip(regular, kinds, strict=True))
-        timed = sorted(
-            ((self._at(row), number) for number, (row, _) in enumerate(made)),
-        )
-        found = [
-            case
-            for at, number in timed
-            for case in self._case(made[number][0], made[number][1], at)
-        ]
-        yield from sorted(found, key=lambda case: case.declaration.acceptance_time)
+        planned = [(row, "own") for row in own] + list(zip(regular, kinds, strict=True))
+        timed = sorted((self._at(row), number) for number, (row, _) in enumerate(planned))
+        cases = [case for at, number in timed for case in self._case(*planned[number], at)]
+        yield from sorted(cases, key=lambda case: case.declaration.acceptance_time)
 
     def _at(self, row: Labelled) -> datetime:
         midnight = datetime.combine(row.day, time(), UTC)
@@ -279,7 +277,7 @@ class _Maker:
         goods = dice.choice(self._of_code[attributes.hs6])
         photo = goods.image.read_bytes()
         if kind == "photo_reuse":
-            others = [one for one in self._used if one.hs6[:4] != goods.hs6[:4]]
+            others = [used for used in self._used if used.hs6[:4] != goods.hs6[:4]]
             if others:
                 photo = encoded_again(dice.choice(others).image.read_bytes(), dice)
         elif kind == "misclassification":
@@ -351,7 +349,7 @@ def _in_euro(row: Labelled) -> Labelled:
 
 
 def _tariff(rows: Sequence[Labelled]) -> Tariff:
-    """Return the usual duty of each code, as the past declared it."""
+    """Return each code's median duty, as declared in the past."""
     rates = defaultdict(list)
     for row in rows:
         if row.attributes.duty_rate is not None:
@@ -370,8 +368,8 @@ def _tariff(rows: Sequence[Labelled]) -> Tariff:
     )
 
 
-def _known(row: Labelled, tariff: Tariff) -> Labelled:
-    """Keep what a declaration of the contract tells: no regime, and the tariff's duty."""
+def _as_declared(row: Labelled, tariff: Tariff) -> Labelled:
+    """Keep what an event of the contract contains: no regime, and the tariff's duty."""
     attributes, at = row.attributes, datetime.combine(row.day, time(), UTC)
     duty = tariff.duty(attributes.hs6, attributes.origin, at)
     return replace(row, attributes=replace(attributes, regime="", duty_rate=duty))

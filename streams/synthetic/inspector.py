@@ -1,7 +1,8 @@
 """Alerts and the injected truth → inspection-outcomes: the demo's inspector, who is never wrong."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,11 +18,26 @@ FINDINGS: Final = {
     "splitting": "splitting",
     "vague_text": "other",
 }
-"""Kinds of irregularity → what an inspector writes; the other kinds are conforming."""
+"""Kinds of irregularity → what an inspector writes; declarations of other kinds conform."""
+INSPECTS_ONE_OF: Final = 3
+"""One in so many alerts is decided by the demo's inspector."""
 
 
-def outcomes(alerts: Iterable[Alert], truths: dict[str, Truth]) -> Iterator[InspectionOutcome]:
-    """Yield the outcome of inspecting what was alerted, where the truth is known."""
+def is_inspected(alert: Alert) -> bool:
+    """Return whether the demo's inspector decides on it; the others wait for you, in the console.
+
+    The same for every delivery of one alert.
+    """
+    return zlib.crc32(alert.declaration_id.encode()) % INSPECTS_ONE_OF == 0
+
+
+def outcomes(alerts: Iterable[Alert], truths: Mapping[str, Truth]) -> Iterator[InspectionOutcome]:
+    """Yield the outcome of inspecting each alert whose truth is known.
+
+    Args:
+        alerts: to be inspected.
+        truths: declaration → what is irregular about it.
+    """
     for alert in alerts:
         truth = truths.get(alert.declaration_id)
         if truth is None:

@@ -1,7 +1,6 @@
 """Goods → declarations, some of them irregular, and the truth about each. Pure and seeded.
 
-The truth never goes into the events: a declaration differs from a clean one by nothing but its
-irregularity.
+The events never contain the truth: a declaration differs from a clean one only in its irregularity.
 """
 
 import hashlib
@@ -38,9 +37,9 @@ OFFICES: Final = ("BEBRU000", "BEANR000", "BELGG000", "BEZAV000", "BEGNE000")
 EPOCH: Final = datetime(2026, 11, 2, 8, tzinfo=UTC)
 TOO_LARGE: Final = 10_000_000
 PARTS: Final = (5, 6, 7, 8)
-"""Consignments that one is split into."""
+"""Numbers of parts into which a consignment is split."""
 PART_EUR: Final = (90.0, 140.0)
-"""Value of each: under the limit alone, above it two by two."""
+"""Value of each part: below the de minimis value alone, above it in pairs. Unit: EUR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Consignment:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A goods item in the making."""
+    """A goods item under construction."""
 
     goods: Goods
     record: GoodsItem
@@ -104,17 +103,17 @@ class Irregularities:
         Args:
             goods: of a catalogue.
             bucket: where the photos will lie.
-            run: tells declarations of two runs apart; letters and digits.
-            seed: of everything.
+            run: part of every id, so that two runs have different ones; letters and digits.
+            seed: of every random choice.
             shares: kind → its share of the declarations.
-            start: acceptance time of the first; one comes a second.
+            start: acceptance time of the first; then one each second.
 
         Raises:
             ValueError: a kind is unknown.
         """
         if unknown := sorted(shares.keys() - DEFAULT_SHARES.keys()):
-            known = ", ".join(DEFAULT_SHARES)
-            raise ValueError(f"Unknown kinds {', '.join(unknown)}; there are {known}.")
+            kinds = ", ".join(DEFAULT_SHARES)
+            raise ValueError(f"Unknown kinds {', '.join(unknown)}; there are {kinds}.")
         self._goods = goods
         self._bucket = bucket
         self._run = run
@@ -139,7 +138,7 @@ class Irregularities:
         id_ = f"26BE{self._run}{number:07d}"
         extra = 0 if kind == "splitting" else _extra(dice)
         goods = [self._pick(kind), *(dice.choice(self._goods) for _ in range(extra))]
-        items = [self._item(one, place) for place, one in enumerate(goods, 1)]
+        items = [self._item(each, place) for place, each in enumerate(goods, 1)]
         at = dice.randrange(len(items)) if kind != "wrong_code" else 0
         damage = getattr(self, f"_{kind}")
         items[at], detail = damage(items[at])
@@ -147,8 +146,8 @@ class Irregularities:
             self._used += goods
         declaration = self._declaration(id_, number, tuple(item.record for item in items))
         if kind == "splitting" and self._split is not None:
-            of, self._split.sent = self._split, self._split.sent + 1
-            declaration = replace(declaration, importer=of.importer, seller=of.seller)
+            split, self._split.sent = self._split, self._split.sent + 1
+            declaration = replace(declaration, importer=split.importer, seller=split.seller)
         value: Callable[[int], bytes | None] = lambda schema_id: encode(declaration, schema_id)  # noqa: E731
         if kind == "malformed":
             value, detail = self._malformed_value(declaration)
@@ -164,8 +163,8 @@ class Irregularities:
             return self._next_part().goods
         if kind != "wrong_code":
             return self._random.choice(self._goods)
-        dear = [one for one in self._goods if one.lower_duty_hs6]
-        return self._random.choice(dear or self._goods)
+        dutiable = [goods for goods in self._goods if goods.lower_duty_hs6]
+        return self._random.choice(dutiable or self._goods)
 
     def _item(self, goods: Goods, place: int) -> _Item:
         dice = self._random
@@ -208,12 +207,12 @@ class Irregularities:
         )
 
     def _party(self, country: str, traders: int) -> Party:
-        # Another run has other traders: its consignments are not the next parts of this one's.
+        # Each run has its own traders, so its consignments are no further parts of another run's.
         number = zlib.crc32(self._run.encode()) % 900_000_000 + self._random.randrange(traders)
         return Party(identification=f"{country}{number:09d}", country=country)
 
     def _next_part(self) -> _Split:
-        """Return the consignment whose next part is due; a new one when the last is complete."""
+        """Return the consignment whose next part is due; a new one once the last is complete."""
         if self._split is None or self._split.sent == self._split.parts:
             cheap = [g for g in self._goods if (g.price_eur or PART_EUR[1]) <= PART_EUR[1]]
             goods = self._random.choice(cheap or self._goods)
@@ -262,7 +261,7 @@ class Irregularities:
         )
 
     def _splitting(self, item: _Item) -> tuple[_Item, str]:
-        """Make it one part: its value under the limit, at the usual unit price."""
+        """Make it one part: its value below the de minimis value, at the usual unit price."""
         value = self._random.uniform(*PART_EUR)
         share = value / float(item.record.item_amount or value)
         changed = _changed(
@@ -290,11 +289,11 @@ class Irregularities:
         return replace(_changed(item, images=(gone,)), photo=b""), "no such object"
 
     def _broken_photo(self, item: _Item) -> tuple[_Item, str]:
-        good = item.photo
+        photo = item.photo
         reference = item.record.images[0]
         turn = self._next() % 6
         if turn == 0:
-            return self._with_photo(item, good[: len(good) // 2]), "truncated JPEG"
+            return self._with_photo(item, photo[: len(photo) // 2]), "truncated JPEG"
         if turn == 1:
             return self._with_photo(item, b"<html>no image</html>"), "not an image"
         if turn == 2:  # noqa: PLR2004 - the third of six
@@ -343,7 +342,7 @@ def bomb() -> bytes:
 
 
 def encoded_again(photo: bytes, dice: random.Random) -> bytes:
-    """Return the photo a little smaller and in another quality: other bytes, the same picture."""
+    """Return the photo a little smaller and of another quality: other bytes, the same picture."""
     with Image.open(io.BytesIO(photo)) as image:
         scale = dice.uniform(0.7, 0.95)
         small = image.convert("RGB").resize((int(image.width * scale), int(image.height * scale)))

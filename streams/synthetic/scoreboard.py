@@ -1,4 +1,4 @@
-"""The truth and the fates → what became of every declaration. Pure."""
+"""Injected truths and fates → what became of every declaration. Pure."""
 
 import math
 from collections import Counter, defaultdict
@@ -24,14 +24,14 @@ class Scoreboard:
     explanations: dict[str, float] = field(default_factory=dict)
     """Declaration → when its explanation was published. Unit: as of `alerts`."""
     _values: defaultdict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
-    """Declaration → its distinct verdicts; every second one is a conflict."""
+    """Declaration → its distinct verdicts; more than one is a conflict."""
 
     def sent(self, truth: Truth) -> None:
         """Note that a declaration was sent."""
         self.truths[truth.declaration_id] = truth
 
     def assessed(self, declaration_id: str, lane: str, value: bytes) -> None:
-        """Note an assessment; `value` is the event's, and equal for every delivery."""
+        """Note an assessment; `value` is the event's, the same for every delivery."""
         self.lanes[declaration_id] = lane
         self._values[declaration_id].add(value)
 
@@ -58,16 +58,16 @@ class Scoreboard:
         return sum(1 for id_ in self.truths if id_ in self.lanes or id_ in self.letters)
 
     def conflicts(self) -> list[str]:
-        """Return the declarations with two fates that differ."""
-        two = {id_ for id_, values in self._values.items() if len(values) > 1}
-        return sorted(two | (self.lanes.keys() & self.letters))
+        """Return the declarations with two different fates."""
+        differing = {id_ for id_, values in self._values.items() if len(values) > 1}
+        return sorted(differing | (self.lanes.keys() & self.letters))
 
     def by_kind(self) -> dict[str, Counter[str]]:
-        """Return kind → how many of it went to each lane, or died, or got lost."""
+        """Return kind → how many went to each lane, became dead letters, or got lost."""
         counts: dict[str, Counter[str]] = {}
         for id_, truth in self.truths.items():
-            dead = "dead_letter" if id_ in self.letters else "lost"
-            counts.setdefault(truth.kind, Counter())[self.lanes.get(id_, dead)] += 1
+            no_lane = "dead_letter" if id_ in self.letters else "lost"
+            counts.setdefault(truth.kind, Counter())[self.lanes.get(id_, no_lane)] += 1
         return counts
 
     def summary(self) -> dict[str, Any]:
@@ -89,9 +89,9 @@ class Scoreboard:
         }
 
     def _explained_after(self) -> dict[str, float]:
-        """Return how long after the alerts their explanations came."""
-        there = self.alerts.keys() & self.explanations.keys()
-        waits = sorted(self.explanations[id_] - self.alerts[id_] for id_ in there)
+        """Return how long after the alerts their explanations came. Unit: s."""
+        explained = self.alerts.keys() & self.explanations.keys()
+        waits = sorted(self.explanations[id_] - self.alerts[id_] for id_ in explained)
         if not waits:
             return {}
         shares = {"median": 0.5, "p95": 0.95, "most": 1.0}

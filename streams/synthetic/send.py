@@ -33,7 +33,7 @@ class Sender:
         self._uploaded: set[str] = set()
 
     def send(self, consignment: Consignment) -> None:
-        """Upload what is new of the photos, then produce the event."""
+        """Upload the photos that are new, then produce the event."""
         for key, photo in consignment.photos.items():
             if key not in self._uploaded:
                 obstore.put(self._store, key, photo)
@@ -63,7 +63,7 @@ class Sender:
 
 
 def new_run() -> str:
-    """Return a name that tells this run's declarations from another's."""
+    """Return a random name for a run, so that its declarations have ids of their own."""
     return secrets.token_hex(4).upper()
 
 
@@ -80,11 +80,11 @@ def send(
 
     Args:
         settings: of the services.
-        consignments: what to send.
+        consignments: to be sent.
         rate: declarations per second; 0 for as fast as possible.
         truth: JSON lines file of what is irregular about each; None for none.
-        sent: told of each declaration.
-        stopped: asked before each whether to end.
+        sent: called after each declaration.
+        stopped: called before each; true ends the sending.
 
     Raises:
         NotDelivered: the broker did not take every event.

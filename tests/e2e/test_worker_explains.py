@@ -23,7 +23,7 @@ from tests.conftest import ready
 def test_every_alert_is_explained_once(stack, goods_folder, start_worker):
     """With the same reasons, words, and heat maps that lie in object storage."""
     settings = stack.settings()
-    workers = [start_worker("worker"), start_worker("explain")]
+    workers = [start_worker("screen"), start_worker("explain")]
     for worker in workers:
         worker.wait_until(lambda one=worker: ready(one), within_s=90)
     shares = {"clean": 0.4, "wrong_photo": 0.6}

@@ -40,7 +40,7 @@ def alerts(settings, within_s=60):
 def test_what_inspectors_find_counts_for_later_declarations(stack, goods_folder, start_worker):
     """Outcomes delivered twice count once, and what is no outcome stops nothing."""
     settings = stack.settings()
-    workers = [start_worker("worker"), start_worker("learn")]
+    workers = [start_worker("screen"), start_worker("learn")]
     for worker in workers:
         worker.wait_until(lambda one=worker: ready(one), within_s=90)
     shares = {"clean": 0.4, "photo_reuse": 0.6}

@@ -63,6 +63,7 @@ def run(*arguments):
     return CliRunner().invoke(app, ["classify", *map(str, arguments)])
 
 
+@pytest.mark.usefixtures("bundle")
 @pytest.mark.parametrize(
     "text", ["men shirt cotton", "chemise pour hommes, coton", "herenhemd katoen"]
 )

@@ -235,6 +235,7 @@ def test_what_is_missing_does_not_matter(kind, tmp_path):
     torch.testing.assert_close(again, both, atol=2e-2, rtol=0)
 
 
+@pytest.mark.heavy
 def test_the_network_learns_what_only_both_together_show(monkeypatch):
     """The sign of a product, which neither text nor photo alone shows."""
     monkeypatch.setattr(fusion, "DROPPED", 0.1)

@@ -156,6 +156,7 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path, content, says):
         read(tmp_path, "train")
 
 
+@pytest.mark.heavy
 def test_the_command_prints_the_figures(tmp_path):
     """Train and judge, fractions as JSON."""
     for name, seed in (("train", 1), ("valid", 2)):

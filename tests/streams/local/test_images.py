@@ -46,12 +46,12 @@ def test_no_secret_stands_in_the_file():
 def test_the_settings_in_the_file_are_ones_that_redlane_reads():
     """A misspelt setting would be silently ignored."""
     known = {f"REDLANE_{name.upper()}" for name in Settings.model_fields}
-    assert COMPOSE["services"]["worker"]["environment"].keys() <= known
+    assert COMPOSE["services"]["screen"]["environment"].keys() <= known
 
 
 def test_the_image_runs_as_nobody_special_and_as_pid_1():
     """No root; exec form, so that SIGTERM reaches the worker."""
     assert "USER 10001" in DOCKERFILE
-    assert 'CMD ["redlane", "worker"]' in DOCKERFILE
+    assert 'CMD ["redlane", "screen"]' in DOCKERFILE
     assert any(line.startswith("HEALTHCHECK") for line in DOCKERFILE)
     assert any("requirements-serve.lock" in line for line in DOCKERFILE)

@@ -87,7 +87,7 @@ def test_the_doctor_says_what_to_do_where_nothing_runs(tmp_path):
         assert "REDLANE_" in finding.remedy
 
 
-@pytest.mark.parametrize("command", ["worker", "learn"])
+@pytest.mark.parametrize("command", ["screen", "learn"])
 def test_a_worker_without_its_secret_keys_says_which(command, monkeypatch):
     """Before it asks any service."""
     monkeypatch.delenv("REDLANE_PSEUDONYM_KEY", raising=False)
@@ -96,6 +96,7 @@ def test_a_worker_without_its_secret_keys_says_which(command, monkeypatch):
     assert "REDLANE_PSEUDONYM_KEY" in done.output
 
 
+@pytest.mark.heavy
 def test_three_brokers_outlive_one(tmp_path):
     """With one of three killed, acks=all is still given."""
     kafka = Kafka(tmp_path, ports=(0, 0, 0))
@@ -160,6 +161,7 @@ def test_an_unsupported_platform_is_told(tmp_path, monkeypatch):
     assert "Linux x86_64" in problem
 
 
+@pytest.mark.usefixtures("bundle")  # so that `redlane up` need not build one
 def test_interrupting_up_leaves_no_process_behind(tmp_path):
     """`redlane up` writes its settings for the owner alone, and SIGINT ends all of it."""
     env = tmp_path / "redlane.env"

@@ -10,7 +10,7 @@ import pytest
 from models.datasets.declarations import BadDeclarations
 from models.datasets.goods import read
 from models.scoring.scorer import Scorer
-from streams.synthetic.evidence_benchmark import MODALITIES, SHARES, evaluate_evidence, stores
+from streams.synthetic.evidence_benchmark import COMBINATIONS, SHARES, evaluate_evidence, stores
 from tests.models.risk.test_tabular import attributes, write
 
 KIND_ROWS = 260
@@ -52,7 +52,7 @@ def test_each_evidence_is_judged_on_the_same_declarations(bundle, folders):
     with stores(1) as signals:
         found = evaluate_evidence(goods, declarations, Scorer.load(bundle, threads=1), signals, say=lambda *_: None)  # fmt: skip
     assert found["irregular"] == pytest.approx(sum(SHARES.values()) + 0.04, abs=0.04)
-    for name in MODALITIES:
+    for name in COMBINATIONS:
         assert set(found[name]["by_kind"]) == {*SHARES, "own"}
         assert 0 <= found[name]["recall_at_10"] <= 1
         assert 0 <= found[name]["ece"] <= 1

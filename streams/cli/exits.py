@@ -1,0 +1,38 @@
+"""Errors that a command expects → one line on standard error and an exit status."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+
+@contextmanager
+def exit_on(*errors: type[Exception], status: int = 1) -> Iterator[None]:
+    """Print one of these errors without a traceback, and exit.
+
+    Raises:
+        typer.Exit: with the status.
+    """
+    try:
+        yield
+    except errors as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(status) from error
+
+
+@contextmanager
+def requires(extra: str) -> Iterator[None]:
+    """Name the extra to install where an import in the block fails.
+
+    Raises:
+        typer.Exit: with 2, if a package is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"This command needs the extra `{extra}`, and {error.name} is not installed: "
+            f"pip install 'redlane[{extra}]'.",
+            err=True,
+        )
+        raise typer.Exit(2) from error

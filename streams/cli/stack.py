@@ -1,0 +1,89 @@
+"""`redlane up`, `deploy` and `doctor`: the services that Redlane runs on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.cli.exits import exit_on, requires
+from streams.progress import Bar
+from streams.settings import Settings
+
+
+def up(
+    kafka_port: Annotated[int, typer.Option(help="0 for any free one.")] = 9092,
+    registry_port: Annotated[int, typer.Option(help="0 for any free one.")] = 8081,
+    redis_port: Annotated[int, typer.Option(help="0 for any free one.")] = 6379,
+    s3_port: Annotated[int, typer.Option(help="0 for any free one.")] = 8333,
+    brokers: Annotated[int, typer.Option(help="Kafka brokers: 1 or 3.", min=1, max=3)] = 1,
+    env_file: Annotated[Path | None, typer.Option(help="Write the settings here.")] = None,
+) -> None:
+    """Run the local stack alone: Kafka, schema registry, Valkey and SeaweedFS.
+
+    Everything listens on 127.0.0.1 only, comes from pip packages, and ends with Ctrl-C. The command
+    deploys topics and schemas, builds the packaged model bundle unless REDLANE_BUNDLE names
+    another, and prints the settings to use the stack.
+
+    **Examples**
+
+    `redlane up --env-file redlane.env`
+
+    `redlane up --kafka-port 0 --registry-port 0 --redis-port 0 --s3-port 0`
+    """
+    with requires("local"):
+        from streams.local.preflight import NotReady
+        from streams.local.stack import Ports, run_until_interrupted
+    from streams.operations.deploy import deploy as deploy_all
+
+    bundle = Settings().bundle
+    if bundle is None:
+        with requires("build"):
+            from models.training.bundle_builder import default_bundle
+
+        with Bar() as bar:
+            bundle = default_bundle(bar)
+    with exit_on(NotReady, status=2):
+        run_until_interrupted(
+            brokers=brokers,
+            ports=Ports(kafka=kafka_port, registry=registry_port, redis=redis_port, s3=s3_port),
+            env_file=env_file,
+            bundle=bundle,
+            after_start=lambda stack: deploy_all(stack.settings(), say=typer.echo),
+            say=typer.echo,
+        )
+
+
+def deploy() -> None:
+    """Create the topics and register the schemas that are missing.
+
+    Workers do neither. Run it before the first worker, and after an upgrade. It changes nothing
+    that already exists.
+
+    **Example**
+
+    `REDLANE_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 REDLANE_KAFKA_REPLICATION=3 redlane deploy`
+    """
+    from streams.operations.deploy import deploy as deploy_all
+
+    deploy_all(Settings(), say=typer.echo)
+
+
+def doctor() -> None:
+    """Check Kafka, registry, object storage, Redis and the model bundle, and say what to do.
+
+    Exits with 0 if all is well.
+
+    **Example**
+
+    `. ./redlane.env; redlane doctor`
+    """
+    from streams.operations.doctor import examine
+
+    findings = examine(Settings())
+    for finding in findings:
+        mark = "ok  " if finding.problem is None else "FAIL"
+        typer.echo(f"{mark}  {finding.part}: {finding.problem or finding.detail}")
+        if finding.problem is not None:
+            typer.echo(f"      → {finding.remedy}")
+    if any(finding.problem for finding in findings):
+        raise typer.Exit(1)

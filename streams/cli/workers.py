@@ -1,0 +1,88 @@
+"""`redlane screen`, `learn` and `explain`: the three workers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from streams.cli.exits import exit_on
+from streams.settings import NotConfigured, Settings
+
+
+def screen() -> None:
+    """Screen declarations: declarations → assessments, alerts, dead-letters.
+
+    Runs until SIGTERM or SIGINT, then finishes the events it has taken and exits 0. Exits 2 if a
+    setting is missing, and 1 on what only a restart can repair, so run it under a supervisor. Logs
+    are JSON on standard error; /livez, /readyz and /metrics are on
+    REDLANE_HEALTH_HOST:REDLANE_HEALTH_PORT (127.0.0.1:6066).
+
+    **Examples**
+
+    `redlane up --env-file redlane.env` in one terminal, then in another:
+
+    `. ./redlane.env; redlane screen`
+
+    `REDLANE_CONSUMER_GROUP=shadow REDLANE_BUNDLE=/srv/bundles/next redlane screen`
+    """
+    from streams.app import screening
+
+    _run(screening)
+
+
+def worker() -> None:
+    """Run `redlane screen` under its old name; the next version removes this command.
+
+    **Example**
+
+    `. ./redlane.env; redlane worker`
+    """
+    typer.echo("`redlane worker` is deprecated: use `redlane screen`.", err=True)
+    screen()
+
+
+def learn() -> None:
+    """Learn from inspections: inspection-outcomes → past hit rates, dead-letters.
+
+    Runs like `redlane screen`, in a consumer group of its own, and needs no model. The screening
+    workers use what it learns about importers, sellers, codes and routes, so REDLANE_PSEUDONYM_KEY
+    must be the same as theirs.
+
+    **Example**
+
+    `. ./redlane.env; REDLANE_HEALTH_PORT=6067 redlane learn`
+    """
+    from streams.app import learning
+
+    _run(learning)
+
+
+def explain() -> None:
+    """Explain alerts: alerts → explanations, heat maps in object storage, dead-letters.
+
+    Runs like `redlane screen`, in a consumer group of its own, so that it never delays an alert.
+    REDLANE_PSEUDONYM_KEY and REDLANE_BUNDLE must be the same as the screening workers'; heat maps
+    go to the bucket REDLANE_S3_EXPLANATIONS_BUCKET (explanations).
+
+    **Example**
+
+    `. ./redlane.env; REDLANE_HEALTH_PORT=6068 redlane explain`
+    """
+    from streams.app import explaining
+
+    _run(explaining)
+
+
+def _run(wire: Callable[[Settings], Any]) -> None:
+    """Run the worker that `wire` builds until a signal stops it."""
+    from models.scoring.bundle import BadBundle, NotReleased
+    from streams import logs
+    from streams.kafka.registry import NotDeployed
+    from streams.kafka.worker import run
+
+    settings = Settings()
+    with exit_on(NotConfigured, status=2), exit_on(BadBundle, NotReleased, NotDeployed):
+        settings.secret_keys()  # before it contacts a service or loads a model
+        logs.configure(settings.log_level)
+        wired = wire(settings)
+    run(wired)

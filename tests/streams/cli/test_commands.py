@@ -1,0 +1,239 @@
+"""The command line as a newcomer meets it: help, examples, exit codes, one line for each mistake."""
+
+import json
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from streams.cli import app
+from streams.local.preflight import NotReady
+from streams.operations import doctor
+from streams.operations.dead_letters import Letter
+from streams.operations.doctor import Finding
+
+
+def commands(command=None, path=()):
+    """Yield the words of every command, and the command."""
+    command = command or typer.main.get_command(app)
+    for name, below in getattr(command, "commands", {}).items():
+        if hasattr(below, "commands"):
+            yield from commands(below, (*path, name))
+        else:
+            yield (*path, name), below
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, words)
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    """Secret keys are set, a bundle is not."""
+    monkeypatch.setenv("REDLANE_PSEUDONYM_KEY", "pseudonym")
+    monkeypatch.setenv("REDLANE_SELECTION_KEY", "selection")
+    monkeypatch.delenv("REDLANE_BUNDLE", raising=False)
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
+def test_the_help_of_every_command_renders_with_an_example_of_itself(words):
+    """`--help` exits with 0 and shows how to call the command."""
+    done = invoke(*words, "--help")
+    assert done.exit_code == 0, done.output
+    assert "Example" in done.output
+    example = "".join(done.output.partition("Example")[2].split())
+    assert "redlane" + "".join(words) in example
+
+
+def test_the_help_lists_every_command_but_the_hidden_one():
+    """The old name of `redlane screen` still works, and nobody learns it any more."""
+    listed = invoke("--help").output
+    assert [words for words, command in commands() if command.hidden] == [("worker",)]
+    for words, command in commands():
+        assert (f" {words[0]} " in listed) is not command.hidden
+
+
+def test_a_group_without_a_command_shows_its_help():
+    """`redlane dead-letters` names its commands."""
+    done = invoke("dead-letters")
+    assert "replay" in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("command", ["screen", "explain"])
+def test_a_worker_without_a_bundle_says_so_in_one_line(command, keys):
+    """Exit code 2, and what to do."""
+    done = invoke(command)
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Set REDLANE_BUNDLE to the folder of a model bundle")
+    assert "`redlane bundle`" in line
+
+
+def test_the_doctor_gives_the_advice_of_a_worker_without_a_bundle(keys, monkeypatch):
+    """The same setting and the same command."""
+    for name in ("_kafka", "_registry", "_storage", "_redis"):
+        monkeypatch.setattr(doctor, name, lambda _: "answers")
+    done = invoke("doctor")
+    assert done.exit_code == 1
+    assert done.stdout.count("FAIL") == 1
+    assert "Set REDLANE_BUNDLE to the folder of a model bundle" in done.stdout
+    assert "→ build one with `redlane bundle` and set REDLANE_BUNDLE" in done.stdout
+
+
+def test_the_doctor_exits_with_0_where_all_is_well(monkeypatch):
+    """No remedy is shown."""
+    findings = [Finding("Kafka", detail="1 broker(s)"), Finding("Redis", detail="answers")]
+    monkeypatch.setattr(doctor, "examine", lambda _: findings)
+    done = invoke("doctor")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == ["ok    Kafka: 1 broker(s)", "ok    Redis: answers"]
+
+
+def test_the_old_name_of_screen_prints_a_deprecation_on_standard_error(keys):
+    """Then it does what `redlane screen` does."""
+    done = invoke("worker")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    deprecation, missing = done.stderr.splitlines()
+    assert deprecation == "`redlane worker` is deprecated: use `redlane screen`."
+    assert missing.startswith("Set REDLANE_BUNDLE")
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
+    """Exit code 1, without a traceback."""
+    done = invoke("bundle", "--verify", str(tmp_path))
+    assert done.exit_code == 1
+    assert done.stderr == f"{tmp_path} is no model bundle: build one with `redlane bundle`.\n"
+
+
+def test_building_into_a_folder_that_exists_is_refused(tmp_path):
+    """Nothing is overwritten."""
+    done = invoke("bundle", "--out", str(tmp_path))
+    assert done.exit_code == 1
+    assert str(tmp_path) in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_serving_image_names_the_extra_that_builds(monkeypatch):
+    """Without torch: one line, exit code 2."""
+    monkeypatch.delitem(sys.modules, "models.training.bundle_builder", raising=False)
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    done = invoke("bundle")
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("This command needs the extra `build`")
+    assert "pip install 'redlane[build]'" in line
+
+
+@pytest.mark.parametrize("content", [b"no photo", None], ids=["not a photo", "missing"])
+def test_classify_refuses_a_bad_photo(tmp_path, content):
+    """The file and the reason, before any model is loaded."""
+    photo = tmp_path / "photo.jpg"
+    if content is not None:
+        photo.write_bytes(content)
+    done = invoke("classify", "--image", str(photo))
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{photo}: ")
+
+
+def test_classify_needs_a_text_or_a_photo():
+    """Exit code 2 and what to give."""
+    done = invoke("classify")
+    assert done.exit_code == 2
+    assert done.stderr == "Give --text, --image or both.\n"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_classify_names_codes_of_a_text(bundle, as_json):
+    """Five candidates, best first, and the 95 % set."""
+    text = ("classify", "--text", "chaussures de sport en textile")
+    done = invoke(*text, *(["--json"] if as_json else []))
+    assert done.exit_code == 0, done.output
+    if as_json:
+        answer = json.loads(done.stdout)
+        chances = [candidate["probability"] for candidate in answer["candidates"]]
+        assert len(chances) == 5
+        assert chances == sorted(chances, reverse=True)
+        assert answer["agreement"] is None
+        assert answer["shown"] == []
+    else:
+        assert "95 % set:" in done.stdout
+        assert "6404" in done.stdout
+
+
+def test_unknown_kinds_are_refused_before_anything_is_sent(goods_folder):
+    """The message lists those that exist."""
+    done = invoke("send", "--catalogue", str(goods_folder), "--kinds", "smuggling=1.0")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Unknown kinds smuggling; there are clean, wrong_code")
+
+
+def test_a_missing_catalogue_is_refused(tmp_path):
+    """Exit code 2 and the folder."""
+    done = invoke("send", "--catalogue", str(tmp_path / "none"))
+    assert done.exit_code == 2
+    assert str(tmp_path / "none") in done.stderr
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_demo_exits_with_the_status_of_its_run(monkeypatch, status):
+    """0 only if nothing went wrong; the options arrive."""
+    runs = []
+    monkeypatch.setattr("streams.synthetic.demo.run", lambda options: runs.append(options) or status)  # fmt: skip
+    done = invoke("demo", "--once", "--count", "5")
+    assert done.exit_code == status
+    assert (runs[0].once, runs[0].count, runs[0].rate) == (True, 5, 20.0)
+
+
+def test_demo_says_what_is_in_the_way(monkeypatch):
+    """Each problem on a line, exit code 2."""
+
+    def run(_):
+        raise NotReady("Port 1 is taken.\nThe disk is full.")
+
+    monkeypatch.setattr("streams.synthetic.demo.run", run)
+    done = invoke("demo")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == ["Port 1 is taken.", "The disk is full."]
+
+
+@pytest.fixture
+def letters(monkeypatch):
+    """Two dead letters of different reasons, and what was replayed."""
+    replayed = []
+    letters = [
+        Letter(id_, f"declarations/0/{id_}", "declarations", reason, "bad", b"[red]key", None, ())
+        for id_, reason in (("1", "schema_unknown"), ("2", "value_not_avro"))
+    ]
+    module = "streams.operations.dead_letters"
+    monkeypatch.setattr(f"{module}.read_letters", lambda _: iter(letters))
+
+    def replay(_, reason, *, dry_run):
+        replayed.append((reason, dry_run))
+        return sum(letter.reason == reason for letter in letters)
+
+    monkeypatch.setattr(f"{module}.replay", replay)
+    return replayed
+
+
+def test_dead_letters_are_listed_by_reason(letters):
+    """Keys come from outside: they are shown, never read as markup."""
+    everything, some = (
+        invoke("dead-letters", "list", *options).stdout
+        for options in ((), ("--reason", "schema_unknown"))
+    )
+    assert "value_not_avro" in everything.replace("\n", "")
+    assert "declarations/0/2" not in some
+    assert "[red]key" in some
+
+
+def test_a_dry_run_of_a_replay_only_counts(letters):
+    """It says so."""
+    done = invoke("dead-letters", "replay", "--reason", "schema_unknown", "--dry-run")
+    assert done.stdout == "1 would be sent again.\n"
+    done = invoke("dead-letters", "replay", "--reason", "schema_unknown")
+    assert done.stdout == "1 were sent again.\n"
+    assert letters == [("schema_unknown", True), ("schema_unknown", False)]
