@@ -5,18 +5,21 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from streams.cli.exits import exit_on
 from streams.progress import Bar
 
-training = typer.Typer(help="Learn from goods or declarations of your own.", no_args_is_help=True)
-LEARNED: Final = Path("models/artifacts")
-evaluation = typer.Typer(help="Measure a model on what it has not seen.", no_args_is_help=True)
+training = typer.Typer(
+    help="Train a model on goods or declarations of your own.", no_args_is_help=True
+)
+evaluation = typer.Typer(help="Measure a model on data that it has not seen.", no_args_is_help=True)
+ARTIFACTS: Final = Path("models/artifacts")
 
 
 @training.command("hs")
 def train_hs(
     goods: Annotated[Path, typer.Option(help="Folder of goods with splits train and valid.")],
-    out: Annotated[Path, typer.Option(help="Where the learned files go.")] = LEARNED,
-    seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
+    out: Annotated[Path, typer.Option(help="Write the artefacts to this folder.")] = ARTIFACTS,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 7,
     text_encoder: Annotated[
         str, typer.Option(help="`packaged`, or a transformers model: directory or hub id.")
     ] = "packaged",
@@ -30,13 +33,13 @@ def train_hs(
         bool, typer.Option(help="Tune the packaged encoders: an hour instead of minutes.")
     ] = True,
     withhold: Annotated[
-        int, typer.Option(help="Leave so many codes out of all training, to measure unseen ones.")
+        int, typer.Option(help="Leave this many codes out of all training, to measure unseen ones.")
     ] = 0,
 ) -> None:
-    """Learn which goods belong to which HS code, from text and photo.
+    """Train the HS model: which goods belong to which code, from text and photo.
 
-    Writes what a bundle is built with: tuned encoders, fusion network, exemplars, calibration, and
-    the risk model that rests on them. About an hour on two cores.
+    Writes the artefacts that a bundle is built from: tuned encoders, fusion network, exemplars,
+    calibration, and the risk model that depends on them. About an hour on two cores.
 
     **Examples**
 
@@ -52,19 +55,15 @@ def train_hs(
     from streams.synthetic.sample_catalogue import sample
 
     choices = Choices(seed, text_encoder, image_encoder, fusion, tune, withhold)
-    try:
-        with Bar() as bar:
-            train(goods, sample(bar), out, choices, bar)
-    except (BadCatalogue, BadEncoder) as problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(1) from problem
+    with exit_on(BadCatalogue, BadEncoder), Bar() as bar:
+        train(goods, sample(bar), out, choices, bar)
     typer.echo(f"Wrote {out}")
 
 
 @evaluation.command("hs")
 def evaluate_hs(
     goods: Annotated[Path, typer.Option(help="Folder of goods.")],
-    split: Annotated[str, typer.Option(help="Which split to judge.")] = "test",
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     plots: Annotated[Path | None, typer.Option(help="Write two plots to this folder.")] = None,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also train and compare the kinds of fusion.")
@@ -74,8 +73,8 @@ def evaluate_hs(
     """Measure the HS codes from text, photo and both, over the whole nomenclature.
 
     Top-1, top-3, top-5, macro-F1, calibration error, coverage and mean size of the 95 % sets;
-    agreement of text and photo; codes that nothing was trained on; text in four languages. With
-    --ablation the kinds of fusion are trained on the split train and compared on valid.
+    agreement of text and photo; codes that no training covered; text in four languages. With
+    --ablation it also trains each kind of fusion on the split train and compares them on valid.
 
     **Examples**
 
@@ -89,14 +88,10 @@ def evaluate_hs(
     from models.evaluation.hs_classifier import compare
     from models.evaluation.hs_classifier import evaluate_hs as evaluate
 
-    try:
-        with Bar() as bar:
-            figures = evaluate(goods, split, plots, bar)
-            if ablation:
-                figures["fusion"] = compare(goods, say=bar)
-    except BadCatalogue as problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(1) from problem
+    with exit_on(BadCatalogue), Bar() as bar:
+        figures = evaluate(goods, split, plots, bar)
+        if ablation:
+            figures["fusion"] = compare(goods, say=bar)
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
     else:
@@ -120,22 +115,23 @@ def _print_figures(figures: dict[str, Any]) -> None:
     for name, share in figures["unseen"].items():
         console.print(f"Unseen codes, {name}: {share if share > 1 else format(share, '.1%')}")
     for kind, row in figures.get("fusion", {}).items():
-        told = ", ".join(f"{name} {share:.1%}" for name, share in row.items())
-        console.print(f"Fusion {kind}, top-1 on valid: {told}")
-    told = ", ".join(f"{language} {share:.1%}" for language, share in figures["languages"].items())
-    console.print(f"Customs texts by language, top-5: {told}")
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in row.items())
+        console.print(f"Fusion {kind}, top-1 on valid: {shares}")
+    languages = figures["languages"].items()
+    shares = ", ".join(f"{language} {share:.1%}" for language, share in languages)
+    console.print(f"Customs texts by language, top-5: {shares}")
 
 
 @training.command("risk")
 def train_risk(
     declarations: Annotated[Path, typer.Option(help="Folder with train.csv, labelled.")],
-    out: Annotated[Path, typer.Option(help="Where the learned files go.")] = LEARNED,
-    seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
+    out: Annotated[Path, typer.Option(help="Write the artefacts to this folder.")] = ARTIFACTS,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 7,
 ) -> None:
-    """Learn which declarations are irregular, by their attributes and past inspections.
+    """Train the tabular risk: which declarations are irregular, by attributes and past inspections.
 
-    Writes what a bundle is built with: trees, the network over their leaves and their scale. A
-    minute on two cores. The columns are those of the Customs Declaration Datasets.
+    Writes the artefacts that a bundle is built from: trees, the network over their leaves and their
+    scale. A minute on two cores. The columns are those of the Customs Declaration Datasets.
 
     **Example**
 
@@ -144,12 +140,8 @@ def train_risk(
     from models.datasets.declarations import BadDeclarations, read
     from models.training.tabular_risk import fit
 
-    try:
-        with Bar() as bar:
-            fitted, _ = fit(read(declarations, "train"), seed=seed, say=bar)
-    except BadDeclarations as problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(1) from problem
+    with exit_on(BadDeclarations), Bar() as bar:
+        fitted, _ = fit(read(declarations, "train"), seed=seed, say=bar)
     fitted.save(out)
     typer.echo(f"Wrote {out}")
 
@@ -158,19 +150,19 @@ def train_risk(
 def evaluate_evidence(
     goods: Annotated[Path, typer.Option(help="Folder of goods with the split test.")],
     declarations: Annotated[Path, typer.Option(help="Folder with train.csv and valid.csv.")],
-    rounds: Annotated[int, typer.Option(min=1, help="Pairings, each a minute.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Pairings; a minute each.")] = 5,
     as_labelled: Annotated[
-        bool, typer.Option("--as-labelled", help="Do not thin the declarations' own frauds.")
+        bool, typer.Option("--as-labelled", help="Keep all of the declarations' own frauds.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure what text, photo and both add to a declaration's attributes.
 
-    The pairing is synthetic, as no public data have all three: real declarations get text and photo
-    of real goods of their code. Misclassification to a lower duty, reuse of photos, undervaluation
-    and splitting are injected beside the declarations' own frauds. Told is the share of all
-    irregular ones that is found by inspecting the riskiest 10 of 100.
+    The pairing is synthetic, because no public data set has all three: real declarations get text
+    and photo of real goods of their code. Misclassification to a lower duty, reuse of photos,
+    undervaluation and splitting are injected beside the declarations' own frauds. The main figure
+    is the share of all irregular declarations that the riskiest 10 of 100 include.
 
     **Examples**
 
@@ -187,15 +179,11 @@ def evaluate_evidence(
     from streams.synthetic.evidence_benchmark import COMBINATIONS, stores
     from streams.synthetic.evidence_benchmark import evaluate_evidence as evaluate
 
-    try:
-        with Bar() as bar, stores(rounds) as signals:
-            scorer = Scorer.load(default_bundle(bar))
-            figures = evaluate(
-                goods, declarations, scorer, signals, as_labelled=as_labelled, seed=seed, say=bar
-            )
-    except (BadDeclarations, BadCatalogue) as problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(1) from problem
+    with exit_on(BadDeclarations, BadCatalogue), Bar() as bar, stores(rounds) as signals:
+        scorer = Scorer.load(default_bundle(bar))
+        figures = evaluate(
+            goods, declarations, scorer, signals, as_labelled=as_labelled, seed=seed, say=bar
+        )
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
         return
@@ -215,10 +203,10 @@ def evaluate_evidence(
 @evaluation.command("risk")
 def evaluate_risk(
     declarations: Annotated[Path, typer.Option(help="Folder with train.csv and valid.csv.")],
-    seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train the tabular risk on DIR/train.csv, judge DIR/valid.csv once, tell how well.
+    """Train the tabular risk on DIR/train.csv, and measure it once on DIR/valid.csv.
 
     Precision among the riskiest 5 and 10 of 100, area under the ROC curve, calibration error, and
     the share of the frauds' revenue found in 10 of 100. A minute on two cores.
@@ -234,12 +222,8 @@ def evaluate_risk(
     from models.datasets.declarations import BadDeclarations
     from models.evaluation.tabular_risk import evaluate_risk as evaluate
 
-    try:
-        with Bar() as bar:
-            figures = evaluate(declarations, seed=seed, say=bar)
-    except BadDeclarations as problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(1) from problem
+    with exit_on(BadDeclarations), Bar() as bar:
+        figures = evaluate(declarations, seed=seed, say=bar)
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
         return
@@ -260,17 +244,18 @@ def evaluate_explain(
     declarations: Annotated[Path, typer.Option(help="Folder with train.csv and valid.csv.")],
     split: Annotated[str, typer.Option(help="Which split to explain.")] = "test",
     artifacts: Annotated[
-        Path | None, typer.Option(help="What was learned, by `redlane train hs --out`.")
+        Path | None, typer.Option(help="Learned artefacts, from `redlane train hs --out`.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure whether explanations are true to the model; exits with 1 if it may not be released.
+    """Measure whether explanations are faithful; exits with 1 if the model must not be released.
 
-    Deletion and insertion curves against random orders, words and objects that are planted and must
-    be found, a shuffled model that must be explained otherwise. Some minutes on two cores.
+    Deletion and insertion curves against random orders, planted words and objects that the
+    explanation must find, a shuffled model whose explanation must differ. Some minutes on two
+    cores.
 
-    With --artifacts, and on the split test, the figures are kept in that folder. Workers take only
-    bundles that `redlane bundle` built of artifacts with figures that pass.
+    With --artifacts, and on the split test, the figures are stored in that folder. Workers accept
+    only bundles that `redlane bundle` built from artefacts with figures that pass.
 
     **Examples**
 
@@ -286,22 +271,19 @@ def evaluate_explain(
     from models.datasets.goods import BadCatalogue
     from models.evaluation.explanations import evaluate_explain as evaluate
     from models.scoring.release_gate import JUDGED, gate, record
-    from models.training.bundle_builder import ARTIFACTS
+    from models.training.bundle_builder import ARTIFACTS as PACKAGED
 
-    try:
+    with exit_on(BadDeclarations, BadCatalogue):
         with Bar() as bar:
-            figures = evaluate(goods, declarations, split, artifacts or ARTIFACTS, bar)
+            figures = evaluate(goods, declarations, split, artifacts or PACKAGED, bar)
         if artifacts is not None and split == JUDGED:
             record(artifacts, figures)
-    except (BadDeclarations, BadCatalogue) as problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(1) from problem
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
     else:
         _print_explain(figures)
     if failed := gate(figures):
-        typer.echo("Not to be released:\n" + "\n".join(failed), err=True)
+        typer.echo("Must not be released:\n" + "\n".join(failed), err=True)
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""`redlane profile`: risk profiles for the intelligence service, under four eyes."""
+"""`redlane profile`: risk profiles of the intelligence service, under four eyes."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from streams.reference.state import Snapshot
 
 SHOWN: Final = 3
-"""Values of a condition that the table shows."""
+"""Most values of a condition that the table shows."""
 
 profiles = typer.Typer(
-    help="Put, list and expire the rules that select declarations.", no_args_is_help=True
+    help="Publish, list and expire the rules that select declarations.", no_args_is_help=True
 )
 
 Author = Annotated[str, typer.Option(help="Who writes it. Only a keyed hash is published.")]
-Approver = Annotated[str, typer.Option(help="Who approves it: another person. Likewise.")]
+Approver = Annotated[
+    str, typer.Option(help="Another person, who approves it. Only a keyed hash is published.")
+]
 
 
 class _Condition(BaseModel, extra="forbid"):
@@ -42,7 +44,7 @@ class _Profile(BaseModel, extra="forbid"):
     version: Any = None
     author: Any = None
     approver: Any = None
-    """The last three are given by the command, and may stand in the file."""
+    """The command sets the last three; the file may contain them."""
 
 
 @profiles.command("put")
@@ -54,11 +56,11 @@ def put_profile(
     """Publish a risk profile, or the next version of one; workers apply it within seconds.
 
     The file has profile_id, title, conditions (field, operator, values; all must hold), lane
-    (yellow or red), valid_from and valid_until. Its version, author and approver are not looked at.
-    Without valid_from it holds for all declarations accepted before valid_until.
+    (yellow or red), valid_from and valid_until. Its version, author and approver are ignored.
+    Without valid_from it applies to all declarations accepted before valid_until.
 
-    REDLANE_PSEUDONYM_KEY must be that of the other commands. Names are taken at your word: whoever
-    may write to the topic risk-profiles can publish.
+    REDLANE_PSEUDONYM_KEY must be the same as for the other commands. The command does not check who
+    the two are: whoever may write to the topic risk-profiles can publish.
 
     **Example**
 
@@ -71,10 +73,9 @@ def put_profile(
     settings = Settings()
     written_by, approved_by = _persons(settings, author, approver)
     profile = replace(_from_file(file), author=written_by, approver=approved_by)
-    if found := problem(profile):
-        _fail(f"{file}: {found}")
-    known = {one.profile_id: one for one in _read(settings).profiles}
-    before = known.get(profile.profile_id)
+    if reason := problem(profile):
+        _fail(f"{file}: {reason}")
+    before = _published(settings).get(profile.profile_id)
     profile = replace(profile, version=before.version + 1 if before else 1)
     _publish(settings, profile)
     typer.echo(f"{profile.profile_id} version {profile.version} is published.")
@@ -87,7 +88,7 @@ def list_profiles(
 ) -> None:
     """List the risk profiles and which of them are in force.
 
-    The table tells how many values a condition on a trader has, not which.
+    For a condition on a trader, the table shows only the number of values.
 
     **Examples**
 
@@ -100,24 +101,24 @@ def list_profiles(
     from models.selection.profiles import problem, state
 
     now = datetime.now(UTC)
-    found = [
+    listed = [
         (profile, state(profile, now), problem(profile) or "")
         for profile in _read(Settings()).profiles
         if everything or state(profile, now) != "expired"
     ]
     if as_json:
-        told = [
+        records = [
             profile.to_avro() | {"state": state, "problem": reason}
-            for profile, state, reason in found
+            for profile, state, reason in listed
         ]
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False, default=datetime.isoformat))
+        typer.echo(json.dumps(records, indent=2, ensure_ascii=False, default=datetime.isoformat))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table("profile", "version", "lane", "state", "from", "until", "title", "conditions")
-    for profile, state_, reason in found:
+    for profile, state_, reason in listed:
         cells = (
             profile.profile_id,
             str(profile.version),
@@ -140,7 +141,7 @@ def expire_profile(
 ) -> None:
     """End a risk profile now; declarations accepted before are still selected by it.
 
-    It stays on the topic as its next version, so that it can be told why something was selected.
+    It stays on the topic as its next version, so that past selections can be explained.
 
     **Example**
 
@@ -152,8 +153,7 @@ def expire_profile(
 
     settings = Settings()
     written_by, approved_by = _persons(settings, author, approver)
-    known = {one.profile_id: one for one in _read(settings).profiles}
-    profile = known.get(profile_id)
+    profile = _published(settings).get(profile_id)
     if profile is None:
         _fail(f"There is no profile {profile_id}.")
     now = datetime.now(UTC)
@@ -179,12 +179,12 @@ def _persons(settings: Settings, author: str, approver: str) -> tuple[str, str]:
     if not key:
         _fail("Set REDLANE_PSEUDONYM_KEY: names are published as keyed hashes only.")
     try:
-        found = pseudonym(key, author), pseudonym(key, approver)
+        pseudonyms = pseudonym(key, author), pseudonym(key, approver)
     except ValueError as problem:
         _fail(str(problem))
-    if found[0] == found[1]:
+    if len(set(pseudonyms)) == 1:
         _fail("Author and approver are the same person. Four eyes: let somebody else approve.")
-    return found
+    return pseudonyms
 
 
 def _from_file(path: Path) -> "RiskProfile":
@@ -196,16 +196,16 @@ def _from_file(path: Path) -> "RiskProfile":
         _fail(f"{path}: {problem.strerror}")
     except ValidationError as problem:
         faults = (
-            f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}"
-            for one in problem.errors(include_input=False, include_url=False)
+            f"{'.'.join(map(str, error['loc'])) or 'file'}: {error['msg']}"
+            for error in problem.errors(include_input=False, include_url=False)
         )
         _fail("\n".join(f"{path}: {fault}" for fault in faults))
     return RiskProfile(
         profile_id=written.profile_id,
         title=written.title,
         conditions=tuple(
-            Condition(field=one.field, operator=one.operator, values=one.values)
-            for one in written.conditions
+            Condition(field=rule.field, operator=rule.operator, values=rule.values)
+            for rule in written.conditions
         ),
         lane=written.lane,
         valid_from=written.valid_from,
@@ -214,16 +214,21 @@ def _from_file(path: Path) -> "RiskProfile":
 
 
 def _conditions(profile: "RiskProfile") -> str:
-    """Return the conditions for a person who may look over somebody's shoulder."""
+    """Return the conditions without traders' names: others may look at the screen too."""
     from models.selection.profiles import PARTY_FIELDS
 
-    told = []
-    for one in profile.conditions:
-        values = ", ".join(one.values[:SHOWN])
-        if one.field in PARTY_FIELDS or len(one.values) > SHOWN:
-            values = f"({len(one.values)} values)"
-        told.append(f"{one.field} {one.operator} {values}")
-    return "\n".join(told)
+    lines = []
+    for rule in profile.conditions:
+        values = ", ".join(rule.values[:SHOWN])
+        if rule.field in PARTY_FIELDS or len(rule.values) > SHOWN:
+            values = f"({len(rule.values)} values)"
+        lines.append(f"{rule.field} {rule.operator} {values}")
+    return "\n".join(lines)
+
+
+def _published(settings: Settings) -> "dict[str, RiskProfile]":
+    """Return the profile of each id, as it is on the topic now."""
+    return {profile.profile_id: profile for profile in _read(settings).profiles}
 
 
 def _read(settings: Settings) -> "Snapshot":
@@ -234,7 +239,7 @@ def _read(settings: Settings) -> "Snapshot":
     from streams.kafka.registry import NotDeployed
     from streams.reference.follower import ReferenceLost, read
 
-    # What was skipped goes to standard error: standard output may be JSON.
+    # Warnings of skipped events go to standard error, because standard output may be JSON.
     printer = structlog.PrintLogger(sys.stderr)
     log = structlog.wrap_logger(
         printer, [structlog.processors.KeyValueRenderer(key_order=["event"])]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streams.cli.exits import exit_on
 from streams.progress import Bar
 
 if TYPE_CHECKING:
@@ -17,29 +18,31 @@ def simulate(
     declarations: Annotated[
         Path, typer.Option(help="Folder with train.csv, and valid.csv after it where there is one.")
     ],
-    weeks: Annotated[int, typer.Option(min=1, help="To simulate, after the warm-up.")] = 26,
+    weeks: Annotated[int, typer.Option(min=1, help="Weeks to simulate, after the warm-up.")] = 26,
     strategy: Annotated[
-        str, typer.Option(help="risk, hybrid (some where little is known) or random.")
+        str, typer.Option(help="risk, hybrid (some where data are few) or random.")
     ] = "risk",
     rate: Annotated[
         float, typer.Option(min=0.001, max=1, help="Inspections, as a share of declarations.")
     ] = 0.05,
     random: Annotated[
-        float, typer.Option(min=0, max=1, help="Of them at random, as a share of declarations.")
+        float,
+        typer.Option(min=0, max=1, help="The random ones among them, as a share of declarations."),
     ] = 0.01,
     warm_up: Annotated[
-        int, typer.Option(min=4, help="Weeks before, all inspected: what one begins with.")
+        int,
+        typer.Option(min=4, help="Weeks before the first, all inspected: the first training data."),
     ] = 13,
     delay: Annotated[int, typer.Option(min=0, help="Days until an outcome is known.")] = 7,
-    retrain: Annotated[int, typer.Option(min=1, help="Train anew after so many weeks.")] = 4,
-    seed: Annotated[int, typer.Option(help="Of every choice.")] = 7,
+    retrain: Annotated[int, typer.Option(min=1, help="Train again after this many weeks.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 7,
     plot: Annotated[Path, typer.Option(help="Write the picture here.")] = Path("simulation.png"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Replay labelled declarations with limited inspections and outcomes that come late.
+    """Replay labelled declarations with limited inspections and outcomes that arrive late.
 
-    The model is trained again as outcomes come in, and only from what was inspected. Precision,
-    recall and revenue are drawn week by week, beside inspections at random and an oracle that knows
+    The model is trained again as outcomes arrive, and only on inspected declarations. Precision,
+    recall and revenue are drawn week by week, beside random inspections and an oracle that has
     every outcome.
 
     **Examples**
@@ -59,7 +62,7 @@ def simulate(
         typer.echo(
             f"No strategy {strategy}; there are {', '.join(STRATEGIES)}."
             if strategy not in STRATEGIES
-            else "--random is a part of --rate and cannot be more.",
+            else "--random is a part of --rate and cannot be larger.",
             err=True,
         )
         raise typer.Exit(2)
@@ -72,21 +75,18 @@ def simulate(
         retrain=retrain,
         seed=seed,
     )
-    try:
+    with exit_on(BadDeclarations):
         rows = read(declarations, "train")
         if (declarations / "valid.csv").exists():
             rows += read(declarations, "valid")
         with Bar() as bar:
-            found: dict[str, list[Week]] = {
+            runs: dict[str, list[Week]] = {
                 name: replay(rows, name, setup, bar)
                 for name in dict.fromkeys((strategy, "random", "oracle"))
             }
-    except BadDeclarations as problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(1) from problem
-    plots.draw_simulation(found, plot)
-    figures = {name: _figures(some) | _estimates(some) for name, some in found.items()}
-    figures["oracle"] = _figures(found["oracle"])  # it picks by the outcome: nothing to estimate by
+    plots.draw_simulation(runs, plot)
+    figures = {name: _figures(run) | _estimates(run) for name, run in runs.items()}
+    figures["oracle"] = _figures(runs["oracle"])  # it selects by outcome: no basis for an estimate
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
         return
@@ -107,19 +107,19 @@ def simulate(
 
 
 def _figures(weeks: Sequence["Week"]) -> dict[str, Any]:
-    """Return the figures over all weeks, fractions."""
-    inspected, found = sum(w.inspected for w in weeks), sum(w.found for w in weeks)
+    """Return the figures over all weeks, as fractions."""
+    inspected, hits = sum(w.inspected for w in weeks), sum(w.found for w in weeks)
     declared, irregular = sum(w.declarations for w in weeks), sum(w.irregular for w in weeks)
     return {
         "inspected": inspected / declared,
-        "precision": found / max(inspected, 1),
-        "recall": found / max(irregular, 1),
+        "precision": hits / max(inspected, 1),
+        "recall": hits / max(irregular, 1),
         "revenue": sum(w.revenue_found for w in weeks) / max(sum(w.revenue for w in weeks), 1e-9),
     }
 
 
 def _estimates(weeks: Sequence["Week"]) -> dict[str, Any]:
-    """Return the share of irregular declarations, and what the inspections alone tell of it."""
+    """Return the share of irregular declarations, true and estimated from inspections alone."""
     declared = sum(w.declarations for w in weeks)
     inside = [w.estimate.low <= w.irregular / w.declarations <= w.estimate.high for w in weeks]
     return {

@@ -237,3 +237,29 @@ def test_a_dry_run_of_a_replay_only_counts(letters):
     done = invoke("dead-letters", "replay", "--reason", "schema_unknown")
     assert done.stdout == "1 were sent again.\n"
     assert letters == [("schema_unknown", True), ("schema_unknown", False)]
+
+
+@pytest.mark.parametrize(
+    "words", ["simulate", "train risk", "evaluate risk"], ids=lambda words: words.replace(" ", "-")
+)
+def test_declarations_that_cannot_be_read_are_refused(words, tmp_path):
+    """Exit code 1 and the missing file, before anything is trained."""
+    folder = tmp_path / "none"
+    done = invoke(*words.split(), "--declarations", str(folder))
+    assert done.exit_code == 1
+    assert str(folder) in done.stderr
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--strategy", "x"), "No strategy x; there are risk, hybrid, random"),
+        (("--rate", "0.01", "--random", "0.02"), "--random is a part of --rate"),
+    ],
+)
+def test_a_simulation_that_makes_no_sense_is_refused(tmp_path, options, message):
+    """Exit code 2 and why."""
+    done = invoke("simulate", "--declarations", str(tmp_path), *options)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(message)
