@@ -18,12 +18,13 @@ from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, EXPLANATIONS, INSP
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
-from streams.evidence.observations import Keys
+from streams.evidence.past_inspections import PastInspections
 from streams.evidence.photos import Photos, stores
 from streams.evidence.signals import Signals
 from streams.kafka.origin import Origins
 from streams.kafka.registry import Decoder, Registry
 from streams.kafka.worker import worker
+from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
 from streams.selection.lanes import Lanes
@@ -39,9 +40,9 @@ log = structlog.get_logger(__name__)
 def load_scorer(settings: Settings) -> Scorer:
     """Load and warm up the model bundle: the first declaration should not wait for it.
 
-    Also keeps numpy's matrix products to as many threads as an inference has, in the whole
-    process: theirs would wait busily for a core that ONNX Runtime's have, and each would cost the
-    other far more than it gains (docs/decisions/0013-threads.md).
+    Also limits numpy's matrix products to the threads of one inference, in the whole process: more
+    would busy-wait for the cores that ONNX Runtime uses, and each would cost the other far more
+    than it gains (docs/decisions/0013-threads.md).
 
     Raises:
         NotConfigured: no bundle is named.
@@ -52,7 +53,7 @@ def load_scorer(settings: Settings) -> Scorer:
     bundle = settings.required_bundle()
     scorer = Scorer.load(bundle, threads=settings.threads)
     check_released(bundle)
-    scorer.score([_any_evidence(scorer)])
+    scorer.score([_warm_up_evidence(scorer)])
     log.info("model warm", bundle_id=scorer.bundle_id, arithmetic=scorer.arithmetic)
     return scorer
 
@@ -60,12 +61,12 @@ def load_scorer(settings: Settings) -> Scorer:
 def load_explainer(settings: Settings, scorer: Scorer) -> Explainer:
     """Load and warm up the explainer: the first alert should not wait for it."""
     explainer = Explainer(scorer, settings.required_bundle(), threads=settings.threads)
-    explainer.explain(_any_evidence(scorer), [[GREY]])
+    explainer.explain(_warm_up_evidence(scorer), [[GREY]])
     return explainer
 
 
-def _any_evidence(scorer: Scorer) -> DeclarationEvidence:
-    """Return evidence that every part of the model looks at."""
+def _warm_up_evidence(scorer: Scorer) -> DeclarationEvidence:
+    """Return evidence that every part of the model runs on."""
     item = GoodsItem(sequence_number=1, commodity_code=scorer.hs.codes[0], description="goods")
     (text,), (photo,) = scorer.embed_texts([item.description]), scorer.embed_photos([GREY])
     return DeclarationEvidence(
@@ -74,32 +75,33 @@ def _any_evidence(scorer: Scorer) -> DeclarationEvidence:
 
 
 def screening(settings: Settings) -> faust.App:
-    """Wire a screening worker.
+    """Wire a worker that screens declarations.
 
     Raises:
-        NotDeployed: the registry lacks a schema.
-        NotConfigured: a key that workers share is missing.
+        NotConfigured: no bundle is named, or a key that workers share is missing.
+        BadBundle, NotReleased: see `load_scorer`.
+        NotDeployed: the registry lacks a schema, or Kafka a topic.
+        ReferenceLost: the reference topics cannot be read.
     """
+    settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
-    # Two threads: one pump's photos are decoded while the other's are embedded.
-    executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="inference")
     reference = Reference(settings)
     reference.start()
-    redis = store(settings)
-    signals = recorder(settings, redis)
+    redis = redis_client(settings)
+    signals = live_signals(settings, redis)
+    executor = inference_threads()
     stage = Screen(
         writers=registry.writers(DECLARATIONS),
         schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
         scorer=scorer,
-        gatherer=gathering(settings, scorer, redis, signals, executor),
+        gatherer=evidence_gatherer(settings, scorer, redis, signals, executor),
         signals=signals,
         lanes=lanes(settings, scorer, redis),
-        known=lambda: reference.snapshot,
+        reference=lambda: reference.snapshot,
         executor=executor,
         now=lambda: datetime.now(UTC),
     )
-
     return worker(
         settings,
         group=settings.consumer_group,
@@ -113,23 +115,26 @@ def explaining(settings: Settings) -> faust.App:
     """Wire a worker that explains alerts.
 
     Raises:
-        NotDeployed: the registry lacks a schema.
-        ValueError: a setting is missing.
+        NotConfigured: no bundle is named, or a key that workers share is missing.
+        BadBundle, NotReleased: see `load_scorer`.
+        NotDeployed: the registry lacks a schema, or Kafka a topic.
+        ReferenceLost: the reference topics cannot be read.
     """
+    settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
-    executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="inference")
     reference = Reference(settings)
     reference.start()
-    redis = store(settings)
-    signals = recorder(settings, redis)
+    redis = redis_client(settings)
+    signals = live_signals(settings, redis)
+    executor = inference_threads()
     bucket = settings.s3_explanations_bucket
     stage = Explain(
         decoder=Decoder(registry.writers, (ALERTS, DECLARATIONS)),
         schema_id=registry.schema_id(EXPLANATIONS),
         explainer=load_explainer(settings, scorer),
         origin=Origins(settings),
-        gatherer=gathering(settings, scorer, redis, signals, executor),
+        gatherer=evidence_gatherer(settings, scorer, redis, signals, executor),
         signals=signals,
         tariff=lambda: reference.snapshot.tariff,
         heat_maps=stores(settings.model_copy(update={"s3_buckets": (bucket,)}))[bucket],
@@ -151,20 +156,25 @@ def learning(settings: Settings) -> faust.App:
     """Wire a worker that learns from inspection outcomes.
 
     Raises:
-        NotDeployed: the registry lacks a schema.
         NotConfigured: a key that workers share is missing.
+        NotDeployed: the registry lacks a schema.
     """
+    keys = signal_keys(settings)
     stage = Learn(
         writers=Registry(settings.registry_url).writers(INSPECTION_OUTCOMES),
-        redis=store(settings),
-        keys=Keys(settings.secret_keys()["pseudonym"]),
+        inspections=PastInspections(redis_client(settings), keys=keys),
     )
     return worker(
         settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES, stage=stage
     )
 
 
-def store(settings: Settings) -> Redis:
+def inference_threads() -> Executor:
+    """Return two threads: one decodes a pump's photos while the other embeds another pump's."""
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="inference")
+
+
+def redis_client(settings: Settings) -> Redis:
     """Return the client of the cache and feature store."""
     return Redis.from_url(
         settings.redis_url.get_secret_value(),
@@ -174,20 +184,25 @@ def store(settings: Settings) -> Redis:
     )
 
 
-def recorder(settings: Settings, redis: Redis) -> Signals:
-    """Return what gathers and records the signals of the stream."""
+def signal_keys(settings: Settings) -> SignalKeys:
+    """Return the names of the signals' keys in Redis."""
+    return SignalKeys(settings.secret_keys()["pseudonym"])
+
+
+def live_signals(settings: Settings, redis: Redis) -> Signals:
+    """Return the store of live signals."""
     return Signals(
         redis,
-        keys=Keys(settings.secret_keys()["pseudonym"]),
+        keys=signal_keys(settings),
         pause_s=settings.cache_pause_s,
         ttl=timedelta(days=settings.signals_ttl_days),
     )
 
 
-def gathering(
+def evidence_gatherer(
     settings: Settings, scorer: Scorer, redis: Redis, signals: Signals, executor: Executor
 ) -> Gatherer:
-    """Return what gathers the evidence of declarations."""
+    """Wire what gathers the evidence of declarations."""
     cache = EmbeddingCache(
         redis, ttl=timedelta(days=settings.cache_ttl_days), pause_s=settings.cache_pause_s
     )
@@ -206,7 +221,7 @@ def gathering(
 
 
 def lanes(settings: Settings, scorer: Scorer, redis: Redis) -> Lanes:
-    """Return what decides on lanes: the inspectors' capacity where one is set."""
+    """Wire what decides on lanes: the inspectors' capacity where one is set."""
     capacity = None
     if settings.capacity is not None:
         capacity = Capacity(

@@ -7,6 +7,9 @@ import logging
 import sys
 
 import structlog
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+log = structlog.get_logger(__name__)
 
 
 def configure(level: str) -> None:
@@ -34,3 +37,17 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    set_on_retry_hooks([log_wait])
+
+
+def log_wait(details: RetryDetails) -> None:
+    """Log that a failing service is waited for; by the error's kind, for its text may quote data.
+
+    Which service it is stands in structlog's context variables.
+    """
+    log.warning(
+        "waiting for a service",
+        error=type(details.caused_by).__name__,
+        attempt=details.retry_num,
+        wait_s=round(details.wait_for, 2),
+    )

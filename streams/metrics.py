@@ -6,34 +6,35 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
-DECLARATIONS = Counter("redlane_declarations_total", "Declarations that got their fate.", ["fate"])
+DECLARATIONS = Counter("redlane_declarations_total", "Declarations assessed or refused.", ["fate"])
 """fate: green, yellow, red or dead_letter."""
-DEGRADATIONS = Counter("redlane_degradations_total", "Evidence that could not be used.", ["code"])
+DEGRADATIONS = Counter("redlane_degradations_total", "Missing evidence of declarations.", ["code"])
 CACHE = Counter("redlane_cache_lookups_total", "Embeddings looked up in Redis.", ["result"])
 """result: hit, miss or unavailable."""
 PHOTO_BYTES = Counter("redlane_photo_bytes_total", "Bytes of photos fetched.")
 STAGE_SECONDS = Histogram(
     "redlane_stage_seconds",
-    "Time of one micro-batch in a step of a stage.",
+    "Time of a micro-batch in a step of a stage.",
     ["step"],
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 """step: decode, fetch, embed, signals, score or decide."""
 OUTCOMES = Counter("redlane_outcomes_total", "Inspection outcomes that were read.", ["fate"])
-"""fate: conforming, irregular, known, unknown (nobody selected it here) or dead_letter."""
+"""fate: conforming, irregular, known (already recorded), unknown (not selected here) or
+dead_letter."""
 LATENCY_SECONDS = Histogram(
     "redlane_declaration_latency_seconds",
     "From the declaration's Kafka timestamp to its verdict.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
-UNDER_WAY = Gauge("redlane_declarations_under_way", "Declarations taken and not yet done.")
+UNDER_WAY = Gauge("redlane_declarations_under_way", "Events received and not yet done.")
 OLDEST_SECONDS = Gauge("redlane_oldest_under_way_seconds", "Age of the oldest of them.")
 ASSIGNED = Gauge("redlane_assigned_partitions", "Partitions of this worker.")
 
 
 @contextmanager
 def timed(step: str, timings: dict[str, float]) -> Iterator[None]:
-    """Measure a step of a stage, and note how long it took. Unit: seconds."""
+    """Measure a step of a stage; `timings` gets its duration. Unit: s."""
     start = time.perf_counter()
     yield
     timings[step] = time.perf_counter() - start

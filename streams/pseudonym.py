@@ -1,4 +1,4 @@
-"""A person's name → a pseudonym that only who has the key can link to it."""
+"""A person's name → a pseudonym that only the holder of the key can link to it."""
 
 import hashlib
 import unicodedata
@@ -7,9 +7,9 @@ import unicodedata
 def pseudonym(key: bytes, name: str) -> str:
     """Return the keyed hash of a name: 32 hexadecimal digits, equal for equal names and keys.
 
-    Case and surrounding or repeated white space do not make another person. BLAKE2 with a key is a
-    MAC (RFC 7693): without the key names cannot be tried out. Pseudonymised data stays personal
-    data (Art. 4(5) GDPR).
+    Case and surrounding or repeated white space make no difference. BLAKE2 with a key is a MAC
+    (RFC 7693): without the key nobody can try out names. Pseudonymised data stays personal data
+    (Art. 4(5) GDPR).
 
     Raises:
         ValueError: the key is empty or longer than 64 bytes, or the name is empty.

@@ -1,6 +1,6 @@
 """Every setting of every command, read once from the environment (REDLANE_…).
 
-Names of services' addresses are what `redlane up` prints.
+`redlane up` prints the settings of the services that it starts.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from models.selection.policy import Budget
 
 
 class NotConfigured(Exception):  # noqa: N818 - says what it is
-    """A setting without a sensible default is missing."""
+    """A setting without a sensible default is missing or wrong."""
 
 
 class Settings(BaseSettings):
@@ -23,14 +23,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REDLANE_", frozen=True)
 
     kafka_bootstrap_servers: str = Field(
-        default="127.0.0.1:9092", description="host:port, by commas"
+        default="127.0.0.1:9092", description="host:port, comma-separated"
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
-    kafka_username: str = Field(default="", description="of SCRAM-SHA-512, with SASL_SSL")
+    kafka_username: str = Field(default="", description="for SCRAM-SHA-512, with SASL_SSL")
     kafka_password: SecretStr = SecretStr("")
-    kafka_ca_file: Path | None = Field(
-        default=None, description="PEM; the system's where not given"
-    )
+    kafka_ca_file: Path | None = Field(default=None, description="PEM; the system's by default")
     kafka_certificate_file: Path | None = Field(default=None, description="PEM, for mutual TLS")
     kafka_key_file: Path | None = Field(default=None, description="PEM, for mutual TLS")
     kafka_replication: int = Field(
@@ -47,7 +45,7 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr = SecretStr("")
     s3_region: str = "us-east-1"
     s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("goods-photos",), description="that photos may be read from, by commas"
+        default=("goods-photos",), description="that photos may be read from, comma-separated"
     )
     s3_explanations_bucket: str = Field(
         default="explanations", description="that heat maps are written to"
@@ -57,7 +55,7 @@ class Settings(BaseSettings):
         default=None, description="folder of the model bundle, as `redlane bundle` prints it"
     )
     threads: int = Field(
-        default=1, ge=1, description="of one inference on the CPU; two run at a time"
+        default=1, ge=1, description="of an inference on the CPU; two run at a time"
     )
     consumer_group: str = "redlane-screen"
     learn_consumer_group: str = "redlane-learn"
@@ -69,9 +67,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     pumps: int = Field(
-        default=2, ge=1, description="micro-batches in flight; events of one key share one"
+        default=2, ge=1, description="micro-batches in flight; events of a key share a pump"
     )
-    batch_size: int = Field(default=16, ge=1, description="most declarations of a micro-batch")
+    batch_size: int = Field(default=16, ge=1, description="most events of a micro-batch")
     batch_wait_ms: int = Field(
         default=20, ge=0, description="longest wait for a micro-batch to fill"
     )
@@ -88,54 +86,56 @@ class Settings(BaseSettings):
         "without it the bundle's thresholds decide",
     )
     capacity_window_s: int = Field(
-        default=3600, gt=0, description="of one set of thresholds; divides a week"
+        default=3600, gt=0, description="for which thresholds hold; divides a week"
     )
-    signals_ttl_days: int = Field(default=30, ge=1, description="without news of a trader, a code")
+    signals_ttl_days: int = Field(
+        default=30, ge=1, description="days a key survives without new observations"
+    )
     photo_concurrency: int = Field(default=32, ge=1, description="photos fetched at a time")
-    photo_deadline_s: float = Field(
-        default=5.0, gt=0, description="for one photo, with its retries"
-    )
+    photo_deadline_s: float = Field(default=5.0, gt=0, description="for a photo, retries included")
     photo_max_bytes: int = 10_000_000
-    photos_per_item: int = Field(default=4, ge=1, description="photos looked at; more are not")
-    cache_timeout_s: float = Field(default=0.5, gt=0, description="for one round trip to Redis")
-    cache_pause_s: float = Field(default=5.0, ge=0, description="without Redis after it failed")
+    photos_per_item: int = Field(
+        default=4, ge=1, description="photos of a goods item that are used, at most"
+    )
+    cache_timeout_s: float = Field(default=0.5, gt=0, description="for a round trip to Redis")
+    cache_pause_s: float = Field(default=5.0, ge=0, description="without Redis after a failure")
     cache_ttl_days: int = 30
     delivery_timeout_s: float = Field(
-        default=60.0, gt=0, description="for the broker to take an event"
+        default=60.0, gt=0, description="for the broker to accept an event"
     )
-    dead_letters_in_a_row: int = Field(default=50, description="stop the worker")
+    dead_letters_in_a_row: int = Field(default=50, description="more stop the worker")
     dead_letter_share: float = Field(
-        default=0.5, description="of the last 200 events, stops the worker"
+        default=0.5, description="of the last 200 events; more stop the worker"
     )
     stall_limit_s: float = Field(default=300.0, description="without progress, stops the worker")
 
     console_database_url: SecretStr = Field(
         default=SecretStr(""),
-        description="sqlite:///… or postgresql://…; a SQLite file in the state directory if not "
-        "given",
+        description="sqlite:///… or postgresql://…; else a SQLite file in the state directory",
     )
     console_consumer_group: str = "redlane-console"
     console_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("127.0.0.1", "localhost"), description="that browsers may ask for, by commas"
+        default=("127.0.0.1", "localhost"), description="that browsers may ask for, comma-separated"
     )
     console_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("explanations",), description="of heat maps, besides s3_buckets, by commas"
+        default=("explanations",), description="of heat maps, besides s3_buckets, comma-separated"
     )
     console_proxy_secret: SecretStr = Field(
         default=SecretStr(""), description="that the OIDC proxy sends with every request"
     )
     console_proxy_secret_header: str = "X-Redlane-Proxy-Secret"  # noqa: S105 - its name
     console_proxy_addresses: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="that the OIDC proxy calls from: addresses or networks, by commas"
+        default=(),
+        description="addresses or networks that the OIDC proxy calls from, comma-separated",
     )
     console_user_header: str = Field(
-        default="X-Forwarded-User", description="who it is, from the OIDC proxy; never changes"
+        default="X-Forwarded-User", description="identity from the OIDC proxy; never changes"
     )
     console_name_header: str = Field(
-        default="X-Forwarded-Preferred-Username", description="as colleagues know them"
+        default="X-Forwarded-Preferred-Username", description="name that colleagues see"
     )
     console_groups_header: str = Field(
-        default="X-Forwarded-Groups", description="their groups, by commas"
+        default="X-Forwarded-Groups", description="groups of the user, comma-separated"
     )
     console_roles: dict[str, Literal["viewer", "inspector", "supervisor"]] = Field(
         default={
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
             "redlane-inspector": "inspector",
             "redlane-supervisor": "supervisor",
         },
-        description="group → role, in JSON; the strongest counts",
+        description="group → role, in JSON; the strongest role counts",
     )
     console_time_zone: str = Field(default="Europe/Brussels", description="of times on the pages")
 

@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
 
 class FakeScorer:
-    """Risk is told by the goods text: "RISK 0.8"; "CRASH" raises as a bug would."""
+    """Reads the risk from the goods text: "RISK 0.8"; "CRASH" raises as a bug would."""
 
     bundle_id = "b" * 64
     text_encoder_id = "text-1"
@@ -40,21 +40,21 @@ class FakeScorer:
 
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
         self.batches.append(len(evidence))
-        return [self._verdict(one) for one in evidence]
+        return [self._verdict(declaration) for declaration in evidence]
 
     def _verdict(self, evidence: DeclarationEvidence) -> Verdict:
         items = []
-        for one in evidence.items:
-            if "CRASH" in one.item.description:
-                raise RuntimeError(f"personal data of {one.item.description}")
-            risk = float(one.item.description.partition("RISK ")[2] or 0)
-            present = [("text", one.text is not None), ("image", bool(one.photos))]
+        for item in evidence.items:
+            if "CRASH" in item.item.description:
+                raise RuntimeError(f"personal data of {item.item.description}")
+            risk = float(item.item.description.partition("RISK ")[2] or 0)
+            present = [("text", item.text is not None), ("image", bool(item.photos))]
             items.append(
                 ItemAssessment(
-                    sequence_number=one.item.sequence_number,
-                    commodity_code=one.item.commodity_code,
+                    sequence_number=item.item.sequence_number,
+                    commodity_code=item.item.commodity_code,
                     risk=risk,
-                    modalities=tuple(name for name, there in present if there),
+                    modalities=tuple(name for name, is_present in present if is_present),
                 )
             )
         risk = max(item.risk for item in items)
@@ -66,7 +66,7 @@ class FakeScorer:
 
 
 def vector(data: bytes, dimension: int):
-    """A vector that tells the content apart."""
+    """A vector that depends on the content."""
     digest = hashlib.sha256(data).digest()
     return np.frombuffer(digest[: 4 * dimension], np.uint32).astype(np.float32)
 

@@ -36,7 +36,7 @@ class BadDeclarations(Exception):  # noqa: N818 - says what it is
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A declaration of one goods item, and what its inspection found."""
+    """A declaration of one goods item, and the outcome of its inspection."""
 
     day: date
     attributes: Attributes
@@ -44,7 +44,7 @@ class Labelled:
 
     @property
     def revenue(self) -> float:
-        """Duty on the declared value: a proxy of what fraud costs, for no column tells that.
+        """Duty on the declared value: a proxy for the cost of fraud, which no column gives.
 
         Unit: the currency of the amount.
         """

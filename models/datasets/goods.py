@@ -17,7 +17,7 @@ HS6: Final = re.compile(r"\d{6}", re.ASCII)
 
 
 class BadCatalogue(Exception):  # noqa: N818 - says what it is
-    """A folder that is no catalogue of goods; the message says what to mend."""
+    """A folder that is no catalogue of goods; the message says what to correct."""
 
 
 @dataclass(frozen=True, slots=True)

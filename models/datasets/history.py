@@ -1,10 +1,9 @@
-"""Labelled declarations one after the other → what was known before each. For training and replay.
+"""Labelled declarations in the order of time → the evidence before each. To train and to replay.
 
-The stream keeps the same in Redis (streams/evidence/signals.py); here it is kept in memory, so that
-a year is replayed in seconds.
+The stream keeps the same in Redis (streams/evidence/signals.py); here it is kept in memory, to
+replay a year in seconds.
 """
 
-import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 
 from models.datasets.declarations import Labelled
 from models.risk.attributes import Attributes, histories
+from models.risk.prices import log_unit_price
 from models.risk.signals import Peers, Rate
 from models.risk.tabular import features
 from models.vectors import Array
@@ -34,7 +34,7 @@ class History:
     )
 
     def rates(self, attributes: Attributes) -> dict[str, Rate]:
-        """Return the past inspections by each of HISTORIES that has any."""
+        """Return the past inspections by each of HISTORIES that saw any."""
         keys = {name: (name, *values) for name, values in histories(attributes).items()}
         return {
             name: Rate(self._inspected[key], self._irregular[key])
@@ -44,25 +44,25 @@ class History:
 
     def peers(self, attributes: Attributes) -> Peers | None:
         """Return the unit prices of the same code and origin; of the code where those are few."""
-        near = (attributes.hs6, attributes.origin), (attributes.hs6,)
-        found = (Peers.of(self._prices[key]) for key in near if key in self._prices)
-        return next((peers for peers in found if peers is not None), None)
+        keys = (attributes.hs6, attributes.origin), (attributes.hs6,)
+        candidates = (Peers.of(self._prices[key]) for key in keys if key in self._prices)
+        return next((peers for peers in candidates if peers is not None), None)
 
-    def inspected(self, attributes: Attributes, *, irregular: bool) -> None:
-        """Take in what an inspection found."""
+    def add_outcome(self, attributes: Attributes, *, irregular: bool) -> None:
+        """Take in the outcome of an inspection."""
         for name, values in histories(attributes).items():
             self._inspected[name, *values] += 1
             self._irregular[name, *values] += irregular
 
-    def seen(self, attributes: Attributes) -> None:
+    def add_price(self, attributes: Attributes) -> None:
         """Take in the unit price of a declaration, inspected or not."""
-        if attributes.amount and attributes.net_mass:
-            price = math.log(attributes.amount / attributes.net_mass)
+        price = log_unit_price(attributes.amount, attributes.net_mass)
+        if price is not None:
             self._prices[attributes.hs6, attributes.origin].append(price)
             self._prices[attributes.hs6,].append(price)
 
     def features(self, attributes: Attributes) -> Array:
-        """Return the features (F,) of a declaration, by what is known."""
+        """Return the features (F,) of a declaration, by all that was taken in."""
         return features(attributes, self.rates(attributes), self.peers(attributes))
 
 
@@ -72,21 +72,21 @@ def replay(
     *,
     outcomes: Callable[[Labelled], bool] = lambda _: True,
 ) -> Array:
-    """Return the features (N, F) of declarations, each by what was known before its day.
+    """Return the features (N, F) of declarations, each by the evidence before its day.
 
     Args:
         rows: in the order of time.
-        history: what is known before the first; is brought up to date.
-        outcomes: of which declarations the outcome becomes known, at the end of the day.
+        history: the evidence before the first; is brought up to date.
+        outcomes: whether a declaration's outcome is taken in, at the end of its day.
     """
-    found = []
+    features_of_rows = []
     for day in _days(rows):
-        found += [history.features(row.attributes) for row in day]
+        features_of_rows += [history.features(row.attributes) for row in day]
         for row in day:
-            history.seen(row.attributes)
+            history.add_price(row.attributes)
             if outcomes(row):
-                history.inspected(row.attributes, irregular=row.irregular)
-    return np.stack(found)
+                history.add_outcome(row.attributes, irregular=row.irregular)
+    return np.stack(features_of_rows)
 
 
 def _days(rows: Sequence[Labelled]) -> Iterable[list[Labelled]]:

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 ERROR = 3
-"""ONNX Runtime's log level from which it speaks."""
+"""Least severe level that ONNX Runtime logs."""
 
 
 class Backend(Protocol):
@@ -21,7 +21,7 @@ class Backend(Protocol):
 
 
 def gpu_usable() -> bool:
-    """Tell whether an NVIDIA driver is here; the runtime's list tells what it was built for."""
+    """Return whether the runtime supports CUDA and an NVIDIA driver is installed."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -32,8 +32,8 @@ def gpu_usable() -> bool:
 class OnnxBackend:
     """An encoder as ONNX. Kernels choose their arithmetic by the shape of a batch.
 
-    So what else is in a micro-batch would change a bit of the result: what is scored runs alone,
-    with a batch of 1.
+    So the other data of a batch could change a bit of the result: what is scored runs alone, with a
+    batch of 1.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -41,8 +41,8 @@ class OnnxBackend:
 
         Args:
             path: of the ONNX file.
-            threads: of one run. More than one wait busily for work, and so take the core that
-                another session runs on (docs/decisions/0013-threads.md).
+            threads: of one run. Several busy-wait for work, and so take the core that another
+                session runs on (docs/decisions/0013-threads.md).
         """
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERROR
@@ -54,6 +54,6 @@ class OnnxBackend:
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Embed a batch: arrays (B, …) → (B, D)."""
-        (found,) = self._session.run(None, dict(inputs))
-        embeddings: NDArray[np.float32] = found
+        embeddings: NDArray[np.float32]
+        (embeddings,) = self._session.run(None, dict(inputs))
         return embeddings

@@ -16,6 +16,11 @@ from models.encoding.text import normalise, tokenizer
 Vector = NDArray[np.float32]
 TEXT_ENCODERS: Final = ("general", "text")
 """Names of those whose embeddings of a text are put side by side, in this order."""
+TEXT_FILES: Final = tuple(
+    f"{name}.{suffix}" for name in TEXT_ENCODERS for suffix in ("onnx", "tokens.json")
+)
+IMAGE_FILES: Final = ("image.onnx",)
+"""Files of a bundle that the embeddings of a text, and of a photo, depend on."""
 
 PROBE_TEXT: Final = "men's shoes, leather upper, rubber sole, size 42, brown, 20 pairs in 2 cartons"
 PROBE_PHOTO: Final = (
@@ -42,8 +47,8 @@ class Encoders:
     def arithmetic(self) -> str:
         """Hash of the embeddings of a fixed text and photo, in hexadecimal digits.
 
-        Processors of which it is equal share embeddings; a GPU, an ARM processor or another
-        version of a library may differ in the last bits (docs/decisions/0014-one-arithmetic.md).
+        Processors with an equal hash share embeddings; a GPU, an ARM processor or another version
+        of a library may differ in the last bits (docs/decisions/0014-one-arithmetic.md).
         """
         (text,), (photo,) = self.embed_texts([PROBE_TEXT]), self.embed_photos([PROBE_PHOTO])
         return hashlib.sha256(text.tobytes() + photo.tobytes()).hexdigest()[:16]
@@ -57,9 +62,9 @@ class Encoders:
         return [self._image.run({"pixels": normalised(photo)[np.newaxis]})[0] for photo in photos]
 
     def _embed_text(self, text: str) -> Vector:
-        found = []
-        for read, encoder in self._texts:
-            tokens = read.encode(text)
+        parts = []
+        for tokens_of, encoder in self._texts:
+            tokens = tokens_of.encode(text)
             inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
-            found.append(encoder.run({name: np.array([ids]) for name, ids in inputs.items()})[0])
-        return np.concatenate(found)
+            parts.append(encoder.run({name: np.array([ids]) for name, ids in inputs.items()})[0])
+        return np.concatenate(parts)

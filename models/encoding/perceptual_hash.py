@@ -25,6 +25,6 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
     return int(str(imagehash.phash(Image.fromarray(pixels))), 16)
 
 
-def distance(one: int, other: int) -> int:
+def distance(first: int, second: int) -> int:
     """Return in how many bits two hashes differ."""
-    return (one ^ other).bit_count()
+    return (first ^ second).bit_count()

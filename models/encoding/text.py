@@ -11,7 +11,7 @@ MAX_CHARACTERS: Final = 512
 """Data element 18 05 000 000, description of goods, is an..512."""
 MAX_TOKENS: Final = 128
 GENERAL: Final = 384
-"""A text's embedding begins with so many dimensions of the general encoder; the tuned follow."""
+"""Dimensions of the general encoder, with which a text's embedding begins; the tuned follow."""
 SPACE: Final = re.compile(r"\s+")
 
 
@@ -28,10 +28,10 @@ def normalise(text: str) -> str:
 def tokenizer(file: Path) -> Tokenizer:
     """Return the tokenizer that a file holds.
 
-    It is the one that transformers would use; importing transformers would bring torch where it is
-    installed, and serving wants none.
+    It is the one that transformers would use; but importing transformers would also import torch
+    where it is installed, which serving must not.
     """
-    found: Tokenizer = Tokenizer.from_file(str(file))
-    found.no_padding()
-    found.enable_truncation(MAX_TOKENS)
-    return found
+    loaded: Tokenizer = Tokenizer.from_file(str(file))
+    loaded.no_padding()
+    loaded.enable_truncation(MAX_TOKENS)
+    return loaded

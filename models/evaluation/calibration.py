@@ -11,14 +11,14 @@ BINS: Final = 15
 
 def bins(stated: NDArray[Any], happened: NDArray[Any]) -> list[tuple[float, float, float]]:
     """Return each bin's share of the cases, mean stated probability and share that happened."""
-    place = np.minimum((stated * BINS).astype(int), BINS - 1)
-    found = []
-    for one in np.unique(place):
-        here = place == one
-        found.append((here.mean(), stated[here].mean(), happened[here].mean()))
-    return [(float(share), float(said), float(was)) for share, said, was in found]
+    bin_of = np.minimum((stated * BINS).astype(int), BINS - 1)
+    rows = []
+    for number in np.unique(bin_of):
+        inside = bin_of == number
+        rows.append((inside.mean(), stated[inside].mean(), happened[inside].mean()))
+    return [(float(share), float(mean), float(rate)) for share, mean, rate in rows]
 
 
 def calibration_error(stated: NDArray[Any], happened: NDArray[Any]) -> float:
     """Return the expected calibration error. Fraction."""
-    return float(sum(share * abs(said - was) for share, said, was in bins(stated, happened)))
+    return float(sum(share * abs(mean - rate) for share, mean, rate in bins(stated, happened)))

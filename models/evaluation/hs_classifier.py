@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from models.datasets.goods import Goods, read
 from models.encoding.encoders import Encoders
@@ -35,7 +36,7 @@ def evaluate_hs(
         goods: folder of goods.
         split: of it; text is `description`, never the title.
         plots: folder for reliability.png and confusion.png; None for no plots.
-        say: told of progress.
+        say: called with the progress.
 
     Returns:
         {"text" | "image" | "both": {"top1", "top3", "top5", "macro_f1", "ece", "coverage",
@@ -45,17 +46,17 @@ def evaluate_hs(
     bundle = default_bundle(say)
     embedder = Embedder.of(bundle, say)
     asked = read(goods, split)
-    seen = embedder.embedded(asked)
+    embedded = embedder.embedded(asked)
     hs = load_hs(bundle)
     say("Asking the model")
-    said = {name: ask(hs, name, seen) for name in MODALITIES}
+    results = {name: ask(hs, name, embedded) for name in MODALITIES}
     if plots is not None:
         from models.evaluation.plots import draw  # noqa: PLC0415 - only where plots are wanted
 
-        draw(said, hs.codes, plots)
+        draw(results, hs.codes, plots)
     return {
-        **{name: one.figures() for name, one in said.items()},
-        "agreement_auc": agreement_auc(hs, seen),
+        **{name: result.figures() for name, result in results.items()},
+        "agreement_auc": agreement_auc(hs, embedded),
         "unseen": unseen(asked, say),
         "languages": languages(hs, embedder.encoders),
     }
@@ -76,7 +77,7 @@ def ask(hs: HsModel, name: str, goods: Embedded) -> RankingResult:
 
 
 def agreement_auc(hs: HsModel, goods: Embedded) -> float:
-    """Return how well agreement tells matched text and photo from pairs of other headings.
+    """Return how well agreement separates matched text and photo from pairs of other headings.
 
     The area under the ROC curve: the probability that a matched pair agrees more than a random one.
     """
@@ -89,16 +90,15 @@ def agreement_auc(hs: HsModel, goods: Embedded) -> float:
         matched.append(hs.consistency(text, photos[number]))
         others = dice.choice(np.flatnonzero(headings != headings[number]), PAIRS)
         random += [hs.consistency(text, photos[other]) for other in others]
-    order = np.argsort(np.argsort(np.array(matched + random), kind="stable"), kind="stable")
-    wins = order[: len(matched)].sum() - len(matched) * (len(matched) - 1) / 2
-    return float(wins / (len(matched) * len(random)))
+    is_match = [True] * len(matched) + [False] * len(random)
+    return float(roc_auc_score(is_match, matched + random))
 
 
 def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
     """Return how codes fare that nothing was trained on, by text and photo over all codes.
 
-    The artifacts in models/artifacts/unseen/ left some codes out of all training, and their
-    encoders are not tuned at all. Asked are goods of those codes.
+    For the artifacts in models/artifacts/unseen/ some codes were left out of all training, and the
+    encoders were not tuned at all. The figures are on goods of those codes.
 
     Returns:
         "codes" and "goods": how many; "top5": with past goods of the codes in the index;
@@ -107,23 +107,23 @@ def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
     bundle = default_bundle(say, ARTIFACTS / "unseen")
     hs = load_hs(bundle)
     withheld = json.loads((bundle / "model.json").read_text())["hs"]["withheld"]
-    asked = [one for one in goods if one.hs6 in withheld]
+    asked = [item for item in goods if item.hs6 in withheld]
     if not asked:
         return {"codes": 0, "goods": 0}
-    seen = Embedder.of(bundle, say).embedded(asked)
+    embedded = Embedder.of(bundle, say).embedded(asked)
     gone = replace(hs, index=hs.index.without(np.searchsorted(hs.codes, withheld)))
     ways: dict[str, Callable[[Array, Array], Array]] = {
         "top5": lambda text, photo: hs.posterior(text, photo).probabilities,
         "top5_without_past_goods": lambda text, photo: gone.posterior(text, photo).probabilities,
         "top5_nomenclature": lambda text, _: hs.nomenclature_probabilities(hs.similar(text, None)),
     }
-    found: dict[str, float] = {"codes": len({one.hs6 for one in asked}), "goods": len(asked)}
+    figures: dict[str, float] = {"codes": len({item.hs6 for item in asked}), "goods": len(asked)}
     for name, way in ways.items():
         hits = 0
-        for code, text, photo in zip(seen.codes, seen.texts, seen.photos, strict=True):
+        for code, text, photo in zip(embedded.codes, embedded.texts, embedded.photos, strict=True):
             hits += code in {hs.codes[place] for place in best(way(text, photo), 5)}
-        found[name] = hits / len(asked)
-    return found
+        figures[name] = hits / len(asked)
+    return figures
 
 
 def compare(goods: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
@@ -139,12 +139,12 @@ def compare(goods: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
 
     embedder = Embedder.of(default_bundle(say), say)
     learn, held = read(goods, "train"), embedder.embedded(read(goods, "valid"))
-    names, labels = np.unique([one.hs6 for one in learn], return_inverse=True)
+    names, labels = np.unique([item.hs6 for item in learn], return_inverse=True)
     texts, photos = (torch.from_numpy(views) for views in embedder.variants(learn, seed))
-    wanted = torch.from_numpy(np.searchsorted(names, held.codes))
-    found: dict[str, Any] = {}
+    right = torch.from_numpy(np.searchsorted(names, held.codes))
+    figures: dict[str, Any] = {}
 
-    def tried(label: str, kind: str, only: str | None, modalities: Sequence[str]) -> None:
+    def evaluate(label: str, kind: str, only: str | None, modalities: Sequence[str]) -> None:
         say(f"Training {label}")
         network = fusion.train(
             texts,
@@ -155,41 +155,41 @@ def compare(goods: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
             seed=seed,
             only=only,
         )
-        found[label] = {name: _top1(network, name, held, wanted) for name in modalities}
-        say(f"{label}: " + ", ".join(f"{name} {top1:.1%}" for name, top1 in found[label].items()))
+        figures[label] = {name: _top1(network, name, held, right) for name in modalities}
+        say(f"{label}: " + ", ".join(f"{name} {top1:.1%}" for name, top1 in figures[label].items()))
 
     for kind in KINDS:
-        tried(kind, kind, None, MODALITIES)
+        evaluate(kind, kind, None, MODALITIES)
     for name in ("text", "image"):
-        tried(f"{name} only", "multconcat", name, (name,))
-    return found
+        evaluate(f"{name} only", "multconcat", name, (name,))
+    return figures
 
 
-def _top1(network: Any, name: str, held: Embedded, wanted: Any) -> float:
+def _top1(network: Any, name: str, held: Embedded, right: Any) -> float:
     import torch  # noqa: PLC0415 - only to train
 
-    there = torch.tensor([[name != "image", name != "text"]]).float().expand(len(wanted), 2)
+    present = torch.tensor([[name != "image", name != "text"]]).float().expand(len(right), 2)
     with torch.no_grad():
-        scores = network(torch.from_numpy(held.tuned_texts), torch.from_numpy(held.photos), there)
-    return float((scores.argmax(dim=1) == wanted).float().mean())
+        scores = network(torch.from_numpy(held.tuned_texts), torch.from_numpy(held.photos), present)
+    return float((scores.argmax(dim=1) == right).float().mean())
 
 
 def languages(hs: HsModel, encoders: Encoders) -> dict[str, float]:
     """Return the top-5 accuracy by text in each language, on lines no encoder was tuned on.
 
-    The lines asked about are taken out of the nomenclature that answers; another line of their
-    subheading stays.
+    The nomenclature that answers lacks the lines in question; another line of their subheading
+    stays.
     """
     every = lines()
     asked = held_out(every)
     out = {line.cn8 for line in asked}
-    left = hs.nomenclature.without([n for n, line in enumerate(every) if line.cn8 in out])
-    found = {}
+    remaining = hs.nomenclature.without([n for n, line in enumerate(every) if line.cn8 in out])
+    figures = {}
     for place, language in enumerate(LANGUAGES):
         hits = 0
         texts = encoders.embed_texts([line.texts[place] for line in asked])
         for line, text in zip(asked, texts, strict=True):
-            near = left.similarities(left.meant(text))
-            hits += line.hs6 in {left.codes[place] for place in best(near, 5)}
-        found[language] = hits / len(asked)
-    return found
+            similarities = remaining.similarities(remaining.centred(text))
+            hits += line.hs6 in {remaining.codes[place] for place in best(similarities, 5)}
+        figures[language] = hits / len(asked)
+    return figures

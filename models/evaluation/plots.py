@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from models.evaluation.simulation import Week
 
 CODES: Final = 30
-"""Codes in the confusion plot: those of most errors."""
+"""Codes in the confusion plot: those with most errors."""
 COLOURS: Final = {"text": "#b45309", "image": "#0f766e", "both": "#1d4ed8"}
 STRATEGY_COLOURS: Final = {
     "risk": "#1d4ed8",
@@ -22,37 +22,37 @@ STRATEGY_COLOURS: Final = {
 }
 
 
-def draw(said: Mapping[str, "RankingResult"], codes: Sequence[str], folder: Path) -> None:
+def draw(results: Mapping[str, "RankingResult"], codes: Sequence[str], folder: Path) -> None:
     """Write reliability.png and confusion.png."""
     folder.mkdir(parents=True, exist_ok=True)
-    _reliability(said, folder / "reliability.png")
-    _confusion(said["both"], codes, folder / "confusion.png")
+    _reliability(results, folder / "reliability.png")
+    _confusion(results["both"], codes, folder / "confusion.png")
 
 
-def _reliability(said: Mapping[str, "RankingResult"], path: Path) -> None:
+def _reliability(results: Mapping[str, "RankingResult"], path: Path) -> None:
     figure = Figure(figsize=(6, 6))
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="as sure as right")
-    for name, one in said.items():
-        share, sure, hit = (np.array(column) for column in zip(*one.bins(), strict=True))
-        label = f"{name}, calibration error {one.calibration_error():.3f}"
-        axes.plot(sure, hit, color=COLOURS[name], label=label)
-        axes.scatter(sure, hit, 10 + 600 * share, color=COLOURS[name], alpha=0.6)
+    for name, result in results.items():
+        share, confidence, hit = (np.array(column) for column in zip(*result.bins(), strict=True))
+        label = f"{name}, calibration error {result.calibration_error():.3f}"
+        axes.plot(confidence, hit, color=COLOURS[name], label=label)
+        axes.scatter(confidence, hit, 10 + 600 * share, color=COLOURS[name], alpha=0.6)
     axes.set(xlabel="confidence in the best code", ylabel="share that was right")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), title="Reliability (dots: share of the goods)")
     axes.legend(loc="upper left")
     _save(figure, path)
 
 
-def _confusion(one: "RankingResult", codes: Sequence[str], path: Path) -> None:
-    wrong = one.right != one.best
+def _confusion(result: "RankingResult", codes: Sequence[str], path: Path) -> None:
+    wrong = result.right != result.best
     places, errors = np.unique(
-        np.concatenate([one.right[wrong], one.best[wrong]]), return_counts=True
+        np.concatenate([result.right[wrong], result.best[wrong]]), return_counts=True
     )
     shown = np.sort(places[np.argsort(-errors, kind="stable")][:CODES])
     table = np.zeros((len(shown), len(shown)))
     for row, right in enumerate(shown):
-        of_code = one.best[one.right == right]
+        of_code = result.best[result.right == right]
         if len(of_code):
             table[row] = [(of_code == best).mean() for best in shown]
     figure = Figure(figsize=(11, 10))
@@ -82,13 +82,13 @@ def draw_simulation(weeks: Mapping[str, Sequence["Week"]], path: Path) -> None:
     """Plot precision, recall and revenue of each strategy, week by week."""
     figure = Figure(figsize=(10, 9))
     panels = figure.subplots(3, 1, sharex=True)
-    for name, found in weeks.items():
-        starts = [week.start for week in found]
+    for name, of_strategy in weeks.items():
+        starts = [week.start for week in of_strategy]
         colour = STRATEGY_COLOURS[name]
-        panels[0].plot(starts, [week.precision for week in found], color=colour, label=name)
-        panels[1].plot(starts, [week.recall for week in found], color=colour)
-        share = np.cumsum([week.revenue_found for week in found]) / np.maximum(
-            np.cumsum([week.revenue for week in found]), 1e-9
+        panels[0].plot(starts, [week.precision for week in of_strategy], color=colour, label=name)
+        panels[1].plot(starts, [week.recall for week in of_strategy], color=colour)
+        share = np.cumsum([week.revenue_found for week in of_strategy]) / np.maximum(
+            np.cumsum([week.revenue for week in of_strategy]), 1e-9
         )
         panels[2].plot(starts, share, color=colour)
     for panel, text in zip(

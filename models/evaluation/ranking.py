@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score
 
 from models.evaluation.calibration import bins, calibration_error
 from models.vectors import Array
@@ -14,10 +15,10 @@ TOPS: Final = (1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class RankingResult:
-    """What the model said of goods, by one modality or both."""
+    """The model's ranking of the codes for each of N goods, by one modality or both."""
 
     right: NDArray[np.int64]  # (N,): places of the right codes
-    ranks: NDArray[np.int64]  # (N,): codes thought more probable than the right one
+    ranks: NDArray[np.int64]  # (N,): how many codes are more probable than the right one
     best: NDArray[np.int64]  # (N,): places of the most probable codes
     confidence: Array  # (N,): their probabilities
     covered: NDArray[np.bool_]  # (N,): whether the set holds the right code
@@ -35,11 +36,8 @@ class RankingResult:
 
     def macro_f1(self) -> float:
         """Return the mean F1 over the codes that occur."""
-        scores = []
-        for code in np.unique(self.right):
-            hit = int(((self.best == code) & (self.right == code)).sum())
-            scores.append(2 * hit / int((self.best == code).sum() + (self.right == code).sum()))
-        return float(np.mean(scores))
+        occurring = np.unique(self.right)
+        return float(f1_score(self.right, self.best, labels=occurring, average="macro"))
 
     def calibration_error(self) -> float:
         """Return the expected calibration error of the most probable code."""

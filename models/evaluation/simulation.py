@@ -1,8 +1,8 @@
 """Labelled declarations, replayed → what inspections would have found.
 
-Each week the strategy chooses whom to inspect within the capacity; the outcomes come some days
-later, and only those of inspected declarations; the model is trained again every few weeks on what
-was found. So the simulation has the selection bias that a customs office has.
+Each week the strategy chooses declarations to inspect within the capacity; the outcomes come some
+days later, and only those of inspected declarations; the model is trained again every few weeks on
+these outcomes. So the simulation has the selection bias of a customs office.
 
 Random inspections and an oracle that knows every outcome are the two ends to compare with.
 """
@@ -29,7 +29,7 @@ EXPLORED: Final = 0.2
 """Share of a hybrid's inspections that go where the model is least sure and knows least
 (Kim et al., arXiv:2010.14282)."""
 ROUTE: Final = "route"
-"""Past inspections of it tell how much is known of a declaration."""
+"""Number of past inspections by which the model's ignorance of a declaration is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,13 @@ class Setup:
     weeks: int
     """After the warm-up."""
     warm_up: int = 13
-    """Weeks before, all of whose outcomes are known: what the office begins with."""
+    """Weeks before, whose outcomes the office knows from the start."""
     rate: float = 0.05
     """Inspections. Fraction of the declarations of each week."""
     random: float = 0.01
     """Of them at random, whatever the risk. Fraction of the declarations."""
     delay: timedelta = timedelta(days=7)
-    """From a declaration to what its inspection found."""
+    """From a declaration to the outcome of its inspection."""
     retrain: int = 4
     """Weeks."""
     seed: int = 7
@@ -53,12 +53,13 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """What the inspections of one week found."""
+    """The inspections of one week."""
 
     start: date
     declarations: int
     inspected: int
     found: int
+    """Irregular among the inspected."""
     irregular: int
     """Among all declarations."""
     revenue_found: float
@@ -84,13 +85,13 @@ def simulate(
     """Replay declarations under a strategy.
 
     Args:
-        rows: in the order of time; all are labelled, which the strategy does not see.
+        rows: in the order of time; the strategy does not see their labels.
         strategy: risk, hybrid, random, or the oracle.
         setup: capacity and delays.
-        say: told of progress.
+        say: called with the progress.
 
     Raises:
-        BadDeclarations: there are fewer weeks than asked for.
+        BadDeclarations: they span fewer weeks than the setup needs.
     """
     office = _Office(strategy, setup)
     start = rows[0].day
@@ -100,51 +101,51 @@ def simulate(
             f"The declarations span {weeks} whole weeks: {setup.warm_up} of warm-up and "
             f"{setup.weeks} to simulate are more. Ask for fewer with --weeks."
         )
-    found = []
+    simulated = []
     for number in range(setup.warm_up + setup.weeks):
         first = start + number * WEEK
-        now = [row for row in rows if first <= row.day < first + WEEK]
+        of_week = [row for row in rows if first <= row.day < first + WEEK]
         if number < setup.warm_up:
-            office.know(now)
+            office.begin(of_week)
             continue
         say(f"Simulating: {strategy}", number - setup.warm_up, setup.weeks)
         if (number - setup.warm_up) % setup.retrain == 0:
             office.train()
-        found.append(office.week(first, now))
-    return found
+        simulated.append(office.week(first, of_week))
+    return simulated
 
 
 @dataclass(slots=True)
 class _Office:
-    """A customs office: what it knows, and whom it inspects."""
+    """A customs office: what it has learned, and what it inspects."""
 
     strategy: Strategy
     setup: Setup
     history: History = field(default_factory=History)
     waiting: list[tuple[Labelled, Array]] = field(default_factory=list)
-    """Inspected, their outcomes not yet known, in the order of time."""
+    """Inspected declarations whose outcomes are still to come, in the order of time."""
     features: list[Array] = field(default_factory=list)
     labels: list[tuple[bool, float]] = field(default_factory=list)
     model: Fitted | None = None
 
-    def know(self, rows: Sequence[Labelled]) -> None:
-        """Take in declarations of the past, all inspected."""
+    def begin(self, rows: Sequence[Labelled]) -> None:
+        """Take in declarations of the warm-up, all inspected."""
         if self.strategy in {"random", "oracle"}:
             return
         for row in rows:
             self._learn(until=row.day)
             self.waiting.append((row, self.history.features(row.attributes)))
-            self.history.seen(row.attributes)
+            self.history.add_price(row.attributes)
 
     def train(self) -> None:
-        """Train on every outcome that is known."""
+        """Train on every outcome so far."""
         if self.strategy in {"random", "oracle"}:
             return
         irregular, revenue = np.array(self.labels, np.float32).T
         self.model = fit_features(np.stack(self.features), irregular, revenue, seed=self.setup.seed)
 
     def week(self, start: date, rows: Sequence[Labelled]) -> Week:
-        """Choose whom to inspect of a week's declarations, a day at a time."""
+        """Choose which of a week's declarations to inspect, a day at a time."""
         dice = np.random.default_rng([self.setup.seed, start.toordinal()])
         chosen: list[tuple[Labelled, float]] = []
         for day in sorted({row.day for row in rows}):
@@ -175,7 +176,7 @@ class _Office:
         if self.model is not None:
             self.waiting += [(rows[place], features[place]) for place in places]
             for row in rows:
-                self.history.seen(row.attributes)
+                self.history.add_price(row.attributes)
         return [(rows[place], float(chance[place])) for place in places]
 
     def _random_share(self) -> float:
@@ -186,7 +187,7 @@ class _Office:
     def _certain(
         self, rows: Sequence[Labelled], features: Sequence[Array], dice: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """Return which declarations (N,) the strategy picks."""
+        """Return which declarations (N,) the strategy selects for certain."""
         places = (self.setup.rate - self._random_share()) * len(rows)
         count = int(places) + int(dice.random() < places % 1)
         picked = np.zeros(len(rows), np.bool_)
@@ -199,16 +200,16 @@ class _Office:
             picked[np.argsort(-risk, kind="stable")[: count - explored]] = True
             if explored:
                 past = [self.history.rates(row.attributes).get(ROUTE) for row in rows]
-                known = np.array([one.inspected if one else 0 for one in past])
-                unsure = risk * (1 - risk) / np.sqrt(1 + known)
+                inspected = np.array([rate.inspected if rate else 0 for rate in past])
+                unsure = risk * (1 - risk) / np.sqrt(1 + inspected)
                 unsure[picked] = -1
                 picked[np.argsort(-unsure, kind="stable")[:explored]] = True
         return picked
 
     def _learn(self, until: date) -> None:
-        """Take in the outcomes that have come."""
+        """Take in the outcomes that have arrived."""
         while self.waiting and self.waiting[0][0].day + self.setup.delay <= until:
             row, features = self.waiting.pop(0)
-            self.history.inspected(row.attributes, irregular=row.irregular)
+            self.history.add_outcome(row.attributes, irregular=row.irregular)
             self.features.append(features)
             self.labels.append((row.irregular, row.revenue))

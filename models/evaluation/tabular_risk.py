@@ -17,13 +17,13 @@ from models.vectors import Array
 def evaluate_risk(folder: Path, *, seed: int = 7, say: Say = print) -> dict[str, float]:
     """Train on FOLDER/train.csv and judge FOLDER/valid.csv once.
 
-    No outcome of the valid period is known to the model: it judges by what was known at the end of
-    the training period, and by the prices declared since.
+    The model knows no outcome of the valid period: it judges by the outcomes up to the end of the
+    training period, and by the prices declared since.
 
     Returns:
         Precision among the riskiest 5 and 10 of 100, area under the ROC curve, expected calibration
-        error; and the share of the frauds' revenue that is found by inspecting the 10 of 100 with
-        the most expected revenue, risk times duty. Fractions.
+        error; and the share of the frauds' revenue that is recovered by inspecting the 10 of 100
+        with the most expected revenue, risk times duty. Fractions.
 
     Raises:
         BadDeclarations: the folder cannot be read.

@@ -1,9 +1,9 @@
 """Why this risk? A declaration's evidence → what each part of it adds, and what would change it.
 
-Two questions are asked. How much of the risk comes of text, photos and each other piece of
+There are two questions. How much of the risk comes from text, photos and each other piece of
 evidence: shares of the risk's log-odds, exact. And which words and regions of a photo speak against
 the declared heading: log-odds against it, by the text or the photo alone. The risk itself is flat
-where goods fit, so it would not show the one word or region that does not
+where goods fit, so it would not show the one word or region that does not fit
 (docs/decisions/0011-explanations.md).
 
 Equal evidence, pixels and bundle give an equal explanation.
@@ -22,10 +22,14 @@ from numpy.typing import NDArray
 
 from models.encoding.text import normalise
 from models.explanation import heat_map
+from models.explanation.attribution import Attribution
 from models.explanation.counterfactuals import Counterfactuals
+from models.explanation.details import detail, price_peers
+from models.explanation.duty import duty_difference
 from models.explanation.heat_map import GRID, Regions
 from models.risk.attributes import identified
-from models.risk.model import EVIDENCE_KINDS, ModalityPosteriors
+from models.risk.kinds import EXTERNAL
+from models.risk.model import ModalityPosteriors
 from models.risk.signals import Rate
 from models.scoring.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.vectors import Array, best
@@ -33,17 +37,17 @@ from schemas.reasons import Reason
 from schemas.records import Contribution, ItemExplanation, Signal, SimilarGoods, TraderHistory
 
 DETAILED: Final = 3
-"""Most goods items of a declaration whose words and photos are looked at: the riskiest, and those
-others that would be yellow by themselves."""
+"""Most goods items of a declaration that are explained in detail: the riskiest, and those others
+that would be yellow by themselves."""
 PARTS: Final = 32
-"""Most parts of a description; of longer ones neighbouring words are taken together."""
+"""Most parts of a description; in longer ones neighbouring words form one part."""
 SIMILAR: Final = 5
 WORDS_KEPT: Final = 4096
 """Words whose embeddings are kept, some 4 kB each."""
 NO_WORD: Final = -1
 WORD: Final = re.compile(r"\S+")
 LEAST: Final = 1e-9
-"""Probabilities are kept so far from 0 and 1 in log-odds."""
+"""Least distance of a probability from 0 and 1, so that its log-odds are finite."""
 
 Pixels = NDArray[np.uint8]
 
@@ -53,19 +57,19 @@ class ItemExplained:
     """The explanation of one goods item."""
 
     explanation: ItemExplanation
-    """Without references to heat maps: those are for the caller to give."""
+    """Without references to heat maps: the caller adds them."""
     heat_maps: tuple[bytes | None, ...]
-    """PNG of each photo; None where it was not looked at."""
+    """PNG for each photo; None for one that is missing or not explained in detail."""
 
 
 class Explainer:
-    """Explains what a scorer says. Thread safe."""
+    """Explains a scorer's verdicts. Thread safe."""
 
     def __init__(self, scorer: Scorer, bundle: Path, *, threads: int = 1) -> None:
-        """Take a scorer, and the bundle that it was loaded from."""
+        """Take a scorer, and the directory of the bundle that it was loaded from."""
         self._scorer = scorer
         self._regions = Regions(bundle / "image.onnx", threads=threads)
-        # Words come again and again.
+        # The same words occur again and again.
         self._embedded_word = lru_cache(WORDS_KEPT)(lambda word: scorer.embed_texts([word])[0])
 
     @property
@@ -79,29 +83,38 @@ class Explainer:
         """Explain a declaration's risk.
 
         Args:
-            evidence: that it was scored with.
+            evidence: the evidence that it was scored with.
             photos: of each goods item, as `models.encoding.image.decode` returns them; None for
                 one that is missing.
         """
-        cases = [
-            Counterfactuals(self._scorer, evidence, place) for place in range(len(evidence.items))
+        contexts = self._scorer.contexts(evidence)
+        attributions = [
+            Attribution(self._scorer, evidence, place, context)
+            for place, context in enumerate(contexts)
         ]
-        posteriors = [case.posteriors for case in cases]
-        verdict = self._scorer.verdict(evidence, posteriors)
+        posteriors = [attribution.posteriors for attribution in attributions]
+        verdict = self._scorer.verdict(evidence, contexts, posteriors)
         risks = np.array([item.risk for item in verdict.items])
         riskiest, *others = best(risks, DETAILED).tolist()
         yellow = self._scorer.thresholds.yellow
         detailed = {riskiest, *(place for place in others if risks[place] >= yellow)}
         return tuple(
-            self._item(case, verdict, posteriors, pixels, detailed=case.place in detailed)
-            for case, pixels in zip(cases, photos, strict=True)
+            self._item(
+                evidence,
+                attribution,
+                verdict,
+                posteriors,
+                pixels,
+                detailed=attribution.place in detailed,
+            )
+            for attribution, pixels in zip(attributions, photos, strict=True)
         )
 
     def words(self, item: ItemEvidence) -> tuple[Contribution, ...]:
         """Return what each word adds against the declared heading, by the text alone. Unit: nats.
 
         The mean of what it adds to no other word and to all others: the first and the last of the
-        orders that a Shapley value goes through. Nothing where the encoder does not read so far.
+        orders that a Shapley value averages. 0 for a word beyond those that the encoder reads.
         """
         text, heading = item.item.description, item.item.commodity_code[:4]
         spans = [(start, end) for start, end in parts(text) if normalise(text[start:end])]
@@ -111,14 +124,14 @@ class Explainer:
         without = [" ".join((*alone[:n], *alone[n + 1 :])) for n in range(len(alone))]
         vectors = self._scorer.embed_texts([" ".join(alone), *without])
         vectors[1:1] = map(self._embedded_word, alone)
-        found = self._against(heading, self._scorer.hs.probabilities(np.stack(vectors), None))
+        against = self._against(heading, self._scorer.hs.probabilities(np.stack(vectors), None))
         usual = _log_odds_against(self._of_heading(heading).mean())
-        first, last = found[1 : 1 + len(alone)], found[1 + len(alone) :]
+        first, last = against[1 : 1 + len(alone)], against[1 + len(alone) :]
         if len(alone) == 1:
-            last = usual  # the encoder has an answer to an empty text, but no ground for it
-        # Each text is embedded alone, so equal bits are told for what the encoder cut off.
+            last = usual  # the encoder's answer to an empty text has no meaning
+        # Each text is embedded alone, so equal bits show that the encoder cut the word off.
         read = [bool((vector != vectors[0]).any()) for vector in vectors[1 + len(alone) :]]
-        weights = np.where(read, ((first - usual) + (found[0] - last)) / 2, 0.0)
+        weights = np.where(read, ((first - usual) + (against[0] - last)) / 2, 0.0)
         return tuple(
             Contribution(part=word, start=start, weight=round(float(weight), DIGITS))
             for word, (start, _), weight in zip(alone, spans, weights, strict=True)
@@ -127,52 +140,58 @@ class Explainer:
     def regions(self, heading: str, photo: Pixels) -> NDArray[np.float64]:
         """Return what each cell of a photo adds against a heading (GRID, GRID). Unit: nats."""
         posteriors = self._scorer.hs.probabilities(None, self._regions.left_out(photo))
-        found = self._against(heading, posteriors)
-        added: NDArray[np.float64] = found[0] - found[1:]
+        against = self._against(heading, posteriors)
+        added: NDArray[np.float64] = against[0] - against[1:]
         return added.reshape(GRID, GRID)
 
     def _item(
         self,
-        case: Counterfactuals,
+        evidence: DeclarationEvidence,
+        attribution: Attribution,
         verdict: Verdict,
         posteriors: Sequence[ModalityPosteriors],
         photos: Sequence[Pixels | None],
         *,
         detailed: bool,
     ) -> ItemExplained:
-        item, assessed = case.one.item, verdict.items[case.place]
+        item, context = attribution.evidence.item, attribution.context
+        assessed = verdict.items[attribution.place]
         suggested = assessed.candidates[0].hs6 if assessed.candidates else ""
-        shares = case.shares
+        shares = attribution.shares
         reasons = list(assessed.signals)
         if not detailed:
             reasons.append(Signal(code=Reason.EXPLAINED_BRIEFLY))
+        counterfactuals = Counterfactuals(self._scorer, evidence, attribution)
         explanation = ItemExplanation(
             sequence_number=item.sequence_number,
             modality_shares=tuple(
-                Contribution(
-                    part=name,
-                    start=NO_WORD,
-                    weight=round(sum(shares[one] for one in players), DIGITS),
-                )
-                for name, players in case.groups.items()
+                _contribution(name, sum(shares[player] for player in players))
+                for name, players in attribution.groups.items()
             ),
-            words=self.words(case.one) if detailed and case.one.text is not None else (),
+            words=self.words(attribution.evidence)
+            if detailed and attribution.evidence.text is not None
+            else (),
             attributes=tuple(
-                Contribution(
-                    part=name,
-                    start=NO_WORD,
-                    weight=round(shares[name], DIGITS),
-                    detail=case.detail(name),
+                _contribution(
+                    kind.evidence, shares[kind.evidence], detail(kind.evidence, item, context)
                 )
-                for name in EVIDENCE_KINDS
-                if name in shares
+                for kind in EXTERNAL
+                if kind.evidence in shares
             ),
-            peers=case.price_peers,
-            similar_goods=tuple(self._similar(case.one)),
+            peers=price_peers(item, context),
+            similar_goods=tuple(self._similar(attribution.evidence)),
             suggested_hs6=suggested,
-            duty_difference=case.duty_difference(suggested),
+            duty_difference=duty_difference(
+                evidence.tariff,
+                item,
+                suggested,
+                evidence.declaration.acceptance_time,
+                declared_duty=context.attributes.duty_rate,
+            ),
             reasons=tuple(reasons),
-            changes=tuple(case.changes(verdict, posteriors, suggested)) if detailed else (),
+            changes=tuple(counterfactuals.changes(verdict, posteriors, suggested))
+            if detailed
+            else (),
         )
         maps = tuple(
             None
@@ -182,20 +201,22 @@ class Explainer:
         )
         return ItemExplained(explanation, maps)
 
-    def _similar(self, one: ItemEvidence) -> Iterator[SimilarGoods]:
+    def _similar(self, item: ItemEvidence) -> Iterator[SimilarGoods]:
         """Yield the most similar past goods; of several photos the mean counts."""
         hs = self._scorer.hs
-        tuned = None if one.text is None else one.text[-hs.index.text_projection.centre.size :]
-        if tuned is None and not one.photos:
+        tuned = None if item.text is None else item.text[-hs.index.text_projection.centre.size :]
+        if tuned is None and not item.photos:
             return
-        near = np.mean([hs.index.similarities(tuned, p) for p in one.photos or (None,)], axis=0)
-        for place in best(near, SIMILAR):
+        cosines = np.mean(
+            [hs.index.similarities(tuned, photo) for photo in item.photos or (None,)], axis=0
+        )
+        for place in best(cosines, SIMILAR):
             code = int(hs.index.codes[place])
             number = int(place - np.searchsorted(hs.index.codes, code)) + 1
             yield SimilarGoods(
                 reference=f"{hs.codes[code]}/{number}",
                 hs6=hs.codes[code],
-                similarity=round(float(near[place]), DIGITS),
+                similarity=round(float(cosines[place]), DIGITS),
             )
 
     def _against(self, heading: str, posteriors: Array) -> NDArray[np.float64]:
@@ -214,17 +235,17 @@ class Explainer:
 
 
 def traders(evidence: DeclarationEvidence) -> tuple[TraderHistory, ...]:
-    """Return what is known of each party that is identified; nothing without recorded signals."""
+    """Return the record of each party that is identified; nothing without recorded signals."""
     live = evidence.live
     if live is None:
         return ()
-    rates = live.items[0].rates  # of a party they are the same for all items
+    rates = live.items[0].rates  # a party's are the same for all items
     of_day = {"importer": live.importer_day, "seller": live.seller_day, "declarant": None}
-    found = []
+    histories = []
     for role, declarations in of_day.items():
         if identified(getattr(evidence.declaration, role)):
             past = rates.get(role, Rate(0, 0))
-            found.append(
+            histories.append(
                 TraderHistory(
                     role=role,
                     inspected=past.inspected,
@@ -232,12 +253,16 @@ def traders(evidence: DeclarationEvidence) -> tuple[TraderHistory, ...]:
                     declarations_day=declarations,
                 )
             )
-    return tuple(found)
+    return tuple(histories)
+
+
+def _contribution(part: str, weight: float, words: str = "") -> Contribution:
+    return Contribution(part=part, start=NO_WORD, weight=round(weight, DIGITS), detail=words)
 
 
 def _log_odds_against(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    kept = probability.clip(LEAST, 1 - LEAST)
-    log_odds: NDArray[np.float64] = np.log((1 - kept) / kept)
+    clipped = probability.clip(LEAST, 1 - LEAST)
+    log_odds: NDArray[np.float64] = np.log((1 - clipped) / clipped)
     return log_odds
 
 

@@ -1,9 +1,9 @@
 """Which regions of a photo speak against the declared heading? A grid of scores, and its picture.
 
 The image encoder's embedding is the mean of what it sees in each cell of a grid, so a cell is
-taken out of the mean exactly: one run of the encoder shows all. That is a class activation map
-(Zhou et al., CVPR 2016) by leaving out, and no gradient is needed. An encoder that does not show
-its grid is asked again for each cell, which is covered with the photo's mean colour
+taken out of the mean exactly: one run of the encoder is enough for all cells. That is a class
+activation map (Zhou et al., CVPR 2016) by leaving out, and needs no gradient. An encoder that does
+not expose its grid runs again for each cell, covered with the photo's mean colour
 (Zeiler & Fergus, ECCV 2014): 49 runs instead of one.
 """
 
@@ -41,8 +41,8 @@ COLOURS: Final = np.array(
 OPAQUE: Final = 0.75
 """Opacity of the hottest region; the coldest is transparent."""
 PLAIN: Final = 0.1
-"""What a region must add to be drawn in full colour, so that a photo that fits stays pale: of 60
-such photos the hottest cell added 0.05 in the median, of 60 with other goods in them 0.33. Unit:
+"""What a region must add to be drawn in full colour, so that a photo that fits stays pale: in 60
+such photos the hottest cell added 0.05 in the median, in 60 with other goods in them 0.33. Unit:
 nats."""
 
 
@@ -73,8 +73,8 @@ class Regions:
             (1 + GRID², I), the whole photo first.
         """
         if not self._grid:
-            return np.stack([self._run(one, ["embedding"])[0][0] for one in covered(photo)])
-        grid = np.concatenate([found[0] for found in self._run(photo, self._grid)])
+            return np.stack([self._run(view, ["embedding"])[0][0] for view in covered(photo)])
+        grid = np.concatenate([output[0] for output in self._run(photo, self._grid)])
         cells = grid.reshape(len(grid), -1).T.astype(np.float32)  # (GRID², I)
         total = cells.sum(axis=0)
         return np.vstack([total / len(cells), (total - cells) / (len(cells) - 1)])
@@ -85,37 +85,37 @@ class Regions:
         )
 
     def _run(self, photo: NDArray[np.uint8], names: Sequence[str]) -> list[Array]:
-        found: list[Array] = self._session.run(
+        outputs: list[Array] = self._session.run(
             list(names), {"pixels": normalised(photo)[np.newaxis]}
         )
-        return found
+        return outputs
 
 
 def _as_output(tensor: str) -> bytes:
     """Return bytes that, after those of an ONNX model, make a tensor one of its outputs.
 
     Protocol buffers that are concatenated are merged: field 7 of the model is the graph, field 12
-    of that its outputs, field 1 of those the name. Serving does not need the package onnx so.
+    of that its outputs, field 1 of those the name. So serving needs no `onnx`.
     """
-    found = tensor.encode()
+    message = tensor.encode()
     for field in (1, 12, 7):
-        if len(found) > 127:  # noqa: PLR2004 - then the length would take a second byte
+        if len(message) > 127:  # noqa: PLR2004 - then the length would take a second byte
             raise ValueError(f"The name {tensor} is too long.")
-        found = bytes([field << 3 | 2, len(found)]) + found
-    return found
+        message = bytes([field << 3 | 2, len(message)]) + message
+    return message
 
 
 def covered(photo: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """Return a photo, and it with each cell of the grid covered by its mean colour."""
     edges = np.linspace(0, PHOTO_SIZE, GRID + 1).round().astype(int)
     colour = photo.mean(axis=(0, 1)).astype(np.uint8)
-    found = [photo]
+    views = [photo]
     for row in range(GRID):
         for column in range(GRID):
-            one = photo.copy()
-            one[edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = colour
-            found.append(one)
-    return found
+            view = photo.copy()
+            view[edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = colour
+            views.append(view)
+    return views
 
 
 def enlarged(grid: NDArray[np.float64]) -> Array:
@@ -127,8 +127,8 @@ def enlarged(grid: NDArray[np.float64]) -> Array:
 
 def hottest(map_: Array, share: float) -> NDArray[np.bool_]:
     """Return where a map is at its hottest: the given share of it."""
-    found: NDArray[np.bool_] = map_ >= np.quantile(map_, 1 - share)
-    return found
+    places: NDArray[np.bool_] = map_ >= np.quantile(map_, 1 - share)
+    return places
 
 
 def overlay(grid: NDArray[np.float64]) -> bytes:

@@ -16,25 +16,27 @@ def owen(
 
     Args:
         groups: names → the players of each.
-        value: of a coalition of players; asked for once each.
+        value: of a coalition of players; called once for each.
     """
-    known: dict[frozenset[str], float] = {}
+    values: dict[frozenset[str], float] = {}
 
     def of(coalition: frozenset[str]) -> float:
-        if coalition not in known:
-            known[coalition] = value(coalition)
-        return known[coalition]
+        if coalition not in values:
+            values[coalition] = value(coalition)
+        return values[coalition]
 
     shares = {}
     for name, players in groups.items():
         others = [other for other in groups if other != name]
         for player in players:
-            rest = [one for one in players if one != player]
+            rest = [other for other in players if other != player]
             shares[player] = sum(
                 outer * inner * (of(before | {player}) - of(before))
-                for came, outer in _weighted(others)
-                for within, inner in _weighted(rest)
-                for before in [frozenset(chain(within, *(groups[other] for other in came)))]
+                for earlier_groups, outer in _weighted(others)
+                for earlier, inner in _weighted(rest)
+                for before in [
+                    frozenset(chain(earlier, *(groups[other] for other in earlier_groups)))
+                ]
             )
     return shares
 
@@ -44,5 +46,5 @@ def _weighted(players: Sequence[str]) -> Iterator[tuple[tuple[str, ...], float]]
     count = len(players)
     for size in range(count + 1):
         weight = 1 / ((count + 1) * math.comb(count, size))
-        for some in combinations(players, size):
-            yield some, weight
+        for subset in combinations(players, size):
+            yield subset, weight

@@ -1,10 +1,10 @@
 """Which HS subheading are these goods? From text, photo or both, over the whole nomenclature.
 
-Three experts. The fusion network knows some codes well. Past goods tell of codes that came after
-it was trained. The nomenclature's texts know every code, from the goods text and from the words
-for what the photo shows; they alone hear the general text encoder beside the tuned one. How far the
-first two are heard depends on how near the goods lie to what they have seen: a network that never
-saw a laptop must not judge one.
+There are three experts. The fusion network knows the codes that it was trained on. Past goods show
+codes that came later. The nomenclature's texts cover every code: they are compared with the goods
+text, and with the words for what the photo shows. Only the nomenclature expert also uses the
+general text encoder. A gate weighs the first two experts by how near the goods lie to goods that
+they have seen: a network that never saw a laptop must not judge one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,22 +29,22 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """What text, photo or both say of the code."""
+    """The probability of each code, by text, photo or both."""
 
     probabilities: Array  # (C,)
     gate_weight: float
-    """How far the experts were heard that know such goods, 0 to 1."""
+    """Gate weight of the trained experts, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was chosen on goods held out, for one modality or both."""
+    """Parameters chosen on held-out goods, for one modality or both."""
 
     temperature: float
     """Divides the network's scores."""
     gate: tuple[float, float, float]
     """Two slopes and an offset: similarity to past goods, and the network's own certainty →
-    log-odds that the goods are of a kind seen before."""
+    log-odds that the goods are familiar."""
     threshold: float
     """Least probability of a code in the 95 % set."""
 
@@ -85,37 +85,37 @@ class Nomenclature:
         )
 
     def without(self, lines: Sequence[int]) -> Self:
-        """Return the nomenclature without some lines; each code keeps one at least."""
-        kept = np.ones(len(self.lines), bool)
-        kept[list(lines)] = False
-        codes, starts = _starts(self.line_codes[kept])
+        """Return the nomenclature without some lines, and without codes of which none is left."""
+        remaining = np.ones(len(self.lines), bool)
+        remaining[list(lines)] = False
+        codes, starts = _starts(self.line_codes[remaining])
         return replace(
             self,
             codes=codes,
             line_starts=starts,
-            line_codes=self.line_codes[kept],
-            lines=self.lines[kept],
+            line_codes=self.line_codes[remaining],
+            lines=self.lines[remaining],
         )
 
-    def meant(self, text: Array) -> Array:
+    def centred(self, text: Array) -> Array:
         """Centre a goods text's embedding: (..., D) → (..., D), of length 1."""
         return unit(text - self.centre)
 
-    def says(self, photo: Array) -> Array:
+    def word_probabilities(self, photo: Array) -> Array:
         """Return the probability of each word of the image classifier: (..., I) → (..., W)."""
         weights, biases = self.classifier
         return softmax(photo[..., : weights.shape[1]] @ weights.T + biases)
 
     def words_of(self, photo: Array, count: int) -> list[str]:
-        """Return the words that the photo says most, the strongest first."""
-        return [self.word_names[place] for place in best(self.says(photo), count)]
+        """Return the most probable words for a photo, the most probable first."""
+        return [self.word_names[place] for place in best(self.word_probabilities(photo), count)]
 
     def shown(self, photo: Array) -> Array:
         """Translate a photo into the text space by its words: (..., I) → (..., D)."""
-        return unit(self.says(photo) @ self.words)
+        return unit(self.word_probabilities(photo) @ self.words)
 
     def similarities(self, vector: Array) -> Array:
-        """Return each code's similarity to what is `shown` or `meant`: (..., D) → (..., C)."""
+        """Return each code's similarity to a vector `shown` or `centred`: (..., D) → (..., C)."""
         nearest: Array = np.maximum.reduceat(vector @ self.lines.T, self.line_starts, axis=-1)
         return nearest
 
@@ -127,17 +127,17 @@ class Similar(NamedTuple):
     photo: Array | None  # (..., C)
 
     def of(self, name: str) -> Self:
-        """Leave only what is of one of MODALITIES."""
+        """Keep only what one of MODALITIES gives."""
         return type(self)(*chosen(name, *self))
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertOutputs:
-    """What each expert says of some goods, or of several at once."""
+    """What each expert says of one or several (...) goods."""
 
     nomenclature_probabilities: Array  # (..., C): probabilities by the nomenclature's texts
     neighbours: Neighbours
-    others: Array  # (..., K): probabilities of the neighbours' codes that the network knows not
+    others: Array  # (..., K): probabilities of the neighbours' codes without training
     scores: Array  # (..., K): the network's
 
     @property
@@ -152,8 +152,8 @@ class HsModel:
 
     nomenclature: Nomenclature
     network: Backend
-    """Embeddings of text and photo, and which are there → scores (K,)."""
-    known: NDArray[np.int64]  # (K,): the network's codes, as places in the nomenclature
+    """Embeddings of text and photo, and which are present → scores (K,)."""
+    trained_codes: NDArray[np.int64]  # (K,): the network's codes, as places in the nomenclature
     index: ExemplarIndex
     sharpness: tuple[float, float]
     """Factors on the similarity to nomenclature texts in the softmax: of text, of photo words."""
@@ -166,19 +166,23 @@ class HsModel:
 
     @classmethod
     def of(
-        cls, nomenclature: Nomenclature, known: Sequence[str], index: ExemplarIndex, **rest: Any
+        cls,
+        nomenclature: Nomenclature,
+        trained_codes: Sequence[str],
+        index: ExemplarIndex,
+        **rest: Any,
     ) -> Self:
         """Take the parts; see the fields.
 
         Args:
             nomenclature: of all codes.
-            known: the network's codes, sorted.
+            trained_codes: the network's codes, sorted.
             index: of past goods.
             rest: the other fields.
         """
         return cls(
             nomenclature=nomenclature,
-            known=np.searchsorted(nomenclature.codes, known),
+            trained_codes=np.searchsorted(nomenclature.codes, trained_codes),
             index=index,
             **rest,
         )
@@ -196,15 +200,17 @@ class HsModel:
         gate_weight: float | None = None,
         similar: Similar | None = None,
     ) -> Posterior:
-        """Return what an embedded text, an embedded photo or both say; one must be there.
+        """Return the codes' probabilities by an embedded text, an embedded photo or both.
 
         Args:
-            text: (D,).
-            photo: (I,).
-            gate_weight: how far the experts are heard that know such goods, where more is known of
-                the goods than this evidence.
-            similar: what `similar` says of the evidence, where it was asked already: most of the
-                time goes there.
+            text: (D,), or None.
+            photo: (I,), or None. One of the two must be given.
+            gate_weight: instead of this evidence's own, where more is known of the goods.
+            similar: what `similar` returns for the evidence, if already computed: it takes most of
+                the time.
+
+        Raises:
+            ValueError: neither is given.
         """
         name = modality(text=text is not None, photo=photo is not None)
         return self.combine(
@@ -214,10 +220,10 @@ class HsModel:
     def run_experts(
         self, text: Array | None, photo: Array | None, similar: Similar | None = None
     ) -> ExpertOutputs:
-        """Ask each expert of one or several (...) goods; see `posterior`."""
+        """Ask each expert about one or several (...) goods; see `posterior`."""
         tuned = None if text is None else text[..., GENERAL:]
         neighbours = self.index.neighbours(tuned, photo)
-        others = share_of_others(neighbours, self.known, self.neighbour_sharpness)
+        others = share_of_others(neighbours, self.trained_codes, self.neighbour_sharpness)
         nomenclature_probabilities = self.nomenclature_probabilities(
             self.similar(text, photo) if similar is None else similar
         )
@@ -228,13 +234,13 @@ class HsModel:
     def combine(
         self, outputs: ExpertOutputs, calibration: Calibration, gate_weight: float | None = None
     ) -> Posterior:
-        """Join what the experts say; see `posterior`."""
-        gate_weights = (
+        """Mix the experts' outputs; see `posterior`."""
+        weight = (
             float(self.gate_weights(outputs, calibration.gate))
             if gate_weight is None
             else gate_weight
         )
-        return Posterior(self._mixed(outputs, calibration, np.float32(gate_weights)), gate_weights)
+        return Posterior(self._mixed(outputs, calibration, np.float32(weight)), weight)
 
     def probabilities(self, text: Array | None, photo: Array | None) -> Array:
         """Return the codes' probabilities for several goods at once (N, C).
@@ -251,13 +257,13 @@ class HsModel:
     def _mixed(
         self, outputs: ExpertOutputs, calibration: Calibration, gate_weights: np.float32 | Array
     ) -> Array:
-        """Mix what the experts say by the trust in those that know such goods."""
-        seen = np.zeros_like(outputs.nomenclature_probabilities)
-        seen[..., self.known] = softmax(outputs.scores / calibration.temperature)
-        seen *= 1 - outputs.others.sum(axis=-1, keepdims=True)
-        seen[..., outputs.neighbours.places] += outputs.others
+        """Mix the trained experts with the nomenclature's texts, by the gate weights."""
+        trained = np.zeros_like(outputs.nomenclature_probabilities)
+        trained[..., self.trained_codes] = softmax(outputs.scores / calibration.temperature)
+        trained *= 1 - outputs.others.sum(axis=-1, keepdims=True)
+        trained[..., outputs.neighbours.places] += outputs.others
         mixed = (
-            gate_weights * seen + (1 - gate_weights) * outputs.nomenclature_probabilities + FLOOR
+            gate_weights * trained + (1 - gate_weights) * outputs.nomenclature_probabilities + FLOOR
         )
         shares: Array = (mixed / mixed.sum(axis=-1, keepdims=True)).astype(np.float32)
         return shares
@@ -266,46 +272,46 @@ class HsModel:
         """Return the codes, headings or chapters that hold the right code in 95 of 100 cases."""
         least = self.calibration[modality].threshold
         places = conformal.members(posterior.probabilities, least)
-        return conformal.told([self.codes[place] for place in places])
+        return conformal.shortened([self.codes[place] for place in places])
 
     def scores(self, text: Array | None, photo: Array | None) -> Array:
-        """Return the fusion network's scores of the codes it knows (..., K)."""
-        shape = next(given.shape[:-1] for given in (text, photo) if given is not None)
+        """Return the fusion network's scores of its codes (..., K)."""
+        shape = next(vectors.shape[:-1] for vectors in (text, photo) if vectors is not None)
         size = self.index.text_projection.centre.size, self.index.photo_projection.centre.size
-        there = np.array([text is not None, photo is not None], np.float32)
+        present = np.array([text is not None, photo is not None], np.float32)
         inputs = {
             "text": np.zeros((*shape, size[0]), np.float32) if text is None else text,
             "photo": np.zeros((*shape, size[1]), np.float32) if photo is None else photo,
-            "there": np.broadcast_to(there, (*shape, 2)),
+            "there": np.broadcast_to(present, (*shape, 2)),
         }
-        found = self.network.run({name: np.atleast_2d(given) for name, given in inputs.items()})
-        return found.reshape(*shape, -1)
+        scores = self.network.run({name: np.atleast_2d(rows) for name, rows in inputs.items()})
+        return scores.reshape(*shape, -1)
 
     def similar(self, text: Array | None, photo: Array | None) -> Similar:
         """Compare an embedded text and photo with every code's nomenclature texts."""
         n = self.nomenclature
         return Similar(
-            None if text is None else n.similarities(n.meant(text)),
+            None if text is None else n.similarities(n.centred(text)),
             None if photo is None else n.similarities(n.shown(photo)),
         )
 
     def nomenclature_probabilities(self, similar: Similar) -> Array:
         """Return the probabilities (..., C) by the nomenclature's texts alone."""
-        said = []
+        logits = []
         if similar.text is not None:
-            said.append(self.sharpness[0] * similar.text)
+            logits.append(self.sharpness[0] * similar.text)
         if similar.photo is not None:
             weight = 1.0 if similar.text is None else self.photo_weight
-            said.append(weight * self.sharpness[1] * similar.photo)
-        return softmax(np.sum(said, axis=0))
+            logits.append(weight * self.sharpness[1] * similar.photo)
+        return softmax(np.sum(logits, axis=0))
 
     def gate_weights(
         self, outputs: ExpertOutputs, gate: tuple[float, float, float]
     ) -> NDArray[np.float64]:
-        """Return how far the experts that know such goods are heard (...), 0 to 1.
+        """Return the weights of the trained experts (...), 0 to 1.
 
-        Below even odds they are silent: sure of one code where the nomenclature's texts are spread
-        over many, even a small share would outvote them.
+        0 below even odds: the trained experts are sure of one code where the nomenclature's texts
+        are spread over many, so even a small weight would outvote the texts.
         """
         by_similarity, by_certainty, offset = gate
         similarity, certainty = outputs.familiarity
@@ -323,23 +329,23 @@ class HsModel:
         return float(np.log((text.probabilities * photo.probabilities / prior).sum()))
 
     def same_goods(self, text: Array, photo: Array) -> float:
-        """Return the probability of `consistency` where both are as likely beforehand."""
-        found = self.consistency(self.posterior(text, None), self.posterior(None, photo))
-        return 1 / (1 + float(np.exp(-found)))
+        """Return the probability that text and photo are of goods of one code, at even odds."""
+        log_ratio = self.consistency(self.posterior(text, None), self.posterior(None, photo))
+        return 1 / (1 + float(np.exp(-log_ratio)))
 
     def agreement(self, text: Array, photo: Array) -> float:
-        """Return how much likelier text and photo say one word than any two would.
+        """Return how much likelier text and photo agree on one word than any two would.
 
-        As `consistency`, by the image classifier's words, for goods of unfamiliar kinds. Words that
-        many texts of the nomenclature are near to count less.
+        Like `consistency`, but by the image classifier's words, for goods of unfamiliar kinds. A
+        word that many texts of the nomenclature are near to counts less.
         """
         n = self.nomenclature
-        read = softmax(self.sharpness[0] * (n.words @ n.meant(text)))
-        return float(np.log((read * n.says(photo) / self.usual_words).sum()))
+        read = softmax(self.sharpness[0] * (n.words @ n.centred(text)))
+        return float(np.log((read * n.word_probabilities(photo) / self.usual_words).sum()))
 
     @cached_property
     def usual_words(self) -> Array:
-        """How often the nomenclature's texts are near each word of the image classifier (W,)."""
+        """Mean probability of each word of the image classifier, by the nomenclature (W,)."""
         n = self.nomenclature
         usual: Array = softmax(self.sharpness[0] * (n.lines @ n.words.T)).mean(axis=0)
         return usual
@@ -352,12 +358,12 @@ def _starts(line_codes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.i
 
 
 def chosen(name: str, text: Part, photo: Part) -> tuple[Part | None, Part | None]:
-    """Leave only what is of one of MODALITIES."""
+    """Keep only what one of MODALITIES uses."""
     return (None if name == "image" else text), (None if name == "text" else photo)
 
 
 def modality(*, text: bool, photo: bool) -> str:
-    """Return which of MODALITIES is there.
+    """Return the one of MODALITIES that is present.
 
     Raises:
         ValueError: none is.

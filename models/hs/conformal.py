@@ -1,7 +1,7 @@
 """Sets of codes that hold the right one with a promised probability (split conformal prediction).
 
 The score is the probability of the right code (Sadinle, Lei and Wasserman, 2019): the threshold is
-the quantile of goods held out, so the promise holds for goods like those, whatever the model.
+the quantile over held-out goods, so the promise holds for goods like those, whatever the model.
 """
 
 import math
@@ -14,14 +14,14 @@ from models.vectors import Array, best
 
 COVERAGE: Final = 0.95
 LONGEST: Final = 8
-"""A set of more codes is told by their headings, one of more headings by their chapters."""
+"""More codes are replaced by their headings, more headings by their chapters."""
 
 
 def threshold(right: NDArray[np.float32], coverage: float = COVERAGE) -> float:
     """Return the least probability of a code in the set.
 
     Args:
-        right: probabilities that the model gave the right codes of goods held out (N,).
+        right: probabilities that the model gave the right codes of held-out goods (N,).
         coverage: share of goods whose set shall hold the right code.
     """
     place = math.floor((1 - coverage) * (len(right) + 1))
@@ -29,13 +29,13 @@ def threshold(right: NDArray[np.float32], coverage: float = COVERAGE) -> float:
 
 
 def members(probabilities: Array, least: float) -> NDArray[np.int64]:
-    """Return the places of the set's codes, most probable first; never none."""
+    """Return the places of the set's codes, most probable first; at least one."""
     count = int((probabilities >= least).sum())
     return best(probabilities, max(count, 1))
 
 
-def told(codes: list[str]) -> tuple[str, ...]:
-    """Tell a set in codes of six digits, or in headings or chapters where those are too many.
+def shortened(codes: list[str]) -> tuple[str, ...]:
+    """Return a set as codes of six digits, or as headings or chapters where those are too many.
 
     A heading stands for all of its codes, so the set only grows and the promise holds.
     """

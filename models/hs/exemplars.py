@@ -1,6 +1,5 @@
-"""Past goods of known code: what do these goods resemble? Grows without retraining."""
+"""Past goods of known code: what do these goods resemble? New ones need no retraining."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,15 +30,15 @@ class Projection:
     def fitted(cls, vectors: Array, dimensions: int) -> Self:
         """Fit the axes along which embeddings (N, D) differ most."""
         centre = vectors.mean(axis=0)
-        seen = unit(vectors - centre).astype(np.float64)
-        _, axes = np.linalg.eigh(seen.T @ seen)
+        directions = unit(vectors - centre).astype(np.float64)
+        _, axes = np.linalg.eigh(directions.T @ directions)
         stored = axes[:, ::-1][:, :dimensions].T.astype(np.float16)  # as it is saved
         return cls(centre, np.ascontiguousarray(stored, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """What the index says of some goods."""
+    """The past goods that are nearest to some goods."""
 
     nearest: NDArray[np.float64]
     """Cosine with the most similar past goods, the mean over the modalities present (...)."""
@@ -99,18 +98,6 @@ class ExemplarIndex:
         texts, photos = from_whole(arrays["texts"]), from_whole(arrays["photos"])
         return cls(arrays["codes"].astype(np.int64), texts, photos, text, photo)
 
-    def grown(self, codes: Sequence[int], texts: Array, photos: Array) -> Self:
-        """Return the index with more goods; nothing is trained."""
-        more = self.of(np.array(codes), texts, photos, self.text_projection, self.photo_projection)
-        all_codes = np.concatenate([self.codes, more.codes])
-        order = np.argsort(all_codes, kind="stable")
-        return replace(
-            self,
-            codes=all_codes[order],
-            texts=np.concatenate([self.texts, more.texts])[order],
-            photos=np.concatenate([self.photos, more.photos])[order],
-        )
-
     def without(self, codes: NDArray[np.int64]) -> Self:
         """Return the index without the goods of some codes."""
         kept = ~np.isin(self.codes, codes)
@@ -123,42 +110,44 @@ class ExemplarIndex:
 
         Args:
             text: embedding (..., D), or None.
-            photo: embedding (..., I), or None. One of the two must be there.
+            photo: embedding (..., I), or None. One of the two must be given.
         """
-        found = []
+        cosines = []
         if text is not None:
-            found.append(self.text_projection(text) @ self.texts.T)
+            cosines.append(self.text_projection(text) @ self.texts.T)
         if photo is not None:
-            found.append(self.photo_projection(photo) @ self.photos.T)
-        return np.mean(found, axis=0, dtype=np.float32)  # type: ignore[no-any-return]
+            cosines.append(self.photo_projection(photo) @ self.photos.T)
+        return np.mean(cosines, axis=0, dtype=np.float32)  # type: ignore[no-any-return]
 
     @cached_property
     def groups(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The codes that there are goods of, and where each one's begin; asked for every goods."""
+        """The codes of the past goods, and where those of each begin; needed for every goods."""
         places, starts = np.unique(self.codes, return_index=True)
         return places, starts
 
     def neighbours(self, text: Array | None, photo: Array | None) -> Neighbours:
-        """Return what goods of each code come nearest; see `similarities`."""
+        """Return the nearest goods of each code; see `similarities`."""
         similar = self.similarities(text, photo)
         places, starts = self.groups
         best = np.maximum.reduceat(similar, starts, axis=-1)
         return Neighbours(best.max(axis=-1).astype(np.float64), places, best)
 
 
-def share_of_others(neighbours: Neighbours, known: NDArray[np.int64], sharpness: float) -> Array:
-    """Return how far the neighbours speak for codes that a network does not know.
+def share_of_others(
+    neighbours: Neighbours, trained_codes: NDArray[np.int64], sharpness: float
+) -> Array:
+    """Return how far the neighbours speak for codes that a network was not trained on.
 
     Args:
         neighbours: of the goods.
-        known: the network's codes, as places in the nomenclature.
+        trained_codes: the network's codes, as places in the nomenclature.
         sharpness: factor on the cosines in the softmax.
 
     Returns:
-        A probability for each of `neighbours.places` (..., K), 0 for those known.
+        A probability for each of `neighbours.places` (..., K), 0 for trained codes.
     """
     shares = softmax(sharpness * neighbours.best)
-    return np.where(np.isin(neighbours.places, known), np.float32(0), shares)
+    return np.where(np.isin(neighbours.places, trained_codes), np.float32(0), shares)
 
 
 def whole(vectors: Array) -> NDArray[np.int8]:

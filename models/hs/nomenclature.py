@@ -20,7 +20,7 @@ EXCLUSION: Final = re.compile(
 )
 LANGUAGES: Final = ("en", "fr", "nl", "de")
 HELD_OUT: Final = 10
-"""One line in so many is kept from tuning, to measure on it."""
+"""One line in so many is left out of tuning, to measure on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _number(code: str) -> int:
 
 
 def without_exclusions(text: str) -> str:
-    """Drop "(excl. …)": what goods are not would draw them near."""
+    """Drop "(excl. …)": naming what goods are not would draw them near to it."""
     return EXCLUSION.sub("", text)
 
 

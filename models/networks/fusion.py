@@ -1,8 +1,8 @@
-"""The network that names the known codes, from text, photo or both.
+"""The network that names the trained codes, from text, photo or both.
 
-Text and photo come as embeddings. Each is projected to one width; what is missing is replaced by a
-learned vector; the two are joined; a small perceptron scores the codes. Trained with modalities
-dropped at random, so that one network answers for text alone, for photo alone and for both.
+Text and photo come as embeddings. Each is projected to one width; a missing one is replaced by a
+learned vector; the two are joined; a small perceptron scores the codes. Training drops modalities
+at random, so that one network answers for text alone, for photo alone and for both.
 
     text (B, 512) ──── project ──┐
                                  ├─ join ── perceptron ── scores (B, K)
@@ -61,12 +61,12 @@ class Gated(nn.Module):
     def forward(self, text: Tensor, photo: Tensor) -> Tensor:
         """(B, W), (B, W) → (B, W)."""
         share = torch.sigmoid(self.gate(torch.cat([text, photo], dim=1)))
-        combine: Tensor = share * text + (1 - share) * photo
-        return combine
+        mean: Tensor = share * text + (1 - share) * photo
+        return mean
 
 
 class CrossAttention(nn.Module):
-    """Each looks at both, in four heads."""
+    """Each attends to both, in four heads."""
 
     parts = 2
 
@@ -77,9 +77,9 @@ class CrossAttention(nn.Module):
     def forward(self, text: Tensor, photo: Tensor) -> Tensor:
         """(B, W), (B, W) → (B, 2 W)."""
         tokens = torch.stack([text, photo], dim=1)
-        seen, _ = self.attention(tokens, tokens, tokens, need_weights=False)
-        combine: Tensor = (tokens + seen).flatten(1)
-        return combine
+        attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        joined: Tensor = (tokens + attended).flatten(1)
+        return joined
 
 
 JOINS: Final[dict[str, type[Concatenation | MultConcat | Gated | CrossAttention]]] = {
@@ -91,7 +91,7 @@ JOINS: Final[dict[str, type[Concatenation | MultConcat | Gated | CrossAttention]
 
 
 class FusionNetwork(nn.Module):
-    """Embeddings of text and photo → scores of the known codes."""
+    """Embeddings of text and photo → scores of the trained codes."""
 
     def __init__(self, text: int, photo: int, codes: int, kind: str) -> None:
         """Make an untrained network.
@@ -99,7 +99,7 @@ class FusionNetwork(nn.Module):
         Args:
             text: size of its embedding.
             photo: size of its embedding, the pretrained features first.
-            codes: how many are known.
+            codes: how many.
             kind: one of JOINS, or "late": the scores of each modality, added.
         """
         super().__init__()
@@ -115,18 +115,18 @@ class FusionNetwork(nn.Module):
         self.scores = self._perceptron(1 if self.late else JOINS[kind].parts, codes)
         self.photo_scores = self._perceptron(1, codes) if self.late else None
 
-    def forward(self, text: Tensor, photo: Tensor, there: Tensor) -> Tensor:
-        """Score the known codes.
+    def forward(self, text: Tensor, photo: Tensor, present: Tensor) -> Tensor:
+        """Score the trained codes.
 
         Args:
             text: (B, D); anything where it is missing.
             photo: (B, I); anything where it is missing.
-            there: (B, 2), 1 where text and photo are there.
+            present: (B, 2), 1 where text and photo are present.
 
         Returns:
             Logits (B, K).
         """
-        has_text, has_photo = there[:, :1], there[:, 1:]
+        has_text, has_photo = present[:, :1], present[:, 1:]
         halves = [self.pretrained(photo[:, :FEATURES]), self.tuned(photo[:, FEATURES:])]
         t = has_text * self.text(text) + (1 - has_text) * self.no_text
         p = has_photo * self.photo(torch.cat(halves, dim=1)) + (1 - has_photo) * self.no_photo
@@ -149,10 +149,12 @@ class FusionNetwork(nn.Module):
 
 
 KINDS: Final = (*JOINS, "late")
+INPUTS: Final = ("text", "photo", "there")
+"""Names of the exported network's inputs, in the order of `FusionNetwork.forward`."""
 
 
 def save(network: FusionNetwork, kind: str, path: Path) -> None:
-    """Write a network: matrices in 8 bits with a scale for each row, all else in half precision."""
+    """Write a network: matrices in 8 bits with a scale for each row, the rest in half precision."""
     state = {}
     for name, value in network.state_dict().items():
         if value.dim() == 2:  # noqa: PLR2004 - a matrix
@@ -182,7 +184,7 @@ def load(path: Path) -> FusionNetwork:
 
 
 def export_network(weights: Path, path: Path) -> None:
-    """Write a saved network as ONNX, with the inputs text, photo and there."""
+    """Write a saved network as ONNX."""
     network = load(weights)
     example = (torch.zeros(2, network.sizes[0]), torch.zeros(2, network.sizes[1]), torch.ones(2, 2))
-    export(network, example, path, ["text", "photo", "there"], ("scores",))
+    export(network, example, path, list(INPUTS), ("scores",))

@@ -1,8 +1,9 @@
 """The image encoder: EfficientNet-Lite0 with two tails, as pretrained and as tuned on goods.
 
-Both share the early blocks, which see edges and textures, so that two cost little more than one.
-The pretrained tail keeps what ImageNet knows of the whole world; the tuned one tells goods apart
-that customs tells apart. Needs torch: to train and to build a bundle, never to serve.
+Both share the early blocks, which detect edges and textures, so that two tails cost little more
+than one. The pretrained tail keeps what ImageNet teaches of the whole world; the tuned tail
+distinguishes goods that customs distinguishes. Needs torch: to train and to build a bundle, never
+to serve.
 """
 
 import copy
@@ -35,19 +36,19 @@ class Tail(nn.Module):
         self.norm = model._bn1  # noqa: SLF001
 
     def forward(self, middle: Tensor) -> Tensor:
-        """Embed what the shared blocks saw: (B, 80, 14, 14) → (B, 1280)."""
+        """Embed the output of the shared blocks: (B, 80, 14, 14) → (B, 1280)."""
         for place, block in enumerate(self.blocks):
             drop = STOCHASTIC_DEPTH * place / len(self.blocks) if self.training else None
             middle = block(middle, drop_connect_rate=drop)
-        seen = functional.relu6(self.norm(self.convolution(middle)))  # (B, 1280, h, w)
-        return seen.mean(dim=(2, 3))
+        features = functional.relu6(self.norm(self.convolution(middle)))  # (B, 1280, h, w)
+        return features.mean(dim=(2, 3))
 
 
 class ImageEncoder(nn.Module):
     """Photos → features of the pretrained and of the tuned tail."""
 
     def __init__(self, tuned: Path | None = None) -> None:
-        """Load the packaged weights, and those of the tuned tail where they are.
+        """Load the packaged weights, and those of the tuned tail if given.
 
         Args:
             tuned: safetensors as `tune` writes them; without, both tails are equal.
@@ -66,11 +67,11 @@ class ImageEncoder(nn.Module):
         self.eval()
 
     def middle(self, pixels: Tensor) -> Tensor:
-        """Return what both tails see: (B, 3, 224, 224) → (B, 80, 14, 14)."""
-        seen = functional.relu6(self.norm(self.stem(pixels)))
+        """Return the input of both tails: (B, 3, 224, 224) → (B, 80, 14, 14)."""
+        features = functional.relu6(self.norm(self.stem(pixels)))
         for block in self.shared:
-            seen = block(seen)
-        return seen
+            features = block(features)
+        return features
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed photos: (B, 3, 224, 224) → (B, 2560), pretrained features first."""

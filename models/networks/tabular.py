@@ -1,9 +1,9 @@
 """The dual-task attentive network over the leaves of boosted trees.
 
 After DATE (Kim et al., KDD 2020): each tree is a cross feature of the declaration, the leaf that it
-falls into gets an embedding, attention weighs the trees, and two heads tell fraud and revenue.
-Where DATE asks with learned vectors of importer and code, this asks with the numeric features, so
-that a trader or a code that was never seen can ask too.
+falls into gets an embedding, attention weighs the trees, and two heads predict fraud and revenue.
+DATE's attention query is made of learned vectors of importer and code; here it is made of the
+numeric features, so that it also works for a new trader or code.
 """
 
 from typing import Final
@@ -41,13 +41,16 @@ class LeafNetwork(nn.Module):
 
         Args:
             leaves: (B, T) of whole numbers: the leaf of each tree.
-            features: (B, F); NaN for unknown, taken for the mean.
+            features: (B, F); NaN for unknown, treated as the mean.
+
+        Returns:
+            Log-odds of fraud, and revenue (B, 2).
         """
-        known = (features - self.mean) / self.spread
-        known = torch.where(torch.isnan(known), torch.zeros_like(known), known)
-        question = self.question(known)  # (B, D)
+        scaled = (features - self.mean) / self.spread
+        scaled = torch.where(torch.isnan(scaled), torch.zeros_like(scaled), scaled)
+        question = self.question(scaled)  # (B, D)
         leaf = self.embedding(leaves.long() + self.first)  # (B, T, D)
-        heard = (torch.tanh(self.key(leaf)) * question.unsqueeze(1)).sum(2).softmax(1)  # (B, T)
-        attended = (heard.unsqueeze(2) * leaf).sum(1)  # (B, D)
+        weights = (torch.tanh(self.key(leaf)) * question.unsqueeze(1)).sum(2).softmax(1)  # (B, T)
+        attended = (weights.unsqueeze(2) * leaf).sum(1)  # (B, D)
         joint = self.joint(torch.cat([attended, question, leaf.mean(1)], 1))
         return torch.cat([self.fraud(joint), self.revenue(joint)], 1)  # (B, 2)

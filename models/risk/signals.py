@@ -1,4 +1,4 @@
-"""What other declarations, past inspections and the services of intelligence say of a declaration.
+"""What other declarations and past inspections say of a declaration.
 
 Values only: streams/evidence/signals.py gathers them, models/risk/model.py weighs them. They are
 recorded when a declaration is first scored, so that it gets the same score when it is delivered
@@ -14,7 +14,7 @@ import numpy as np
 MIN_PEERS: Final = 8
 MIN_SPREAD: Final = 0.1
 MIN_USES: Final = 4
-"""Prices of one photo: they are of one article, so fewer tell."""
+"""Least number of prices with one photo: they are of one article, so fewer are enough."""
 USES_SPREAD: Final = 0.25
 """Least spread of so few."""
 
@@ -33,7 +33,13 @@ class Peers:
     def of(
         cls, prices: Iterable[float], *, least: int = MIN_PEERS, spread: float = MIN_SPREAD
     ) -> Self | None:
-        """Take the logarithms of the prices; None of too few, and no spread below the given."""
+        """Summarise the logarithms of prices; None for fewer than `least`.
+
+        Args:
+            prices: unit: log EUR/kg.
+            least: number of prices.
+            spread: least spread.
+        """
         values = np.fromiter(prices, np.float64)
         if len(values) < least:
             return None
@@ -62,7 +68,7 @@ class PhotoUse:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Past inspections of an importer, a code, …: all decided before the declaration came."""
+    """Past inspections of an importer, a code, …: all decided before the declaration arrived."""
 
     inspected: int
     irregular: int
@@ -70,19 +76,19 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class ItemSignals:
-    """Of one goods item."""
+    """Signals of one goods item."""
 
     price: Peers | None = None
     """Of the same HS6 code and origin, or of the code where the origin is rare."""
     photo: PhotoUse | None = None
     """None without a photo that could be read."""
     rates: Mapping[str, Rate] = field(default_factory=dict)
-    """models.risk.attributes.HISTORIES → past inspections; what was never inspected is left out."""
+    """models.risk.attributes.HISTORIES → past inspections; without those that saw none."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveSignals:
-    """Of one declaration; windows end at its acceptance time."""
+    """Signals of one declaration; windows end at its acceptance time."""
 
     items: tuple[ItemSignals, ...]
     """In the order declared."""

@@ -1,6 +1,6 @@
 """Attributes, past inspections and prices of peers → how likely such a declaration was irregular.
 
-Boosted trees, and on their leaves the attentive network of DATE. Both hear the same features, none
+Boosted trees, and on their leaves the attentive network of DATE. Both take the same features, none
 of which is a vocabulary.
 """
 
@@ -15,6 +15,9 @@ import numpy as np
 
 from models.encoding.backends import OnnxBackend
 from models.risk.attributes import HISTORIES, Attributes
+from models.risk.likelihoods import CAP, LikelihoodRatio
+from models.risk.model import FIRES
+from models.risk.prices import log_unit_price
 from models.risk.signals import Peers, Rate
 from models.vectors import Array
 
@@ -27,39 +30,40 @@ FEATURES: Final = (
     *(f"{name}_{what}" for name in RATED for what in ("lift", "count")),
 )
 SMOOTHING: Final = 4.0
-"""A past rate is drawn to that of all by as many inspections."""
+"""A past rate is drawn towards that of all inspections by so many imagined ones."""
 ENOUGH: Final = 64
-"""More past inspections are not told apart: counts that grow for ever would tell the date."""
+"""Largest count of past inspections: counts that grow for ever would reveal the date."""
 
 
 def features(attributes: Attributes, rates: Mapping[str, Rate], peers: Peers | None) -> Array:
     """Return FEATURES (F,); NaN for what is unknown.
 
-    A past rate is told relative to that of all inspections, so that a model learned where 22 of
-    100 are irregular serves where 5 are.
+    A past rate is relative to that of all inspections, so that a model trained where 22 of 100 are
+    irregular serves where 5 are.
 
     Args:
         attributes: of the goods item.
         rates: past inspections by HISTORIES, none later than the declaration.
         peers: unit prices of comparable goods, in the currency of the amount.
     """
-    found = dict.fromkeys(FEATURES[:4], math.nan)
-    amount, mass, duty = attributes.amount, attributes.net_mass, attributes.duty_rate
+    values = dict.fromkeys(FEATURES[:4], math.nan)
+    mass, duty = attributes.net_mass, attributes.duty_rate
+    price = log_unit_price(attributes.amount, mass)
     if mass and mass > 0:
-        found["mass"] = math.log(mass)
-        if peers is not None and amount and amount > 0:
-            found["price"] = math.log(amount / mass) - peers.median
-            found["price_in_spreads"] = found["price"] / peers.spread
+        values["mass"] = math.log(mass)
+    if peers is not None and price is not None:
+        values["price"] = price - peers.median
+        values["price_in_spreads"] = values["price"] / peers.spread
     if duty is not None:
-        found["duty_rate"] = duty
+        values["duty_rate"] = duty
     every = rates.get("all", Rate(0, 0))
     usual = (every.irregular + 0.5) / (every.inspected + 1)
     for name in RATED:
         past = rates.get(name, Rate(0, 0))
         smooth = (past.irregular + SMOOTHING * usual) / (past.inspected + SMOOTHING)
-        found[f"{name}_lift"] = math.log(smooth / usual)
-        found[f"{name}_count"] = math.log1p(min(past.inspected, ENOUGH))
-    return np.array([found[name] for name in FEATURES], np.float32)
+        values[f"{name}_lift"] = math.log(smooth / usual)
+        values[f"{name}_count"] = math.log1p(min(past.inspected, ENOUGH))
+    return np.array([values[name] for name in FEATURES], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Scale:
     network: float
     base: float
     usual: float
-    """Log-odds of irregularity among the declarations of the training."""
+    """Log-odds of irregularity among the training declarations."""
 
     def log_odds(self, trees: float, network: float) -> float:
         """Return the calibrated log-odds, where irregularities are as frequent as in training."""
@@ -79,12 +83,12 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Tabular:
-    """What the attributes say of a goods item."""
+    """The model's answer on one goods item."""
 
     log_ratio: float
     """How much likelier they are of irregular goods than of regular ones. Unit: nats."""
     probability: float
-    """Of irregularity, where that is as frequent as in the training."""
+    """Of irregularity, where that is as frequent as in training."""
 
 
 class TabularModel:
@@ -106,10 +110,41 @@ class TabularModel:
         )
 
     def judge(self, row: Array) -> Tabular:
-        """Judge features (F,)."""
+        """Judge one goods item by its features (F,)."""
         batch = row[np.newaxis]
-        (out,) = self._trees.run({"features": batch})  # (T + 1,)
-        leaves = out[np.newaxis, :-1].astype(np.int64)
+        (leaves_and_sum,) = self._trees.run({"features": batch})  # (T + 1,)
+        leaves = leaves_and_sum[np.newaxis, :-1].astype(np.int64)
         ((fraud, _),) = self._network.run({"leaves": leaves, "features": batch})
-        log_odds = self._scale.log_odds(float(out[-1]), float(fraud))
+        log_odds = self._scale.log_odds(float(leaves_and_sum[-1]), float(fraud))
         return Tabular(log_odds - self._scale.usual, 1 / (1 + math.exp(-log_odds)))
+
+    def likelihood_ratio(
+        self, attributes: Attributes, rates: Mapping[str, Rate], peers: Peers | None
+    ) -> LikelihoodRatio | None:
+        """Return what past inspections say of a goods item; None before the first one.
+
+        Args:
+            attributes: of the goods item.
+            rates: past inspections by HISTORIES.
+            peers: unit prices of comparable goods.
+        """
+        if "all" not in rates:
+            return None
+
+        def log_ratio(some_rates: Mapping[str, Rate]) -> float:
+            return self.judge(features(attributes, some_rates, peers)).log_ratio
+
+        ratio, words = log_ratio(rates), ""
+        if ratio >= FIRES:
+            # The reported rate is the one whose removal lowers the log-ratio most.
+            without = {
+                name: log_ratio({other: rate for other, rate in rates.items() if other != name})
+                for name in rates
+                if name != "all"
+            }
+            reported = min(without, key=lambda name: without[name], default="")
+            if reported and without[reported] < ratio:
+                rate = rates[reported]
+                words = f"{rate.irregular} of {rate.inspected} inspected items irregular: "
+                words += f"same {reported.replace('_', ' and ')}"
+        return LikelihoodRatio(max(-CAP, min(ratio, CAP)), words)

@@ -45,7 +45,7 @@ class Tariff:
         self._codes = sorted({code for code, _ in self._measures})
 
     def duty(self, code: str, origin: str, at: datetime) -> float | None:
-        """Return the duty on goods, in percent of the customs value; None where it is not known.
+        """Return the duty on goods, in percent of the customs value; None where it is unknown.
 
         A measure holds for its code and all below. One for this origin (a preference, say) goes
         before those for all origins; then the longest code goes first; then the latest start, so
@@ -61,12 +61,12 @@ class Tariff:
             at: when the declaration was accepted (Art. 85 UCC).
         """
         origin = origin.strip().upper()
-        found = self._direct(code, origin, at)
-        if found is not None:
-            return found
+        rate = self._direct(code, origin, at)
+        if rate is not None:
+            return rate
         for length in sorted(LENGTHS):
             below = (c for c in self._below(code) if len(c) == length > len(code))
-            rates = [rate for c in below if (rate := self._direct(c, origin, at)) is not None]
+            rates = [r for c in below if (r := self._direct(c, origin, at)) is not None]
             if rates:
                 return statistics.median_low(rates)
         return None
@@ -85,8 +85,8 @@ class Tariff:
         for place in dict.fromkeys((origin, ERGA_OMNES)):
             for length in LENGTHS:
                 if length <= len(code):
-                    held = self._measures.get((code[:length], place), ())
-                    valid = [measure for measure in held if _valid(measure, at)]
+                    measures = self._measures.get((code[:length], place), ())
+                    valid = [measure for measure in measures if _valid(measure, at)]
                     if valid:
                         latest = max(valid, key=lambda m: (m.valid_from, m.measure_id))
                         return latest.duty_rate
@@ -104,35 +104,36 @@ def expected_revenue(
     undervaluation: tuple[float, float] | None,
     at: datetime,
     *,
+    declared_duty: float | None,
     vat: float = VAT,
 ) -> float:
-    """Return the duty and VAT that are lost on a goods item, as far as one can expect. Unit: EUR.
+    """Return the expected loss of duty and VAT on a goods item. Unit: EUR.
 
-    Code and value are taken to be wrong independently. A candidate counts as far as its duty is
-    higher; one whose duty is not known, or that contains the declared code, counts nothing. Without
-    the declared code's duty only VAT is reckoned. No amount, or one in another currency, gives 0.
+    Code and value are assumed to be wrong independently. A candidate counts as far as its duty is
+    higher; one whose duty is unknown, or that contains the declared code, counts nothing. Without
+    the declared code's duty only VAT counts. No amount, or one in another currency, gives 0.
 
     Args:
-        tariff: that holds.
+        tariff: in force.
         item: as declared.
         candidates: HS6 codes, each with the probability that it is the right one.
         undervaluation: probability that the value is too low, and what such goods usually cost in
-            EUR; None where nothing is known.
+            EUR; None where either is unknown.
         at: when the declaration was accepted.
+        declared_duty: `tariff.duty` of the declared code. Percent.
         vat: percent.
     """
     value = _eur(item)
     if value is None:
         return 0.0
     tax = 1 + vat / 100
-    declared = tariff.duty(item.commodity_code, item.country_of_origin, at)
-    owed = (1 + (declared or 0.0) / 100) * tax - 1  # as a share of the value
+    owed = (1 + (declared_duty or 0.0) / 100) * tax - 1  # as a share of the value
     more = 0.0
-    if declared is not None:
+    if declared_duty is not None:
         for hs6, probability in candidates:
             if not item.commodity_code.startswith(hs6):
                 duty = tariff.duty(hs6, item.country_of_origin, at)
-                more += probability * max(0.0, (duty or 0.0) - declared) / 100 * tax
+                more += probability * max(0.0, (duty or 0.0) - declared_duty) / 100 * tax
     hidden = 0.0
     if undervaluation is not None:
         probability, usual = undervaluation

@@ -4,7 +4,7 @@ manifest.json            sha256 of every other file; its own sha256 is the bundl
 text.onnx image.onnx     encoders: pretrained weights and those tuned here
 general.onnx             a second text encoder, as it is pretrained
 *.tokens.json            how the text encoders read a text
-fusion.onnx              the network that names the known codes
+fusion.onnx              the network that names the trained codes
 trees.onnx leaves.onnx   the tabular risk: boosted trees, and the network over their leaves
 tabular.json             its features and scale
 exemplars.safetensors    past goods of known code
@@ -20,8 +20,13 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Final
 
 from models.scoring import release_gate as release
+
+FORMAT: Final = 5
+"""Raise it when a file's content changes its meaning, so that older cached bundles are not used."""
+MANIFEST: Final = "manifest.json"
 
 
 class BadBundle(Exception):  # noqa: N818 - says what it is
@@ -29,11 +34,11 @@ class BadBundle(Exception):  # noqa: N818 - says what it is
 
 
 class NotReleased(Exception):  # noqa: N818 - says what it is
-    """A bundle that no worker may take."""
+    """A bundle that no worker may use."""
 
 
 def cache() -> Path:
-    """Return the directory where Redlane keeps what it fetched or built (REDLANE_CACHE)."""
+    """Return the directory for what Redlane fetches or builds (REDLANE_CACHE)."""
     path = Path(os.environ.get("REDLANE_CACHE") or Path.home() / ".cache" / "redlane")
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -49,29 +54,42 @@ def verify(directory: Path) -> str:
     """Check every file against the manifest, before anything of it is parsed; return the id.
 
     Raises:
-        BadBundle: a file is missing, was added or was changed.
+        BadBundle: of another format; or a file is missing, was added or was changed.
     """
-    manifest = directory / "manifest.json"
+    manifest = directory / MANIFEST
     if not manifest.is_file():
         raise BadBundle(f"{directory} is no model bundle: build one with `redlane bundle`.")
-    listed: dict[str, str] = json.loads(manifest.read_text())["files"]
-    there = {path.name for path in directory.iterdir()} - {manifest.name}
-    if odd := sorted(there ^ listed.keys()):
-        raise BadBundle(f"{directory} does not match its manifest: {', '.join(odd)}.")
-    for name, wanted in listed.items():
-        if sha256(directory / name) != wanted:
+    content = json.loads(manifest.read_text())
+    if content["format"] != FORMAT:
+        raise BadBundle(
+            f"{directory} is a bundle of format {content['format']}, and this version reads format "
+            f"{FORMAT}: build it anew with `redlane bundle`."
+        )
+    listed: dict[str, str] = content["files"]
+    present = {path.name for path in directory.iterdir()} - {MANIFEST}
+    if differing := sorted(present ^ listed.keys()):
+        raise BadBundle(f"{directory} does not match its manifest: {', '.join(differing)}.")
+    for name, expected in listed.items():
+        if sha256(directory / name) != expected:
             raise BadBundle(f"{directory / name} was changed after the bundle was built.")
     return sha256(manifest)
 
 
+def file_hashes(directory: Path) -> dict[str, str]:
+    """Return the manifest's sha256 of each other file, by name."""
+    hashes: dict[str, str] = json.loads((directory / MANIFEST).read_text())["files"]
+    return hashes
+
+
 def check_released(directory: Path) -> None:
-    """Check that a verified bundle was measured and is faithful.
+    """Check that a verified bundle's explanations were measured and are faithful.
 
     Raises:
-        NotReleased: no worker may take it.
+        NotReleased: no worker may use it.
     """
-    if found := release.bundle_problems(directory):
+    if problems := release.bundle_problems(directory):
         raise NotReleased(
-            f"{directory} may not be released: {'; '.join(found)}. Run `redlane evaluate explain` "
-            "with the same --artifacts, then `redlane bundle --out` anew."
+            f"{directory} may not be released: {'; '.join(problems)}. "
+            "Run `redlane evaluate explain` with the same --artifacts, "
+            "then `redlane bundle --out` anew."
         )

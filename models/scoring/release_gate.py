@@ -1,8 +1,8 @@
 """May a bundle be released? Only if its explanations were measured, and are faithful.
 
-What `redlane evaluate explain` measures is kept beside the artifacts that it was measured on, and
-goes into the bundle that is built of them. With other artifacts, without a record or with a failing
-one, the bundle is built without it, and no worker takes it.
+`redlane evaluate explain` records its figures beside the artifacts that it measured; a bundle built
+of these artifacts contains the record. If the artifacts changed since, or the record is missing or
+fails, the bundle is built without it, and no worker accepts it.
 """
 
 import hashlib
@@ -14,19 +14,19 @@ from typing import Any, Final
 RECORD: Final = "faithfulness.json"
 
 MARGIN: Final = 0.1
-"""Least share by which the mean risk on deletion must be below, on insertion above that at
-random."""
+"""Least share by which the mean risk must be below that of random orders on deletion, and above it
+on insertion."""
 PLANTED_WORD: Final = 0.90
 PLANTED_OBJECT: Final = 0.80
 SANITY: Final = ("parameter_randomisation", "label_randomisation")
 SHUFFLED: Final = 0.30
 """Most mean rank correlation with the explanations of a shuffled model."""
 JUDGED: Final = "test"
-"""The split of goods that counts: nothing was chosen on it."""
+"""The split of goods whose figures count: nothing was chosen on it."""
 
 
 def gate(figures: Mapping[str, Any]) -> list[str]:
-    """Return what a bundle with these figures fails of the release's conditions.
+    """Return the conditions of a release that these figures fail.
 
     Args:
         figures: as `models.evaluation.explanations` returns them.
@@ -36,9 +36,9 @@ def gate(figures: Mapping[str, Any]) -> list[str]:
     """
     failed = []
     for name in ("text", "image", "attributes"):
-        one = figures[name]
+        areas = figures[name]
         for curve, sign in (("deletion_auc", 1), ("insertion_auc", -1)):
-            margin = sign * (1 - one[curve] / one[f"{curve}_random"])
+            margin = sign * (1 - areas[curve] / areas[f"{curve}_random"])
             if not margin >= MARGIN:
                 failed.append(
                     f"{name}: {curve} is better than random by {margin:.1%}, not {MARGIN:.0%}"
@@ -46,11 +46,11 @@ def gate(figures: Mapping[str, Any]) -> list[str]:
     for name, least in (("planted_word", PLANTED_WORD), ("planted_object", PLANTED_OBJECT)):
         if not figures[name] >= least:
             failed.append(f"{name} {figures[name]:.3f} is below {least}")
-    likeness = {name: figures["sanity"][name] for name in SANITY}
+    correlations = {name: figures["sanity"][name] for name in SANITY}
     failed += [
-        f"{name}: rank correlation {found:.3f} is above {SHUFFLED}"
-        for name, found in likeness.items()
-        if not found <= SHUFFLED
+        f"{name}: rank correlation {correlation:.3f} is above {SHUFFLED}"
+        for name, correlation in correlations.items()
+        if not correlation <= SHUFFLED
     ]
     if figures["stable"] is not True:
         failed.append("the same input was explained in two ways")
@@ -58,7 +58,7 @@ def gate(figures: Mapping[str, Any]) -> list[str]:
 
 
 def record(artifacts: Path, figures: Mapping[str, Any]) -> None:
-    """Keep the figures beside the artifacts that they were measured on, whatever they are.
+    """Write the figures beside the artifacts that they were measured on, good or bad.
 
     Args:
         artifacts: what was learned.
@@ -69,9 +69,9 @@ def record(artifacts: Path, figures: Mapping[str, Any]) -> None:
 
 
 def bundle_problems(bundle: Path) -> list[str]:
-    """Return why a bundle that was built may not be used; nothing if it may.
+    """Return why a built bundle may not be used; nothing if it may.
 
-    The conditions of today count: those that it was built under may have been others.
+    Today's conditions count: it may have been built under others.
     """
     if not (bundle / RECORD).is_file():
         return ["its explanations were not measured, or are not faithful"]
@@ -85,14 +85,14 @@ def problems(artifacts: Path) -> list[str]:
     """Return why a bundle of these artifacts may not be released; nothing if it may."""
     if not (artifacts / RECORD).is_file():
         return ["its explanations were not measured"]
-    kept = json.loads((artifacts / RECORD).read_text())
-    if kept["artifacts"] != _digest(artifacts):
+    recorded = json.loads((artifacts / RECORD).read_text())
+    if recorded["artifacts"] != _digest(artifacts):
         return ["its explanations were measured on other artifacts"]
-    return gate(kept["figures"])
+    return gate(recorded["figures"])
 
 
 def _digest(artifacts: Path) -> str:
-    """Return the hash of all that was learned."""
+    """Return the hash of all artifacts but the record."""
     digest = hashlib.sha256()
     for path in sorted(artifacts.iterdir()):
         if path.is_file() and path.name != RECORD:

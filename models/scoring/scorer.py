@@ -6,6 +6,7 @@ through the encoders alone, and every sum is taken over arrays of one shape.
 
 import copy
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from models.encoding.backends import OnnxBackend
-from models.encoding.encoders import Encoders, Vector
+from models.encoding.encoders import IMAGE_FILES, TEXT_FILES, Encoders, Vector
 from models.encoding.text import GENERAL
 from models.hs import embedded_nomenclature
 from models.hs.classifier import Calibration, HsModel, Nomenclature
@@ -26,19 +27,18 @@ from models.hs.conformal import COVERAGE
 from models.hs.exemplars import ExemplarIndex
 from models.risk import likelihoods
 from models.risk.attributes import Attributes
+from models.risk.kinds import HISTORY, PHOTO_REUSE, SPLITTING, UNDERVALUATION, prior_odds
 from models.risk.likelihoods import LikelihoodRatio
 from models.risk.model import (
-    FIRES,
     Groups,
     Judgement,
-    Kind,
+    KindRegression,
     ModalityPosteriors,
     RiskModel,
     modality_posteriors,
-    prior_odds,
 )
-from models.risk.signals import ItemSignals, LiveSignals, Peers, Rate
-from models.risk.tabular import TabularModel, features
+from models.risk.signals import ItemSignals, LiveSignals, Peers
+from models.risk.tabular import TabularModel
 from models.risk.tariff import Tariff, expected_revenue
 from models.scoring import bundle
 from models.selection.policy import Thresholds
@@ -66,13 +66,24 @@ class DeclarationEvidence:
     declaration: Declaration
     items: tuple[ItemEvidence, ...]
     live: LiveSignals | None = None
-    """None where they could not be had."""
+    """None where they are unavailable."""
     tariff: Tariff = field(default_factory=Tariff)
 
 
 @dataclass(frozen=True, slots=True)
+class ItemContext:
+    """What is known of a goods item besides its text and photos."""
+
+    attributes: Attributes
+    peers: Peers | None
+    """Unit prices of comparable goods."""
+    likelihood_ratios: Mapping[str, LikelihoodRatio]
+    """Names of EXTERNAL → likelihood ratios; those without evidence are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the model says of a declaration."""
+    """The risk of a declaration."""
 
     risk: float
     expected_revenue_at_risk: float
@@ -87,6 +98,7 @@ class Scorer:
         self,
         *,
         bundle_id: str,
+        file_hashes: Mapping[str, str],
         encoders: Encoders,
         hs: HsModel,
         risk: RiskModel,
@@ -95,7 +107,8 @@ class Scorer:
     ) -> None:
         self.bundle_id = bundle_id
         self.arithmetic = encoders.arithmetic
-        self.text_encoder_id = self.image_encoder_id = f"{bundle_id[:16]}:{self.arithmetic}"
+        self.text_encoder_id = encoder_id(file_hashes, TEXT_FILES, self.arithmetic)
+        self.image_encoder_id = encoder_id(file_hashes, IMAGE_FILES, self.arithmetic)
         self.text_dimension = GENERAL + len(hs.index.text_projection.centre)
         self.image_dimension = len(hs.index.photo_projection.centre)
         self._encoders = encoders
@@ -115,12 +128,13 @@ class Scorer:
         bundle_id = bundle.verify(directory)
         model = json.loads((directory / "model.json").read_text())
         risk = model["risk"]
-        kinds = {name: Kind(**one) for name, one in risk["kinds"].items()}
+        regressions = {name: KindRegression(**fitted) for name, fitted in risk["kinds"].items()}
         return cls(
             bundle_id=bundle_id,
+            file_hashes=bundle.file_hashes(directory),
             encoders=Encoders(directory, threads=threads),
             hs=load_hs(directory, threads=threads),
-            risk=RiskModel(kinds, risk["usual"], _peers(directory / "peers.csv")),
+            risk=RiskModel(regressions, risk["usual"], _peers(directory / "peers.csv")),
             tabular=TabularModel.load(directory, threads=threads),
             thresholds=Thresholds(**model["policy"]),
         )
@@ -135,11 +149,11 @@ class Scorer:
 
     @property
     def hs(self) -> HsModel:
-        """Which says what code goods are of."""
+        """The model of HS codes."""
         return self._hs
 
     def with_hs(self, hs: HsModel) -> Self:
-        """Return the scorer with another model of codes."""
+        """Return a copy of the scorer with another model of codes."""
         other = copy.copy(self)
         other._hs = hs  # noqa: SLF001 - it is of this class
         return other
@@ -148,110 +162,92 @@ class Scorer:
         self,
         code: str,
         posteriors: ModalityPosteriors,
-        told: Mapping[str, float],
+        external_log_ratios: Mapping[str, float],
         usual: Collection[str] = (),
     ) -> float:
         """Return the log-odds of a goods item's risk; see `RiskModel.log_odds`. Unit: nats."""
-        return self._risk.log_odds(self._groups, code, posteriors, told, usual)
+        return self._risk.log_odds(self._groups, code, posteriors, external_log_ratios, usual)
 
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
         """Judge declarations, in order."""
         return [
             self.verdict(
-                one, [modality_posteriors(self._hs, item.text, item.photos) for item in one.items]
+                declared,
+                self.contexts(declared),
+                [modality_posteriors(self._hs, item.text, item.photos) for item in declared.items],
             )
-            for one in evidence
+            for declared in evidence
         ]
 
     def verdict(
-        self, evidence: DeclarationEvidence, posteriors: Sequence[ModalityPosteriors]
+        self,
+        evidence: DeclarationEvidence,
+        contexts: Sequence[ItemContext],
+        posteriors: Sequence[ModalityPosteriors],
     ) -> Verdict:
-        """Judge a declaration, of whose goods items it is known what text and photos say."""
-        items = tuple(
-            self._assess(one.item, said, self.told(evidence, place))
-            for place, (one, said) in enumerate(zip(evidence.items, posteriors, strict=True))
-        )
+        """Judge a declaration.
+
+        Args:
+            evidence: of the declaration.
+            contexts: of each goods item, as `contexts` returns them.
+            posteriors: of the codes of each goods item.
+        """
+        judged = list(zip(evidence.items, contexts, posteriors, strict=True))
+        items = tuple(self._assess(*item) for item in judged)
         return Verdict(
             # The riskiest item speaks for all: items of one declaration share their trader, so
             # their risks do not multiply as independent ones would.
             risk=max(item.risk for item in items),
             expected_revenue_at_risk=round(
-                sum(self._revenue(evidence, place, item) for place, item in enumerate(items)), 2
+                sum(
+                    _expected_revenue(evidence, declared.item, context, assessed)
+                    for (declared, context, _), assessed in zip(judged, items, strict=True)
+                ),
+                2,
             ),
             items=items,
         )
 
-    def told(self, evidence: DeclarationEvidence, place: int) -> dict[str, LikelihoodRatio]:
-        """Return an item's likelihood ratio for each of EXTERNAL_KINDS that can be computed."""
+    def contexts(self, evidence: DeclarationEvidence) -> list[ItemContext]:
+        """Return the context of each goods item."""
+        return [self.context(evidence, place) for place in range(len(evidence.items))]
+
+    def context(self, evidence: DeclarationEvidence, place: int) -> ItemContext:
+        """Return the context of the goods item at a place."""
+        attributes, peers = self.attributes(evidence, place), self.peers(evidence, place)
         item, live = evidence.items[place].item, evidence.live
-        peers = self.peers(evidence, place)
-        told = {
-            "undervaluation": likelihoods.price(item, peers),
-            "photo_reuse": likelihoods.photo_reuse(live.items[place].photo) if live else None,
-            "splitting": likelihoods.splitting(evidence.declaration, live) if live else None,
-            "history": self._history(evidence, place, peers),
-        }
-        return {kind: one for kind, one in told.items() if one is not None}
-
-    def _history(
-        self, evidence: DeclarationEvidence, place: int, peers: Peers | None
-    ) -> LikelihoodRatio | None:
-        """Return what past inspections say; None before the first one."""
-        rates = evidence.live.items[place].rates if evidence.live else {}
-        if "all" not in rates:
-            return None
-        attributes = self.attributes(evidence, place)
-
-        def ratio(known: Mapping[str, Rate]) -> float:
-            return self._tabular.judge(features(attributes, known, peers)).log_ratio
-
-        found, words = ratio(rates), ""
-        if found >= FIRES:
-            # Told is what raises it most: without which of the rates would it be least?
-            without = {
-                name: ratio({other: rate for other, rate in rates.items() if other != name})
-                for name in rates
-                if name != "all"
+        ratios = {UNDERVALUATION.name: likelihoods.price(item, peers)}
+        if live is not None:
+            signals = live.items[place]
+            ratios |= {
+                PHOTO_REUSE.name: likelihoods.photo_reuse(signals.photo),
+                SPLITTING.name: likelihoods.splitting(evidence.declaration, live),
+                HISTORY.name: self._tabular.likelihood_ratio(attributes, signals.rates, peers),
             }
-            most = min(without, key=lambda name: without[name], default="")
-            if most and without[most] < found:
-                past = rates[most]
-                words = f"{past.irregular} of {past.inspected} inspected items irregular: "
-                words += f"same {most.replace('_', ' and ')}"
-        return LikelihoodRatio(max(-likelihoods.CAP, min(found, likelihoods.CAP)), words)
+        present = {kind: ratio for kind, ratio in ratios.items() if ratio is not None}
+        return ItemContext(attributes, peers, present)
 
     def attributes(self, evidence: DeclarationEvidence, place: int) -> Attributes:
-        """Return what is declared of a goods item."""
+        """Return the declared attributes of a goods item."""
         declaration, item = evidence.declaration, evidence.items[place].item
         duty = evidence.tariff.duty(
             item.commodity_code, item.country_of_origin, declaration.acceptance_time
         )
         return Attributes.of(declaration, item, duty)
 
-    def _revenue(
-        self, evidence: DeclarationEvidence, place: int, assessed: ItemAssessment
-    ) -> float:
-        """Return the duty and VAT that an item is expected to lose. Unit: EUR."""
-        item, usual = evidence.items[place].item, None
-        peers = self.peers(evidence, place)
-        told = likelihoods.price(item, peers)
-        if told is not None and peers is not None:
-            odds = prior_odds("undervaluation") * math.exp(told.log_ratio)
-            usual = odds / (1 + odds), math.exp(peers.median) * float(item.net_mass or 0)
-        candidates = [(one.hs6, one.probability) for one in assessed.candidates]
-        at = evidence.declaration.acceptance_time
-        return expected_revenue(evidence.tariff, item, candidates, usual, at)
-
     def peers(self, evidence: DeclarationEvidence, place: int) -> Peers | None:
         """Return the prices to compare with: of the same photo, of the stream, of the bundle."""
         live = evidence.live.items[place] if evidence.live else ItemSignals()
-        seen = (live.photo.price if live.photo else None) or live.price
-        return seen or self._risk.peers.get(evidence.items[place].item.commodity_code[:6])
+        streamed = (live.photo.price if live.photo else None) or live.price
+        return streamed or self._risk.peers.get(evidence.items[place].item.commodity_code[:6])
 
     def _assess(
-        self, item: GoodsItem, posteriors: ModalityPosteriors, told: Mapping[str, LikelihoodRatio]
+        self, declared: ItemEvidence, context: ItemContext, posteriors: ModalityPosteriors
     ) -> ItemAssessment:
-        judged = self._risk.judge(self._hs, self._groups, item.commodity_code, posteriors, told)
+        item = declared.item
+        judged = self._risk.judge(
+            self._hs, self._groups, item.commodity_code, posteriors, context.likelihood_ratios
+        )
         return ItemAssessment(
             sequence_number=item.sequence_number,
             commodity_code=item.commodity_code,
@@ -276,6 +272,37 @@ class Scorer:
         )
 
 
+def encoder_id(file_hashes: Mapping[str, str], files: Sequence[str], arithmetic: str) -> str:
+    """Return what two encoders share if and only if their embeddings are equal to the last bit.
+
+    Args:
+        file_hashes: of the bundle's files.
+        files: those of the encoder.
+        arithmetic: of this machine, see `Encoders.arithmetic`.
+    """
+    content = "\n".join(f"{name} {file_hashes[name]}" for name in files)
+    return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}:{arithmetic}"
+
+
+def _expected_revenue(
+    evidence: DeclarationEvidence, item: GoodsItem, context: ItemContext, assessed: ItemAssessment
+) -> float:
+    """Return the duty and VAT that an item is expected to lose. Unit: EUR."""
+    undervaluation, peers = None, context.peers
+    ratio = context.likelihood_ratios.get(UNDERVALUATION.name)
+    if ratio is not None and peers is not None:
+        odds = prior_odds(UNDERVALUATION) * math.exp(ratio.log_ratio)
+        undervaluation = odds / (1 + odds), math.exp(peers.median) * float(item.net_mass or 0)
+    return expected_revenue(
+        evidence.tariff,
+        item,
+        [(candidate.hs6, candidate.probability) for candidate in assessed.candidates],
+        undervaluation,
+        evidence.declaration.acceptance_time,
+        declared_duty=context.attributes.duty_rate,
+    )
+
+
 def load_hs(directory: Path, *, threads: int = 1) -> HsModel:
     """Load the HS model of a verified bundle."""
     hs = json.loads((directory / "model.json").read_text())["hs"]
@@ -284,14 +311,14 @@ def load_hs(directory: Path, *, threads: int = 1) -> HsModel:
     return HsModel.of(
         nomenclature=nomenclature,
         network=OnnxBackend(directory / "fusion.onnx", threads=threads),
-        known=hs["known"],
+        trained_codes=hs["known"],
         index=index,
         sharpness=tuple(hs["sharpness"]),
         photo_weight=hs["photo_weight"],
         neighbour_sharpness=hs["neighbour_sharpness"],
         calibration={
-            name: Calibration(one["temperature"], tuple(one["gate"]), one["threshold"])
-            for name, one in hs["calibration"].items()
+            name: Calibration(chosen["temperature"], tuple(chosen["gate"]), chosen["threshold"])
+            for name, chosen in hs["calibration"].items()
         },
     )
 

@@ -1,12 +1,12 @@
 """Risk → lane, within the inspection capacity.
 
-Pure. From the inspectors' `Budget` and what was seen of the stream, `adapt` makes the `Thresholds`
+Pure. From the inspectors' `Budget` and the declarations so far, `adapt` computes the `Thresholds`
 of the next window; they decide on each declaration; `estimate_prevalence` estimates how many of all
-are irregular.
+declarations are irregular.
 
-Every declaration has a known chance to be inspected. Without it no share could be estimated, and a
-model that chooses what it learns from would miss what is new (Kim et al., Active Learning for
-Human-in-the-Loop Customs Inspection, arXiv:2010.14282).
+Every declaration has a known probability of being inspected. Without it no share could be
+estimated, and a model that chooses what it learns from would miss what is new (Kim et al., Active
+Learning for Human-in-the-Loop Customs Inspection, arXiv:2010.14282).
 """
 
 import hashlib
@@ -23,17 +23,19 @@ from schemas.records import RiskProfile
 LANES = GREEN, YELLOW, RED = ("green", "yellow", "red")
 """Ascending: no inspection, documents, goods."""
 SETTLE: Final = 5.0
-"""Selections: so many that are owed double the rate until they are made up."""
+"""A shortfall of so many selections doubles the rate until it is made up."""
 STEEPEST: Final = 3.0
-"""Most that the rate is raised to, in budgets: inspectors are not moved from hour to hour."""
+"""Highest rate, in budgets: inspectors cannot be moved from hour to hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Share of the declarations of each week that can be inspected.
 
-    Selections that only a risk profile makes come on top: they are ordered, not chosen.
-    A ValueError tells which shares do not fit together.
+    Selections made only by a risk profile come on top: they are ordered, not chosen.
+
+    Raises:
+        ValueError: the shares do not fit together.
     """
 
     yellow: float
@@ -41,10 +43,10 @@ class Budget:
     red: float
     """For goods. Fraction of all declarations."""
     random: float = 0.01
-    """Least probability of any declaration, whatever its risk and however many were selected
-    already. What it alone selects goes to the yellow lane."""
+    """Least probability of inspection, whatever the risk and however many declarations are selected
+    already. Declarations that only chance selects go to the yellow lane."""
     offices: Mapping[str, "Budget"] = field(default_factory=dict)
-    """Declaration offices with a budget of their own; the others share this one."""
+    """Declaration offices with their own budgets; the others share this one."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.red <= 1 and 0 <= self.yellow <= 1 and self.share <= 1):
@@ -70,21 +72,21 @@ class Decision:
 
     lane: str
     basis: Literal["risk", "profile", "random"]
-    """What chose the lane; green is by risk."""
+    """What determined the lane; of green ones the risk."""
     probability: float
-    """With which it was to be inspected, in whichever lane; of green ones too. Fraction."""
+    """Of being inspected, in whichever lane, before the dice fell; of green ones too. Fraction."""
     profile_id: str
     """Empty unless the basis is profile."""
     charged: str
-    """The lane it would have without profiles: what the budget pays."""
+    """The lane without profiles: it counts against the budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What decides, for one window of the stream; alone, a bundle's fixed thresholds.
+    """The thresholds of one window of the stream, or a bundle's fixed ones.
 
-    A risk that is exactly a threshold is selected with the tie's probability, for thousands of
-    declarations may have the same risk.
+    A risk equal to a threshold is selected with the tie's probability: thousands of declarations
+    may have the same risk.
     """
 
     yellow: float
@@ -105,7 +107,7 @@ class Thresholds:
         return self.random + (1 - self.random) * _step(risk, self.yellow, self.yellow_tie)
 
     def lane(self, risk: float, dice: float = 0.0) -> str:
-        """Return green, yellow or red for a dice in [0, 1); 0 is for thresholds without chance."""
+        """Return green, yellow or red for a dice in [0, 1); 0 where nothing is left to chance."""
         if dice < _step(risk, self.red, self.red_tie):
             return RED
         return YELLOW if dice < self.inclusion(risk) else GREEN
@@ -113,13 +115,14 @@ class Thresholds:
     def decide(
         self, declaration_id: str, risk: float, profiles: Sequence[RiskProfile] = (), *, key: bytes
     ) -> Decision:
-        """Decide on a declaration: equal arguments, equal decision, whatever came between.
+        """Decide on a declaration: equal arguments give an equal decision at any time.
 
         Args:
-            declaration_id: throws the dice. Its version does not: to amend is no second throw.
+            declaration_id: throws the dice, without its version: an amendment is no second throw.
             risk: calibrated. Fraction.
             profiles: those in force that match.
-            key: of all workers, at most 64 bytes. Secret: with it one can choose ids that pass.
+            key: the same for all workers, at most 64 bytes. Secret: whoever has it can choose ids
+                that pass.
         """
         charged = self.lane(risk, dice(declaration_id, key))
         first = min(profiles, key=lambda p: (-LANES.index(p.lane), p.profile_id), default=None)
@@ -131,7 +134,7 @@ class Thresholds:
 
 
 def dice(declaration_id: str, key: bytes) -> float:
-    """Return a number in [0, 1) that none can foresee without the key."""
+    """Return a number in [0, 1) that nobody can predict without the key."""
     digest = hashlib.blake2b(declaration_id.encode(), digest_size=8, key=key).digest()
     return (int.from_bytes(digest) >> 11) / 2**53  # the bits a float holds
 
@@ -142,11 +145,11 @@ def _step(risk: float, threshold: float, tie: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What earlier windows brought, of one budget's declarations."""
+    """The declarations of earlier windows, of one budget."""
 
     risks: NDArray[np.float64]
-    """(K,) of the latest, or a fair sample of them. A few hundred: with more, a jump is followed
-    late; with fewer, the red threshold rests on two or three."""
+    """(K,) of the latest, or a fair sample of them. A few hundred: more would follow a jump late,
+    with fewer the red threshold would rest on two or three."""
     arrived: int
     """This week."""
     selected: int
@@ -163,16 +166,16 @@ NOTHING: Final = Seen(np.empty(0), 0, 0, 0, 0.0)
 def adapt(seen: Seen, budget: Budget, fallback: Thresholds) -> Thresholds:
     """Choose the thresholds of the next window.
 
-    They are quantiles of the recent risks, for a share that is moved by what the week owes to its
-    budget or has overdrawn (integral control). So quantiles that miss, by drift or by chance, are
-    made up for; the last few windows' error is left. Windows of a hundredth of the week's
-    declarations, such as an hour, keep a budget of a tenth within a tenth. Where much is owed, the
-    recent risks tell little of today's, and it is made up at random.
+    They are quantiles of the recent risks, for a share corrected by the week's shortfall or excess
+    over its budget (integral control). So later windows make up for quantiles that missed, by drift
+    or by chance; only the last few windows' error remains. Windows of a hundredth of the week's
+    declarations, such as an hour, keep a budget of a tenth within a tenth. A large shortfall shows
+    that the recent risks say little of today's, so the shortfall is selected at random.
 
     Args:
         seen: up to now.
-        budget: that the declarations draw on; its `offices` are not looked at.
-        fallback: in force, with the budget's `random`, where no risk was seen.
+        budget: of these declarations; its `offices` are ignored.
+        fallback: used, with the budget's `random`, as long as there are no risks.
     """
     if not len(seen.risks):
         return replace(fallback, random=budget.random)
@@ -181,30 +184,30 @@ def adapt(seen: Seen, budget: Budget, fallback: Thresholds) -> Thresholds:
     by_risk = max(0.0, inspect - random) / (1 - random) if random < 1 else 0.0
     goods = min(_rate(budget.red, seen.red, seen)[0], by_risk)
     yellow, yellow_tie = _cut(seen.risks, by_risk)
-    # Where the red lane is full the riskiest go to the yellow one; where that is full too, risks
-    # above all recent ones still do.
+    # Where the red lane is full, the riskiest go to the yellow lane; where that is full too, only
+    # risks above all recent ones do.
     red, red_tie = _cut(seen.risks, goods) if goods else (max(1.0, yellow), 0.0)
     return Thresholds(yellow, red, random, yellow_tie, red_tie)
 
 
 def _rate(share: float, selected: int, seen: Seen) -> tuple[float, float]:
-    """Return the share to select so that the week's comes right, and how much of it is overdue."""
+    """Return the share to select so that the week meets its budget, and how much is overdue."""
     if not share:
         return 0.0, 0.0
     owed = share * seen.arrived - selected
-    # Not over a single window, for what one selects may be known only in the next but one.
+    # Not over a single window: a window's selections may be counted only in the next but one.
     over = max(SETTLE / share, 2 * seen.expected)
     rate = min(max(0.0, share + owed / over), STEEPEST * share, 1.0)
-    return rate, max(0.0, owed / over - share)  # what is owed alone is more than the budget
+    return rate, max(0.0, owed / over - share)  # the shortfall alone exceeds the budget
 
 
 def _cut(risks: NDArray[np.float64], share: float) -> tuple[float, float]:
     """Return the threshold, and the probability at it, that select a share of these risks."""
-    wanted = share * len(risks)
-    place = max(0, len(risks) - 1 - int(wanted))
+    count = share * len(risks)
+    place = max(0, len(risks) - 1 - int(count))
     threshold = float(np.partition(risks, place)[place])
     above, tied = int(np.sum(risks > threshold)), int(np.sum(risks == threshold))
-    return threshold, min(1.0, max(0.0, wanted - above) / tied)
+    return threshold, min(1.0, max(0.0, count - above) / tied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,23 +224,28 @@ def estimate_prevalence(inspected: Sequence[tuple[bool, float]], population: int
 
     Each counts by the inverse of its probability (Horvitz & Thompson, J. Am. Stat. Assoc. 47,
     1952). That is unbiased although thresholds follow the stream: every probability was fixed
-    before its dice fell. Those selected for certain have no error. The others' weighted sum gets
-    Fay & Feuer's gamma interval (Stat. Med. 16, 1997): made for few events of unequal weight, where
-    the normal one covers too seldom; rather too wide than too narrow, most so for common events.
+    before its dice fell. Those selected for certain have no error. The others' weighted sum has Fay
+    & Feuer's gamma interval (Stat. Med. 16, 1997): designed for few events of unequal weight, where
+    the normal interval covers too rarely; it is rather too wide than too narrow, above all for
+    common events.
 
     Args:
-        inspected: all of them: whether irregular, and the probability that was logged.
-        population: declarations they were selected from.
+        inspected: all of them: whether irregular, and the recorded probability.
+        population: number of declarations that they were selected from.
+
+    Raises:
+        ValueError: a probability is not in (0, 1], or more were inspected than arrived.
     """
     if population < max(1, len(inspected)) or not all(0 < p <= 1 for _, p in inspected):
         raise ValueError("not a probability above 0 and up to 1, or more inspected than arrived")
     certain = sum(irregular for irregular, p in inspected if p == 1) / population
     weights = [1 / p / population for _, p in inspected if p < 1]
-    if not weights:  # nothing tells of the others
+    if not weights:  # nothing is known of the others
         return Prevalence(certain, certain, certain + 1 - len(inspected) / population)
-    found = [1 / p / population for irregular, p in inspected if irregular and p < 1]
-    total, variance, largest = sum(found), sum(w**2 for w in found), max(weights)
-    low = _gamma(total, variance, -1.96) if found else 0.0
+    irregular_weights = [1 / p / population for irregular, p in inspected if irregular and p < 1]
+    total, variance = sum(irregular_weights), sum(weight**2 for weight in irregular_weights)
+    largest = max(weights)
+    low = _gamma(total, variance, -1.96) if irregular_weights else 0.0
     high = _gamma(total + largest, variance + largest**2, 1.96)
     return Prevalence(certain + total, certain + low, min(1.0, certain + high))
 

@@ -2,11 +2,11 @@
 
 Selection by profile is the "risk analysis … criteria" of Art. 46(2) UCC, Regulation (EU) 952/2013.
 Watch lists are profiles with `one_of` on a party's identification: personal data, so nothing that
-this module says of a profile repeats a value of it.
+this module reports of a profile repeats a value of it.
 
-What is compared is folded on both sides: case, compatibility forms (NFKC), invisible characters
-and white space do not count (in texts a run of white space is one space). Otherwise a trader would
-leave a watch list by a blank in the EORI number.
+Both sides of a comparison are folded: case, compatibility forms (NFKC), invisible characters and
+white space do not count (in texts a run of white space is one space). Otherwise a blank in the
+EORI number would take a trader off a watch list.
 """
 
 import unicodedata
@@ -40,8 +40,8 @@ State = Literal["in force", "not yet", "expired", "ignored"]
 def problem(profile: RiskProfile) -> str | None:
     """Return why a profile is ignored, without any value of it; None where it is not.
 
-    A profile must end: the contract gives no meaning to a `valid_until` of 0, and a rule about
-    persons that nobody has to look at again should not be.
+    A profile must end: the contract gives no meaning to a `valid_until` of 0, and nobody would have
+    to review a rule about persons that never ends.
     """
     broken = (
         (not profile.profile_id, "has no profile_id"),
@@ -51,16 +51,16 @@ def problem(profile: RiskProfile) -> str | None:
         (profile.valid_until == EPOCH, "has no end (valid_until)"),
         (profile.valid_until <= profile.valid_from, "ends before it begins"),
     )
-    if found := next((text for is_broken, text in broken if is_broken), None):
-        return found
+    if reason := next((text for is_broken, text in broken if is_broken), None):
+        return reason
     for number, condition in enumerate(profile.conditions, 1):
-        if found := _condition_problem(condition):
-            return f"condition {number}: {found}"
+        if reason := _condition_problem(condition):
+            return f"condition {number}: {reason}"
     return None
 
 
 def state(profile: RiskProfile, at: datetime) -> State:
-    """Return what is to be told of a profile at a time; `problem` says why it is ignored."""
+    """Return the state of a profile at a time; `problem` returns why it is ignored."""
     if EPOCH < profile.valid_until <= at:
         return "expired"
     if problem(profile):
@@ -69,12 +69,12 @@ def state(profile: RiskProfile, at: datetime) -> State:
 
 
 class Matcher:
-    """Profiles made ready: a watch list of thousands is folded once, not for each declaration."""
+    """Folded profiles: a watch list of thousands is folded once, not for each declaration."""
 
     def __init__(self, profiles: Iterable[RiskProfile]) -> None:
-        fit = (profile for profile in profiles if problem(profile) is None)
+        valid = (profile for profile in profiles if problem(profile) is None)
         self._rules = [
-            _Rule.of(p) for p in sorted(fit, key=lambda p: (p.lane != RED, p.profile_id))
+            _Rule.of(p) for p in sorted(valid, key=lambda p: (p.lane != RED, p.profile_id))
         ]
         tests = [test for rule in self._rules for test in (*rule.on_declaration, *rule.on_item)]
         self._fields = {test.field for test in tests}
@@ -120,7 +120,7 @@ class _Test:
         return cls(condition.field, condition.operator, frozenset(values), tuple(values))
 
     def holds(self, declared: Mapping[str, str]) -> bool:
-        # What is not declared is empty, and no value of a condition is.
+        # An undeclared field is empty, and so never equals a value of a condition.
         value = declared[self.field]
         return (
             value.startswith(self.starts)
@@ -152,8 +152,8 @@ def _four_eyes(profile: RiskProfile) -> bool:
 
 def _condition_problem(condition: Condition) -> str | None:
     if condition.field not in DECLARATION_FIELDS | ITEM_FIELDS:
-        known = ", ".join(sorted(DECLARATION_FIELDS | ITEM_FIELDS))
-        return f"there is no such field; there are {known}"
+        fields = ", ".join(sorted(DECLARATION_FIELDS | ITEM_FIELDS))
+        return f"there is no such field; there are {fields}"
     if condition.operator not in OPERATORS:
         return f"there is no such operator; there are {', '.join(OPERATORS)}"
     if not condition.values:
@@ -166,17 +166,17 @@ def _condition_problem(condition: Condition) -> str | None:
 
 
 def _values(record: Declaration | GoodsItem, fields: Iterable[str]) -> dict[str, str]:
-    found = {}
+    values = {}
     for field in fields:
         value: Any = record
         for name in field.split("."):
             value = None if value is None else getattr(value, name)
-        found[field] = _folded(value or "", field)
-    return found
+        values[field] = _folded(value or "", field)
+    return values
 
 
 def _folded(text: str, field: str) -> str:
     words = unicodedata.normalize("NFKC", text).casefold().split()
-    combine = (" " if field in TEXTS else "").join(words)
-    # White space that is left is the one between words; what is not printable is invisible.
-    return "".join(c for c in combine if c.isprintable())
+    joined = (" " if field in TEXTS else "").join(words)
+    # The remaining white space stands between words; what is not printable is invisible.
+    return "".join(c for c in joined if c.isprintable())

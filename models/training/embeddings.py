@@ -1,4 +1,4 @@
-"""Goods → embeddings by a bundle's encoders, kept in the cache: training asks for them often."""
+"""Goods → embeddings by a bundle's encoders, cached: training needs them often."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from models.training.text_encoder import thinned
 from models.vectors import Array
 
 VIEWS: Final = 3
-"""Variants of each text and photo that the fusion network sees beside them."""
+"""Augmented variants of each text and photo that the fusion network is trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Embedded:
 
     @property
     def tuned_texts(self) -> Array:
-        """What the tuned encoder says of the texts: (N, D)."""
+        """Embeddings of the texts by the tuned encoder alone: (N, D)."""
         return self.texts[:, GENERAL:]
 
 
@@ -45,8 +45,9 @@ class Embedder:
 
     encoders: Encoders
     text_key: str
-    """Of the text encoders."""
+    """Hashes of the text encoders."""
     photo_key: str
+    """Hash of the image encoder."""
     say: Say
 
     @classmethod
@@ -60,34 +61,35 @@ class Embedder:
         """Embed goods as they are."""
 
         def texts() -> Array:
-            return np.stack(self.encoders.embed_texts([one.description for one in goods]))
+            return np.stack(self.encoders.embed_texts([item.description for item in goods]))
 
         def photos() -> Array:
-            found = []
-            for number, one in enumerate(goods):
-                found += self.encoders.embed_photos([decode(one.image.read_bytes())])
+            embeddings = []
+            for number, item in enumerate(goods):
+                embeddings += self.encoders.embed_photos([decode(item.image.read_bytes())])
                 if number % 100 == 0:
                     self.say("Embedding goods", number, len(goods))
-            return np.stack(found)
+            return np.stack(embeddings)
 
         return Embedded(
-            np.array([one.hs6 for one in goods]),
+            np.array([item.hs6 for item in goods]),
             _cached(goods, self.text_key, texts),
             _cached(goods, self.photo_key, photos),
         )
 
     def variants(self, goods: Sequence[Goods], seed: int) -> tuple[Array, Array]:
-        """Embed goods as others might have typed and photographed them, as they are first.
+        """Embed goods and augmented variants of their texts and photos.
 
         Returns:
-            (V, N, D), by the tuned encoder alone, and (U, N, I), in half precision.
+            Texts (V, N, D), by the tuned encoder alone, and photos (V, N, I), in half precision;
+            originals first, then augmented variants.
         """
 
         def texts() -> Array:
             dice = np.random.default_rng(seed)
             views = []
             for _ in range(VIEWS):
-                typed = [thinned(one.description, dice) for one in goods]
+                typed = [thinned(item.description, dice) for item in goods]
                 views.append(np.stack(self.encoders.embed_texts(typed))[:, GENERAL:])
             return _half(views)
 
@@ -96,22 +98,22 @@ class Embedder:
             views = []
             for view in range(VIEWS):
                 taken = []
-                for number, one in enumerate(goods):
-                    taken += self.encoders.embed_photos(variants(pixels([one])))
+                for number, item in enumerate(goods):
+                    taken += self.encoders.embed_photos(variants(pixels([item])))
                     if number % 100 == 0:
                         done = view * len(goods) + number
                         self.say("Embedding variants of goods", done, VIEWS * len(goods))
                 views.append(np.stack(taken))
             return _half(views)
 
-        clean = self.embedded(goods)
+        originals = self.embedded(goods)
         which = f"variants {seed} {VIEWS}"
         return (
             np.concatenate(
-                [_half([clean.tuned_texts]), _cached(goods, f"{self.text_key} {which}", texts)]
+                [_half([originals.tuned_texts]), _cached(goods, f"{self.text_key} {which}", texts)]
             ),
             np.concatenate(
-                [_half([clean.photos]), _cached(goods, f"{self.photo_key} {which}", photos)]
+                [_half([originals.photos]), _cached(goods, f"{self.photo_key} {which}", photos)]
             ),
         )
 
@@ -122,11 +124,11 @@ def _half(arrays: Sequence[Array]) -> Array:
 
 def pixels(goods: Sequence[Goods]) -> NDArray[np.uint8]:
     """Decode the photos of goods: (N, H, W, 3)."""
-    return np.stack([decode(one.image.read_bytes()) for one in goods])
+    return np.stack([decode(item.image.read_bytes()) for item in goods])
 
 
 def _cached(goods: Sequence[Goods], key: str, compute: Callable[[], Array]) -> Array:
-    listed = "\n".join(f"{one.item_id} {one.description}" for one in goods)
+    listed = "\n".join(f"{item.item_id} {item.description}" for item in goods)
     name = hashlib.sha256(f"{key}\n{listed}".encode()).hexdigest()[:16]
     file = bundle.cache() / "training" / f"{name}.safetensors"
     if not file.exists():

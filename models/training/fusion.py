@@ -49,8 +49,7 @@ def train(
         for chosen in torch.split(torch.randperm(count)[: count // BATCH * BATCH], BATCH):
             text = texts[torch.randint(len(texts), (BATCH,)), chosen].float()
             photo = photos[torch.randint(len(photos), (BATCH,)), chosen].float()
-            there = _there(only)
-            scores = network(text, photo, there)
+            scores = network(text, photo, _present(only))
             loss = functional.cross_entropy(scores, labels[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -59,7 +58,7 @@ def train(
     return network.eval()
 
 
-def _there(only: str | None) -> Tensor:
+def _present(only: str | None) -> Tensor:
     """Draw which goods of a batch keep their text and their photo: (BATCH, 2)."""
     if only is not None:
         return torch.tensor([[only == "text", only == "image"]]).float().expand(BATCH, 2)

@@ -1,7 +1,7 @@
 """Goods with irregularities injected → the risk model's weights and the lanes' thresholds.
 
-Two sources. Goods of the valid split teach what goods look like that the network knows. The priced
-sample teaches unfamiliar goods, with texts and photos of other kinds.
+There are two sources. Goods of the valid split stand for goods that the network was trained on. The
+priced sample stands for unfamiliar goods, with texts and photos of other kinds.
 """
 
 import math
@@ -15,15 +15,13 @@ from scipy.optimize import minimize
 
 from models.encoding.encoders import Encoders
 from models.hs.classifier import HsModel
+from models.risk.kinds import LEARNED, VAGUE_TEXT, WRONG_CODE, WRONG_PHOTO, LearnedKind, prior_odds
 from models.risk.model import (
-    EVIDENCE,
     Groups,
-    Kind,
+    KindRegression,
     RiskModel,
     features,
     modality_posteriors,
-    prior_odds,
-    tells,
 )
 from models.training.embeddings import Embedded
 from models.vectors import Array
@@ -31,12 +29,12 @@ from models.vectors import Array
 YELLOW_CLEAN: Final = 0.09
 RED_CLEAN: Final = 0.01
 """Share of regular goods items that may reach the yellow and the red lane, in each source:
-goods of kinds never seen are not inspected more for that."""
+unfamiliar goods are not inspected more for being unfamiliar."""
 NO_PHOTO: Final = 0.15
 NO_TEXT: Final = 0.03
 REGULAR: Final = "regular"
-MADE: Final = (REGULAR, REGULAR, *EVIDENCE)
-"""Each goods is taken once for each of these."""
+MADE: Final = (REGULAR, REGULAR, *(kind.name for kind in LEARNED))
+"""One example of each is made of all goods."""
 VAGUE: Final = (
     "parts",
     "gift",
@@ -55,13 +53,13 @@ class TrainingExample:
 
     features: dict[str, float]
     kind: str
-    """REGULAR, or one of EVIDENCE."""
+    """REGULAR, or a name of LEARNED."""
     goods: int
-    """Number of the goods it was made of: those of one half never meet the other half."""
+    """Number of the goods that it was made of: all their examples fall into one half."""
     weight: float
 
 
-def cases(
+def training_examples(
     hs: HsModel,
     source: Embedded,
     groups: Groups,
@@ -79,110 +77,116 @@ def cases(
         groups: of the nomenclature.
         encoders: for vague texts.
         seed: of every choice.
-        rounds: how often each goods are taken.
-        weight: of all cases together.
+        rounds: how often all goods are used.
+        weight: of all examples together.
     """
     random = np.random.default_rng(seed)
     vague = encoders.embed_texts(VAGUE)
     chapters = np.array([code[:2] for code in source.codes])
     each = weight / (len(source.codes) * rounds * len(MADE))
-    found = []
+    examples = []
     for number, code in [*enumerate(source.codes)] * rounds:
         other = int(random.choice(np.flatnonzero(chapters != code[:2])))
         wrong = _wrong_code(code, np.array(hs.codes), source.texts[number], hs, random)
         for kind in MADE:
             text: Array | None = source.texts[number]
-            photo: Array | None = source.photos[other if kind == "wrong_photo" else number]
-            if kind == "vague_text":
+            photo: Array | None = source.photos[other if kind == WRONG_PHOTO.name else number]
+            if kind == VAGUE_TEXT.name:
                 text = vague[int(random.integers(len(vague)))]
-            if random.random() < NO_PHOTO and kind != "wrong_photo":
+            if random.random() < NO_PHOTO and kind != WRONG_PHOTO.name:
                 photo = None
-            elif random.random() < NO_TEXT and kind != "vague_text":
+            elif random.random() < NO_TEXT and kind != VAGUE_TEXT.name:
                 text = None
-            evidence = features(
+            item_features = features(
                 groups,
-                wrong if kind == "wrong_code" else code,
+                wrong if kind == WRONG_CODE.name else code,
                 modality_posteriors(hs, text, () if photo is None else (photo,)),
             )
-            found.append(TrainingExample(evidence, kind, number, each))
-    return found
+            examples.append(TrainingExample(item_features, kind, number, each))
+    return examples
 
 
 def _wrong_code(
     code: str, codes: NDArray[np.str_], text: Array, hs: HsModel, random: np.random.Generator
 ) -> str:
-    """Choose the code of a false declaration: mostly a neighbour, sometimes any."""
+    """Choose the code of a false declaration: mostly a near one, sometimes any."""
     dice = random.random()
     if dice < 0.6:  # noqa: PLR2004 - a share
-        near = [c for c in codes if c[:2] == code[:2] and c[:4] != code[:4]]
+        candidates = [c for c in codes if c[:2] == code[:2] and c[:4] != code[:4]]
     elif dice < 0.85:  # noqa: PLR2004 - a share
-        order = np.argsort(-hs.nomenclature.similarities(hs.nomenclature.meant(text)))[:200]
-        near = [c for c in codes[order] if c[:4] != code[:4]]
+        order = np.argsort(-hs.nomenclature.similarities(hs.nomenclature.centred(text)))[:200]
+        candidates = [c for c in codes[order] if c[:4] != code[:4]]
     else:
-        near = [c for c in codes if c[:4] != code[:4]]
-    return str(random.choice(near))
+        candidates = [c for c in codes if c[:4] != code[:4]]
+    return str(random.choice(candidates))
 
 
 def fit_risk(*sources: Sequence[TrainingExample]) -> dict[str, Any]:
     """Fit the risk model, and choose the thresholds by models that did not see the goods in hand.
 
-    Of the two halves of the goods, each is judged by the model fitted on the other; the weights
-    that are returned are fitted on both.
+    The model fitted on one half of the goods judges the other half; the weights that are returned
+    are fitted on both.
     """
-    every = [case for cases_of_one in sources for case in cases_of_one]
-    halves = [_fit([case for case in every if case.goods % 2 != half]) for half in (0, 1)]
+    examples = [example for source in sources for example in source]
+    halves = [_fit([example for example in examples if example.goods % 2 != n]) for n in (0, 1)]
     thresholds = []
-    for cases_of_one in sources:
-        regular = (case for case in cases_of_one if case.kind == REGULAR)
-        risks = [halves[case.goods % 2].risk(case.features) for case in regular]
+    for source in sources:
+        regular = (example for example in source if example.kind == REGULAR)
+        risks = [halves[example.goods % 2].risk(example.features) for example in regular]
         thresholds.append(np.quantile(risks, (1 - YELLOW_CLEAN, 1 - RED_CLEAN)))
     yellow, red = np.max(thresholds, axis=0)
-    model = _fit(every)
+    model = _fit(examples)
     return {
         "risk": {
-            "kinds": {kind: asdict(one) for kind, one in model.kinds.items()},
+            "kinds": {name: asdict(fitted) for name, fitted in model.regressions.items()},
             "usual": model.usual,
         },
         "policy": {"yellow": round(float(yellow), 4), "red": round(float(red), 4)},
     }
 
 
-def _fit(found: Sequence[TrainingExample]) -> RiskModel:
-    usual = _usual([case for case in found if case.kind == REGULAR])
-    kinds = {kind: _fit_kind(kind, found, usual) for kind in EVIDENCE}
-    return RiskModel(kinds, usual, peers={})
+def _fit(examples: Sequence[TrainingExample]) -> RiskModel:
+    usual = _usual([example for example in examples if example.kind == REGULAR])
+    regressions = {kind.name: _fit_kind(kind, examples, usual) for kind in LEARNED}
+    return RiskModel(regressions, usual, peers={})
 
 
 def _usual(regular: Sequence[TrainingExample]) -> dict[str, float]:
     """Return the mean of each feature over the goods that have it; nothing is usually missing."""
-    found = {}
-    for name in {name for evidence in EVIDENCE.values() for name in evidence}:
-        there = [case for case in regular if name in case.features]
-        values, weights = [case.features[name] for case in there], [case.weight for case in there]
+    means = {}
+    for name in sorted({name for kind in LEARNED for name in kind.features}):
+        having = [example for example in regular if name in example.features]
+        values = [example.features[name] for example in having]
+        weights = [example.weight for example in having]
         missing = name.endswith("missing")
-        found[name] = 0.0 if missing else round(float(np.average(values, weights=weights)), 6)
-    return dict(sorted(found.items()))
+        means[name] = 0.0 if missing else round(float(np.average(values, weights=weights)), 6)
+    return means
 
 
 def _fit_kind(
-    kind: str, cases_of_all: Sequence[TrainingExample], usual: Mapping[str, float]
-) -> Kind:
+    kind: LearnedKind, examples: Sequence[TrainingExample], usual: Mapping[str, float]
+) -> KindRegression:
     """Fit one kind against regular goods, as if both were as frequent; then set its prior odds."""
-    found = [
-        one for one in cases_of_all if one.kind in {REGULAR, kind} and tells(kind, one.features)
+    usable = [
+        example
+        for example in examples
+        if example.kind in {REGULAR, kind.name} and kind.has_evidence(example.features)
     ]
-    names = list(EVIDENCE[kind])
+    names = list(kind.features)
     rows = np.array(
-        [[one.features.get(name, usual[name]) - usual[name] for name in names] for one in found]
+        [
+            [example.features.get(name, usual[name]) - usual[name] for name in names]
+            for example in usable
+        ]
     )
-    labels = np.array([one.kind == kind for one in found])
-    weight = np.array([one.weight for one in found])
+    labels = np.array([example.kind == kind.name for example in usable])
+    weight = np.array([example.weight for example in usable])
     for label in (False, True):
-        weight[labels == label] *= len(found) / 2 / weight[labels == label].sum()
+        weight[labels == label] *= len(usable) / 2 / weight[labels == label].sum()
     free = np.array([name == "unfamiliar" for name in names])
     raises = np.array([name.endswith("missing") for name in names])
     weights, base = fit_signed(rows, labels, weight, free=free, raises=raises)
-    return Kind(
+    return KindRegression(
         base=round(base + math.log(prior_odds(kind)), 6),
         weights={name: round(float(w), 6) for name, w in zip(names, weights, strict=True)},
     )
@@ -198,8 +202,8 @@ def fit_signed(
 ) -> tuple[NDArray[np.float64], float]:
     """Fit a logistic regression in which consistent evidence never raises the risk.
 
-    Without the signs, two pieces of evidence that say nearly the same take opposite ones, and
-    fail on goods unlike those of the training.
+    Without this bound, the weights of two nearly equal features take opposite signs, and mislead on
+    goods unlike the training goods.
 
     Args:
         rows: (N, F).

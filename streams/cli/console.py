@@ -19,12 +19,14 @@ def console(
     ] = None,
     database: Annotated[
         str | None,
-        typer.Option(help="sqlite:///FILE or postgresql://…, before REDLANE_CONSOLE_DATABASE_URL."),
+        typer.Option(
+            help="sqlite:///FILE or postgresql://…, in place of REDLANE_CONSOLE_DATABASE_URL."
+        ),
     ] = None,
 ) -> None:
     """Serve the inspectors' pages: alerts, explanations → decisions on inspection-outcomes.
 
-    Who somebody is comes from an OIDC proxy's headers, which are believed only with
+    An OIDC proxy names the user in headers, which are trusted only with
     REDLANE_CONSOLE_PROXY_SECRET or from REDLANE_CONSOLE_PROXY_ADDRESSES. /livez and /readyz are
     on the same port. Needs the extra `console`.
 

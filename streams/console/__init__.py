@@ -19,17 +19,17 @@ def serve(
     Args:
         settings: of the services, and those named console_….
         host: address to listen on.
-        port: to listen on.
+        port: port to listen on.
         demo_user: "name" or "name:role": everybody is that user. On the loopback address only.
-        database_url: of the state; else the settings say.
-        hosts: further names that browsers may ask for.
+        database_url: of the console's state; None for that of the settings.
+        hosts: host names that browsers may ask for, besides those of the settings.
 
     Raises:
-        Misconfigured: it would trust nobody, or everybody.
+        Misconfigured: the console would trust nobody, or everybody.
         NotDeployed: the registry lacks a schema.
-        Unusable: the database does not answer, or is of another version of the console.
+        Unusable: the database does not answer, or belongs to another version of the console.
     """
-    from streams.console.server import run  # noqa: PLC0415 - FastAPI is of the extra `console`
+    from streams.console.server import run  # noqa: PLC0415 - FastAPI is in the extra `console`
 
     return run(
         settings,

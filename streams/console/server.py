@@ -1,4 +1,4 @@
-"""Settings → the running console: the one place where its parts are put together."""
+"""Settings → the running console: its composition root."""
 
 import signal
 import threading
@@ -20,18 +20,20 @@ from streams.console.state.tables import Database, default_url
 from streams.console.web.csrf import Tokens
 from streams.console.web.event_stream import Stopping
 from streams.console.web.identity import Identity, Misconfigured
-from streams.console.web.pages import Parts, application
+from streams.console.web.pages import application
 from streams.console.web.pictures import Pictures
+from streams.console.web.requests import Parts
 from streams.pseudonym import pseudonym
 from streams.settings import Settings
 
 CHECK_S = 1.0
+"""Between checks whether the threads run."""
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Console:
-    """The console's parts. The threads run between `start` and `stop`."""
+    """The application with its threads, which run between `start` and `stop`."""
 
     app: ASGIApp
     database: Database
@@ -40,23 +42,19 @@ class Console:
     stopping: Stopping
 
     def start(self) -> None:
-        """Begin to read and to publish."""
+        """Start to read and to publish."""
         self.reader.start()
         self.outbox.start()
 
     def stop(self) -> None:
-        """Finish what is under way."""
+        """End the threads, which finish what they are doing, and close the database."""
         self.reader.stop()
         self.outbox.stop()
         self.database.close()
 
     def problem(self) -> str:
         """Return what only a restart repairs; empty where nothing is wrong."""
-        if not self.reader.alive:
-            return "The topics are not read."
-        if not self.outbox.alive:
-            return "Decisions are not sent."
-        return ""
+        return _problem(self.reader, self.outbox)
 
 
 def build(
@@ -67,38 +65,44 @@ def build(
     database_url: str | None,
     hosts: tuple[str, ...] = (),
 ) -> Console:
-    """Put the console together; see `streams.console.serve`."""
+    """Put the console together; arguments and errors as of `streams.console.serve`."""
     identity = Identity(settings, host=host, demo_user=demo_user)
     key = settings.pseudonym_key.get_secret_value().encode()
     try:
         pseudonym(key, "inspector")
     except ValueError as error:
-        raise Misconfigured("Set REDLANE_PSEUDONYM_KEY: it has not 1 to 64 bytes.") from error
+        raise Misconfigured("Set REDLANE_PSEUDONYM_KEY: it must have 1 to 64 bytes.") from error
     url = database_url or settings.console_database_url.get_secret_value() or default_url()
     database = Database(url)
-    store = Store(database)
-    work = CaseActions(database, lambda name: pseudonym(key, name))
-    reader, outbox, stopping = Reader(settings, database), Outbox(settings, work), Stopping()
+    actions = CaseActions(database, lambda name: pseudonym(key, name))
+    reader, outbox, stopping = Reader(settings, database), Outbox(settings, actions), Stopping()
     parts = Parts(
-        store=store,
-        work=work,
+        store=Store(database),
+        actions=actions,
         identity=identity,
         tokens=Tokens(database),
         pictures=Pictures(settings),
         zone=ZoneInfo(settings.console_time_zone),
         hosts=(*settings.console_hosts, *hosts),
-        sent=outbox.hurry,
-        healthy=lambda: console.problem(),  # noqa: PLW0108 - it is made below
+        on_decision=outbox.notify,
+        problem=lambda: _problem(reader, outbox),
         ready=lambda: reader.begun,
         cut_off=lambda: reader.cut_off,
         stopping=stopping,
     )
-    console = Console(application(parts), database, reader, outbox, stopping)
-    return console
+    return Console(application(parts), database, reader, outbox, stopping)
+
+
+def _problem(reader: Reader, outbox: Outbox) -> str:
+    if not reader.alive:
+        return "The topics are not read."
+    if not outbox.alive:
+        return "Decisions are not sent."
+    return ""
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams first, for it waits for every connection."""
+    """Ends the live streams first: uvicorn waits for every connection."""
 
     def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
         super().__init__(config)
@@ -106,7 +110,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the signals without raising them again afterwards: there is more to stop."""
+        """Handle the signals, but do not raise them again afterwards: there is more to stop."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.handle_exit)
         yield
@@ -125,7 +129,7 @@ def run(
     database_url: str | None,
     hosts: tuple[str, ...],
 ) -> int:
-    """Serve until SIGTERM or SIGINT; see `streams.console.serve`."""
+    """Serve until SIGTERM or SIGINT; arguments, result and errors as of `streams.console.serve`."""
     console = build(
         settings, host=host, demo_user=demo_user, database_url=database_url, hosts=hosts
     )
@@ -133,29 +137,29 @@ def run(
         console.app,
         host=host,
         port=port,
-        access_log=False,  # who looked at what is no log's business
+        access_log=False,  # who looked at which case does not belong in a log
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # the proxy is told by its own address, not by what a header says
+        proxy_headers=False,  # the proxy is identified by its own address, not by a header
         timeout_graceful_shutdown=10,
     )
     server = _Server(config, console.stopping)
-    ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(console, ended), daemon=True)
+    stopped = threading.Event()
+    watch = threading.Thread(target=_watch, args=(console, stopped), daemon=True)
     console.start()
     watch.start()
     try:
         server.run()
     finally:
-        ended.set()
+        stopped.set()
         failed = bool(console.problem())
         console.stop()
     return 1 if failed or not server.started else 0
 
 
-def _watch(console: Console, ended: threading.Event) -> None:
-    """Stop the server when a thread ended: a queue that silently goes stale would look calm."""
-    while not ended.wait(CHECK_S):
+def _watch(console: Console, stopped: threading.Event) -> None:
+    """Stop the server when a thread ends: a queue that goes stale unnoticed would look calm."""
+    while not stopped.wait(CHECK_S):
         if problem := console.problem():
             log.error("console stops", problem=problem)
             signal.raise_signal(signal.SIGTERM)

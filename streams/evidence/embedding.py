@@ -16,6 +16,7 @@ from models.encoding.perceptual_hash import perceptual_hash
 from models.scoring.scorer import Scorer
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.photos import NoPhoto, Photo
+from streams.redis.keys import embedding_key
 
 T = TypeVar("T")
 FLOAT = np.dtype(np.float32)
@@ -28,7 +29,16 @@ class EmbeddedPhoto:
 
     vector: Vector
     perceptual_hash: int
-    """As models.encoding.perceptual_hash gives it."""
+    """As models.encoding.perceptual_hash gives it. 64 bits."""
+
+    def encode(self) -> bytes:
+        """Return what is cached: the vector, then the hash."""
+        return self.vector.tobytes() + self.perceptual_hash.to_bytes(HASH_BYTES)
+
+    @classmethod
+    def decode(cls, value: bytes) -> "EmbeddedPhoto":
+        """Read what is cached."""
+        return cls(np.frombuffer(value[:-HASH_BYTES], FLOAT), int.from_bytes(value[-HASH_BYTES:]))
 
 
 class Embedder:
@@ -39,63 +49,65 @@ class Embedder:
         self._cache = cache
         self._executor = executor
 
-    async def texts(self, texts: Sequence[str]) -> list[Vector]:
-        """Embed texts, in order."""
+    async def texts(self, texts: Sequence[str]) -> dict[str, Vector]:
+        """Return text → vector (text_dimension,)."""
         scorer = self._scorer
 
-        def compute(missing: Sequence[str]) -> Mapping[str, bytes]:
+        def compute(missing: Sequence[str]) -> dict[str, bytes]:
             vectors = scorer.embed_texts(missing)
-            return {text: v.tobytes() for text, v in zip(missing, vectors, strict=True)}
+            return {text: vector.tobytes() for text, vector in zip(missing, vectors, strict=True)}
 
-        hashes = {text: hashlib.sha256(text.encode()).hexdigest() for text in texts}
-        found = await self._through_cache(
-            hashes, scorer.text_encoder_id, scorer.text_dimension * FLOAT.itemsize, compute
-        )
-        return [np.frombuffer(found[text], FLOAT) for text in texts]
+        keys = {
+            text: embedding_key(scorer.text_encoder_id, hashlib.sha256(text.encode()).hexdigest())
+            for text in texts
+        }
+        length = scorer.text_dimension * FLOAT.itemsize
+        values = await self._through_cache(keys, length, compute)
+        return {text: np.frombuffer(value, FLOAT) for text, value in values.items()}
 
-    async def photos(self, photos: Sequence[Photo]) -> list[EmbeddedPhoto | NoPhoto]:
-        """Embed photos, in order; in place of one that cannot be decoded stands why."""
+    async def photos(self, photos: Sequence[Photo]) -> dict[Photo, EmbeddedPhoto | NoPhoto]:
+        """Return photo → vector (image_dimension,) and hash, or why it cannot be decoded."""
         scorer = self._scorer
-        bad: dict[Photo, NoPhoto] = {}
+        undecodable: dict[Photo, NoPhoto] = {}
 
-        def compute(missing: Sequence[Photo]) -> Mapping[Photo, bytes]:
+        def compute(missing: Sequence[Photo]) -> dict[Photo, bytes]:
             pixels = {}
             for photo in missing:
                 try:
                     pixels[photo] = image.decode(photo.data)
                 except BadPhoto as error:
-                    bad[photo] = NoPhoto(error.reason, error.detail)
+                    undecodable[photo] = NoPhoto(error.reason, error.detail)
             vectors = scorer.embed_photos(list(pixels.values()))
             return {
-                photo: vector.tobytes() + perceptual_hash(shown).to_bytes(HASH_BYTES)
+                photo: EmbeddedPhoto(vector, perceptual_hash(shown)).encode()
                 for (photo, shown), vector in zip(pixels.items(), vectors, strict=True)
             }
 
-        hashes = {photo: photo.sha256 for photo in photos}
-        length = scorer.image_dimension * FLOAT.itemsize
-        found = await self._through_cache(
-            hashes, scorer.image_encoder_id, length + HASH_BYTES, compute
-        )
-
-        def embedded(kept: bytes) -> EmbeddedPhoto:
-            return EmbeddedPhoto(np.frombuffer(kept[:length], FLOAT), int.from_bytes(kept[length:]))
-
-        return [embedded(found[photo]) if photo in found else bad[photo] for photo in photos]
+        keys = {photo: embedding_key(scorer.image_encoder_id, photo.sha256) for photo in photos}
+        length = scorer.image_dimension * FLOAT.itemsize + HASH_BYTES
+        values = await self._through_cache(keys, length, compute)
+        decoded = {photo: EmbeddedPhoto.decode(value) for photo, value in values.items()}
+        return {**undecodable, **decoded}
 
     async def _through_cache(
         self,
-        hashes: Mapping[T, str],
-        encoder_id: str,
+        keys: Mapping[T, str],
         length: int,
-        compute: Callable[[Sequence[T]], Mapping[T, bytes]],
+        compute: Callable[[Sequence[T]], dict[T, bytes]],
     ) -> dict[T, bytes]:
-        keys = {content: f"embedding:{encoder_id}:{hash_}" for content, hash_ in hashes.items()}
+        """Return content → cached value of `length` bytes; computes and caches what is missing.
+
+        Args:
+            keys: content → its key.
+            length: of a value that fits the encoder.
+            compute: runs in the executor; leaves out what it cannot embed.
+        """
         cached = await self._cache.get(list(keys.values()), length)
-        found = {content: cached[key] for content, key in keys.items() if key in cached}
-        missing = [content for content in keys if content not in found]
+        values = {content: cached[key] for content, key in keys.items() if key in cached}
+        missing = [content for content in keys if content not in values]
         if missing:
             loop = asyncio.get_running_loop()
-            fresh = await loop.run_in_executor(self._executor, compute, missing)
-            await self._cache.put({keys[content]: kept for content, kept in fresh.items()})
-            found |= fresh
-        return found
+            computed = await loop.run_in_executor(self._executor, compute, missing)
+            await self._cache.put({keys[content]: value for content, value in computed.items()})
+            values |= computed
+        return values

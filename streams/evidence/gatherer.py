@@ -1,23 +1,23 @@
 """Declarations → the evidence that a model judges: embeddings, and signals of the stream.
 
-What cannot be had is told as a degradation; it never stops a declaration.
+Missing evidence is recorded as a degradation; it never stops a declaration.
 """
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from models.encoding.encoders import Vector
 from models.encoding.perceptual_hash import BLANK
 from models.risk.attributes import Attributes
+from models.risk.signals import LiveSignals
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence
 from schemas.reasons import Reason
 from schemas.records import Declaration, Degradation, GoodsItem
 from streams import metrics
 from streams.evidence.embedding import EmbeddedPhoto, Embedder
-from streams.evidence.observations import Observed
+from streams.evidence.observations import Observation
 from streams.evidence.photos import NoPhoto, Photo, Photos
 from streams.evidence.signals import Signals
 from streams.kafka.events import Inbound, event_id
@@ -25,38 +25,45 @@ from streams.metrics import timed
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """A declaration with its evidence, and what could not be had of it."""
+class GatheredEvidence:
+    """A declaration event with its evidence, and what is missing of that."""
 
     cause: Inbound
-    observed: Observed
+    observation: Observation
     evidence: DeclarationEvidence
     degraded: tuple[Degradation, ...]
 
+    @property
+    def declaration(self) -> Declaration:
+        """The declaration."""
+        return self.evidence.declaration
+
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What was found of one goods item."""
+class EmbeddedItem:
+    """A goods item with its text and photos, fetched and embedded."""
 
     item: GoodsItem
     text: Vector | None
+    """None without a description."""
     files: tuple[Photo | NoPhoto, ...]
-    """As they were fetched: the first of those declared."""
+    """Of the first photos that are declared, in that order."""
     photos: tuple[EmbeddedPhoto | NoPhoto, ...]
     """Of those files."""
 
     @property
-    def seen(self) -> tuple[EmbeddedPhoto, ...]:
-        """The photos that could be looked at."""
+    def embedded_photos(self) -> tuple[EmbeddedPhoto, ...]:
+        """The photos without those that are missing."""
         return tuple(photo for photo in self.photos if not isinstance(photo, NoPhoto))
 
     @property
     def evidence(self) -> ItemEvidence:
         """What the model looks at."""
-        return ItemEvidence(self.item, self.text, tuple(photo.vector for photo in self.seen))
+        vectors = tuple(photo.vector for photo in self.embedded_photos)
+        return ItemEvidence(self.item, self.text, vectors)
 
     def degradations(self) -> Iterator[Degradation]:
-        """Yield what could not be had, and count it."""
+        """Yield what is missing, and count it."""
         number = self.item.sequence_number
         for photo in self.photos:
             if isinstance(photo, NoPhoto):
@@ -83,73 +90,91 @@ class Gatherer:
 
     async def gather(
         self,
-        found: Sequence[tuple[Inbound, Declaration]],
+        declarations: Sequence[tuple[Inbound, Declaration]],
         tariff: Tariff,
         timings: dict[str, float],
-    ) -> list[Gathered]:
+    ) -> list[GatheredEvidence]:
         """Return the evidence of each declaration, in order."""
-        described = await self.described([one for _, one in found], timings)
-        observed = [
-            _observed(cause, declaration, items, tariff)
-            for (cause, declaration), items in zip(found, described, strict=True)
+        embedded = await self.embed([declaration for _, declaration in declarations], timings)
+        observations = [
+            _observation(cause, declaration, items, tariff)
+            for (cause, declaration), items in zip(declarations, embedded, strict=True)
         ]
         with timed("signals", timings):
-            signals = await self._signals.gather(observed)
-        gathered = []
-        for (cause, declaration), items, of, live in zip(
-            found, described, observed, signals, strict=True
-        ):
-            evidence = tuple(one.evidence for one in items)
-            degraded = [missing for one in items for missing in one.degradations()]
-            if live is None:
-                degraded.append(degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE))
-            gathered.append(
-                Gathered(
-                    cause,
-                    of,
-                    DeclarationEvidence(declaration, evidence, live, tariff),
-                    tuple(degraded),
-                )
+            signals = await self._signals.gather(observations)
+        return [
+            _gathered(cause, observation, items, live, tariff)
+            for (cause, _), observation, items, live in zip(
+                declarations, observations, embedded, signals, strict=True
             )
-        return gathered
+        ]
 
-    async def described(
+    async def embed(
         self, declarations: Sequence[Declaration], timings: dict[str, float]
-    ) -> list[list[Described]]:
-        """Fetch and embed all photos and texts of the micro-batch at once."""
-        items = [item for one in declarations for item in one.goods_items]
+    ) -> list[list[EmbeddedItem]]:
+        """Fetch and embed all photos and texts of the micro-batch at once.
+
+        Returns:
+            the goods items of each declaration, in order.
+        """
+        # Equal goods items are fetched once.
+        items = list(
+            dict.fromkeys(item for declaration in declarations for item in declaration.goods_items)
+        )
         with timed("fetch", timings):
-            references = [ref for item in items for ref in item.images[: self._photos_per_item]]
-            fetched = await asyncio.gather(*map(self._photos.fetch, references))
+            files = dict(zip(items, await asyncio.gather(*map(self._fetch, items)), strict=True))
         with timed("embed", timings):
-            there = [photo for photo in fetched if isinstance(photo, Photo)]
-            embedded = iter(await self._embedder.photos(there))
-            told = [item.description for item in items if item.description.strip()]
-            texts = iter(await self._embedder.texts(told))
-        photos = iter([next(embedded) if isinstance(one, Photo) else one for one in fetched])
-        files = iter(fetched)
-
-        def of(item: GoodsItem) -> Described:
-            count = len(item.images[: self._photos_per_item])
-            return Described(
-                item,
-                next(texts) if item.description.strip() else None,
-                tuple(islice(files, count)),
-                tuple(islice(photos, count)),
+            photos = await self._embedder.photos(
+                [file for some in files.values() for file in some if isinstance(file, Photo)]
             )
+            texts = await self._embedder.texts(
+                [item.description for item in items if item.description.strip()]
+            )
+        return [
+            [
+                EmbeddedItem(
+                    item,
+                    texts.get(item.description),
+                    files[item],
+                    tuple(
+                        photos[file] if isinstance(file, Photo) else file for file in files[item]
+                    ),
+                )
+                for item in declaration.goods_items
+            ]
+            for declaration in declarations
+        ]
 
-        return [[of(item) for item in one.goods_items] for one in declarations]
+    async def _fetch(self, item: GoodsItem) -> tuple[Photo | NoPhoto, ...]:
+        references = item.images[: self._photos_per_item]
+        return tuple(await asyncio.gather(*map(self._photos.fetch, references)))
 
 
 def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> Degradation:
-    """Return what is told of missing evidence, and count it; item 0 is the whole declaration."""
+    """Return the record of missing evidence, and count it; item 0 is the whole declaration."""
     metrics.DEGRADATIONS.labels(reason).inc()
     return Degradation(sequence_number=item, evidence=evidence, code=reason, detail=detail)
 
 
-def _observed(
-    cause: Inbound, declaration: Declaration, items: Sequence[Described], tariff: Tariff
-) -> Observed:
+def _gathered(
+    cause: Inbound,
+    observation: Observation,
+    items: Sequence[EmbeddedItem],
+    live: LiveSignals | None,
+    tariff: Tariff,
+) -> GatheredEvidence:
+    degraded = [missing for item in items for missing in item.degradations()]
+    if live is None:
+        degraded.append(degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE))
+    evidence = DeclarationEvidence(
+        observation.declaration, tuple(item.evidence for item in items), live, tariff
+    )
+    return GatheredEvidence(cause, observation, evidence, tuple(degraded))
+
+
+def _observation(
+    cause: Inbound, declaration: Declaration, items: Sequence[EmbeddedItem], tariff: Tariff
+) -> Observation:
     at = declaration.acceptance_time
     attributes = (
         Attributes.of(
@@ -158,6 +183,13 @@ def _observed(
         for item in declaration.goods_items
     )
     hashes = (
-        tuple(p.perceptual_hash for p in one.seen if p.perceptual_hash != BLANK) for one in items
+        tuple(
+            photo.perceptual_hash
+            for photo in item.embedded_photos
+            if photo.perceptual_hash != BLANK
+        )
+        for item in items
     )
-    return Observed(event_id(cause, "", "signals"), declaration, tuple(attributes), tuple(hashes))
+    return Observation(
+        event_id(cause, "", "signals"), declaration, tuple(attributes), tuple(hashes)
+    )

@@ -1,8 +1,8 @@
-"""Image reference → the bytes of the photo, checked, or why they cannot be had.
+"""Image reference → the bytes of the photo, checked, or the reason why it is missing.
 
-A reference comes from outside, so: s3:// only, allow-listed buckets, one fixed endpoint, a cap on
-the bytes while they stream, and the declared hash. What is wrong with one photo never stops a
-declaration: its verdict is then made from what is there, and marked degraded.
+References come from outside, so: s3:// only, allow-listed buckets, one fixed endpoint, a cap on
+the bytes while they stream, and the declared hash. A bad photo never stops a declaration: the
+verdict rests on the other evidence then, and is marked degraded.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MAX_KEY: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo's file."""
+    """The file of a photo."""
 
     sha256: str
     data: bytes
@@ -37,7 +37,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class NoPhoto:
-    """Why a photo cannot be had."""
+    """Why a photo is missing."""
 
     reason: Reason
     detail: str = ""
@@ -46,7 +46,7 @@ class NoPhoto:
 class _Refused(Exception):  # noqa: N818 - says what it is
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(reason)
-        self.why = NoPhoto(reason, detail)
+        self.no_photo = NoPhoto(reason, detail)
 
 
 def stores(settings: Settings) -> dict[str, ObjectStore]:
@@ -72,7 +72,7 @@ def stores(settings: Settings) -> dict[str, ObjectStore]:
 
 
 class Photos:
-    """Fetches photos from the allow-listed buckets of one object storage."""
+    """Fetches photos from the allow-listed buckets of an object storage."""
 
     def __init__(
         self,
@@ -83,37 +83,37 @@ class Photos:
         max_bytes: int,
     ) -> None:
         self._stores = stores
-        self._gate = asyncio.Semaphore(concurrency)
+        self._slots = asyncio.Semaphore(concurrency)
         self._deadline_s = deadline_s
         self._max_bytes = max_bytes
 
     async def fetch(self, reference: ImageReference) -> Photo | NoPhoto:
-        """Fetch one photo, within the deadline; never raises for what is wrong with one photo."""
+        """Fetch a photo within the deadline; a bad or missing one gives a reason, not an error."""
         try:
             store, key = self._locate(reference.uri)
-            async with self._gate, asyncio.timeout(self._deadline_s):
+            async with self._slots, asyncio.timeout(self._deadline_s):
                 data = await self._read(store, key)
             return _checked(data, reference)
         except _Refused as refused:
-            return refused.why
+            return refused.no_photo
         except (FileNotFoundError, NotFoundError):
             return NoPhoto(Reason.PHOTO_NOT_FOUND)
         except (TimeoutError, OSError, obstore.exceptions.BaseError) as error:
             return NoPhoto(Reason.PHOTO_UNAVAILABLE, type(error).__name__)
 
     def _locate(self, uri: str) -> tuple[ObjectStore, str]:
-        where = REFERENCE.fullmatch(uri)
-        if where is None or len(where["key"]) > MAX_KEY or ".." in where["key"].split("/"):
+        location = REFERENCE.fullmatch(uri)
+        if location is None or len(location["key"]) > MAX_KEY or ".." in location["key"].split("/"):
             raise _Refused(Reason.PHOTO_LOCATION_REFUSED, "not s3://bucket/key")
-        if where["bucket"] not in self._stores:
+        if location["bucket"] not in self._stores:
             raise _Refused(Reason.PHOTO_LOCATION_REFUSED, "bucket not on the allow-list")
-        return self._stores[where["bucket"]], where["key"]
+        return self._stores[location["bucket"]], location["key"]
 
     async def _read(self, store: ObjectStore, key: str) -> bytes:
-        found = await obstore.get_async(store, key)
+        answer = await obstore.get_async(store, key)
         data = bytearray()
-        if found.meta["size"] <= self._max_bytes:
-            async for chunk in found.stream():
+        if answer.meta["size"] <= self._max_bytes:
+            async for chunk in answer.stream():
                 data += chunk
                 if len(data) > self._max_bytes:
                     break

@@ -1,1 +1,1 @@
-"""Records in, records out: the worker around a stage, and all that speaks Kafka's protocol."""
+"""The worker around a stage, and everything else that speaks Kafka's protocol."""

@@ -1,8 +1,8 @@
 """Releases events in the order of their offsets, however they finish.
 
-Faust commits past an unfinished event when acknowledgements come out of order, so this is what
-"nothing lost" rests on: an event is acknowledged when it and all before it in its partition are
-done.
+Faust commits past an unfinished event when acknowledgements come out of order. "Nothing lost"
+therefore rests on this module: it acknowledges an event once that event and all before it in its
+partition are done.
 """
 
 from collections import defaultdict, deque
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One event under way."""
+    """An event under way."""
 
     partition: Hashable
     acknowledge: Callable[[], object]
     since: float
-    """When it came, by the acker's clock. Unit: s."""
+    """When it arrived, by the acker's clock. Unit: s."""
     done: bool = False
 
 
@@ -33,13 +33,13 @@ class Acker:
         self._under_way: defaultdict[Hashable, deque[Ticket]] = defaultdict(deque)
 
     def track(self, partition: Hashable, acknowledge: Callable[[], object]) -> Ticket:
-        """Note that an event has come; `acknowledge` releases its offset."""
+        """Register an event that arrived; `acknowledge` releases its offset."""
         ticket = Ticket(partition, acknowledge, self._clock())
         self._under_way[partition].append(ticket)
         return ticket
 
     def done(self, ticket: Ticket) -> None:
-        """Note that all an event leads to has been delivered; release what is free to go."""
+        """Mark an event whose outcome is delivered; acknowledge all that waited for it alone."""
         ticket.done = True
         queue = self._under_way[ticket.partition]
         while queue and queue[0].done:
@@ -47,7 +47,7 @@ class Acker:
 
     @property
     def under_way(self) -> int:
-        """Number of events that are not acknowledged."""
+        """Number of events that are not yet acknowledged."""
         return sum(map(len, self._under_way.values()))
 
     @property

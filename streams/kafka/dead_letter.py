@@ -1,7 +1,7 @@
 """What could not be processed → dead-letters, as received, with its origin and the error.
 
-Header names are those of Kafka Streams' KIP-1034, so that its tools read them. They hold no
-personal data: the detail of a bad datum is ours, and of a bug only the code's own lines are told.
+Header names are those of Kafka Streams' KIP-1034, so that its tools read them. Headers hold no
+personal data: the detail of a bad datum is our own text, and of a bug only lines of code are kept.
 """
 
 import traceback
@@ -20,7 +20,7 @@ MAX_STACK = 4000
 
 
 class TooManyDeadLetters(Exception):  # noqa: N818 - says what it is
-    """So much is refused that the fault is more likely ours: stop before the topic is drained."""
+    """So many events fail that the fault is probably ours: stop before the topic is drained."""
 
 
 def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str) -> Outbound:
@@ -62,7 +62,7 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
 
 
 def original_headers(headers: Headers) -> Headers:
-    """Return the headers that the event had before it was a dead letter."""
+    """Return the headers of the event as it was received."""
     return tuple(header for header in headers if not header[0].startswith((ERRORS, OURS)))
 
 
@@ -87,7 +87,7 @@ class DeadLetterLimit:
         """Count one event's fate.
 
         Raises:
-            TooManyDeadLetters: a limit is passed; the dead letters so far are published.
+            TooManyDeadLetters: a limit is exceeded; the dead letters so far are published.
         """
         self._row = self._row + 1 if dead else 0
         self._last.append(dead)

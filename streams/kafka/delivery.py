@@ -13,7 +13,7 @@ LASTING: Final = (
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 )
-"""What does not pass by itself."""
+"""Errors that do not pass by themselves."""
 
 
 class NotDelivered(Exception):  # noqa: N818 - says what happened
@@ -21,11 +21,11 @@ class NotDelivered(Exception):  # noqa: N818 - says what happened
 
 
 def is_lasting(error: Exception) -> bool:
-    """Tell whether it would be in vain to try again."""
+    """Whether another attempt would fail too."""
     if not isinstance(error, KafkaException):
         return False
-    told: KafkaError = error.args[0]
-    return bool(told.fatal()) or told.code() in LASTING
+    cause: KafkaError = error.args[0]
+    return bool(cause.fatal()) or cause.code() in LASTING
 
 
 def producer(settings: Settings, *, max_message_mb: int = 1, **more: Any) -> Producer:
@@ -51,7 +51,7 @@ def producer(settings: Settings, *, max_message_mb: int = 1, **more: Any) -> Pro
 
 
 class Deliveries:
-    """Counts what the broker refused of many events that are on their way at once."""
+    """Sends many events at once, and collects what the broker refuses."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -61,7 +61,7 @@ class Deliveries:
         """Send an event without waiting for it.
 
         Args:
-            topic: where to.
+            topic: name of it.
             event: key, value, headers and timestamp, as `Producer.produce` takes them.
         """
         self._producer.produce(topic, on_delivery=self._delivered, **event)
@@ -96,7 +96,7 @@ class Delivery:
             max_message_mb=topic.max_message_mb,
             **{
                 "linger.ms": 0,
-                # After this nothing is on its way any more, so that a second attempt is safe.
+                # After this time nothing is in flight any more, so that a second attempt is safe.
                 "delivery.timeout.ms": int(self._within_s * 1000),
             },
         )
@@ -108,15 +108,15 @@ class Delivery:
             event: key, value, headers and timestamp, as `Producer.produce` takes them.
 
         Raises:
-            KafkaException: it was refused; `is_lasting` tells whether for good.
+            KafkaException: it was refused; see `is_lasting`.
             NotDelivered: the broker does not answer.
         """
-        told: list[KafkaError | None] = []
+        reports: list[KafkaError | None] = []
         self._producer.produce(
-            self._topic, on_delivery=lambda error, _message: told.append(error), **event
+            self._topic, on_delivery=lambda error, _message: reports.append(error), **event
         )
         self._producer.flush(self._within_s + 10)
-        if not told:
+        if not reports:
             raise NotDelivered("the broker does not answer")
-        if told[0] is not None:
-            raise KafkaException(told[0])
+        if reports[0] is not None:
+            raise KafkaException(reports[0])

@@ -1,4 +1,4 @@
-"""Kafka records between stages: what came in, what goes out, and their deterministic ids."""
+"""Kafka records as a stage receives and returns them, and their deterministic ids."""
 
 import hashlib
 import secrets
@@ -17,7 +17,7 @@ Headers = tuple[tuple[str, bytes], ...]
 ORIGIN: Final = "redlane_origin"
 """Header of an alert with the place of its declaration: topic/partition/offset."""
 TIMINGS: Final = "redlane_timings"
-"""Header with the milliseconds of each step: not in the value, whose bytes must not vary."""
+"""Header with the milliseconds of each step; not in the value, because its bytes must not vary."""
 
 NAMESPACE: Final = UUID("6f2f36c3-1c1e-5a39-9d1b-6b1b7c6d7a10")
 """Of every event id that Redlane gives; changing it makes every id new."""
@@ -25,7 +25,7 @@ NAMESPACE: Final = UUID("6f2f36c3-1c1e-5a39-9d1b-6b1b7c6d7a10")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
-    """A Kafka record as it was received, not decoded."""
+    """A Kafka record as received, not decoded."""
 
     topic: str
     partition: int
@@ -44,7 +44,7 @@ class Inbound:
 
     @property
     def source_id(self) -> str:
-        """Identification of the event: its ce_id, or where it lies if it has none."""
+        """Identification of the event: its ce_id, or its place if it has none."""
         return self.header("ce_id") or f"{self.topic}/{self.partition}/{self.offset}"
 
 
@@ -63,14 +63,14 @@ class Outbound:
 def received(message: Message) -> Inbound:
     """Return what a consumer of confluent-kafka received; `message` is no error."""
     # The client's types allow None where a message is an error.
-    found: Any = message
+    record: Any = message
     return Inbound(
-        topic=found.topic(),
-        partition=found.partition(),
-        offset=found.offset(),
-        key=found.key(),
-        value=found.value(),
-        timestamp=found.timestamp()[1] / 1000,
+        topic=record.topic(),
+        partition=record.partition(),
+        offset=record.offset(),
+        key=record.key(),
+        value=record.value(),
+        timestamp=record.timestamp()[1] / 1000,
         headers=headers_of(message),
     )
 
@@ -89,8 +89,8 @@ def _bytes(value: str | bytes | None) -> bytes:
 def event_id(cause: Inbound, bundle_id: str, event: str) -> str:
     """Return the id of the event that `cause` leads to: equal whenever it is delivered again.
 
-    Key and value take part, so that two declarations that wrongly share a ce_id both survive a
-    reader who keeps ids.
+    It depends on key and value too, so that two declarations that wrongly share a ce_id both
+    survive in a reader who keeps ids.
 
     Args:
         cause: the event that leads to it.

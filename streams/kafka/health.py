@@ -1,4 +1,4 @@
-"""/livez, /readyz and /metrics: the truth about progress, not an open port."""
+"""/livez, /readyz and /metrics: whether events make progress, not whether a port is open."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Stalled(Exception):  # noqa: N818 - says what it is
 
 @dataclass(slots=True)
 class Health:
-    """What the worker knows of itself."""
+    """The health of a worker."""
 
     acker: Acker
     assigned: Callable[[], int]
@@ -58,7 +58,7 @@ class Health:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def serve(self, host: str, port: int) -> web.AppRunner:
-        """Start serving; the runner's `addresses` tell the port, its `cleanup` stops it."""
+        """Start serving; the runner's `addresses` name the port, its `cleanup` stops it."""
         app = web.Application()
         app.router.add_get("/livez", self.livez)
         app.router.add_get("/readyz", self.readyz)

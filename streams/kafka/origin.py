@@ -1,4 +1,4 @@
-"""Where an event came from → the event: one record of Kafka, fetched by its offset."""
+"""The place of an event → the event: one record of Kafka, fetched by its offset."""
 
 import re
 import threading
@@ -21,7 +21,7 @@ GONE: Final = (
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - its name
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - its name
 )
-"""The record is no longer kept, or the topic was made anew."""
+"""The record has expired, or the topic was created again."""
 
 
 class Origins:
@@ -34,21 +34,21 @@ class Origins:
         self._consumer = Consumer(
             settings.confluent()
             | {
-                "group.id": "redlane-origin",  # must be there; no group is joined
+                "group.id": "redlane-origin",  # required, though it joins no group
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
-                # A fetch waits behind the one before, which asks for more than there is.
+                # A fetch waits behind the previous one, which asks for more records than there are.
                 "fetch.wait.max.ms": 10,
-                "queued.max.messages.kbytes": 1024,  # one record is wanted, not what follows it
+                "queued.max.messages.kbytes": 1024,  # one record is needed, not those after it
             }
         )
 
     def __call__(self, origin: str) -> Inbound | None:
-        """Return the declaration at topic/partition/offset; None where it is no longer there.
+        """Return the declaration at topic/partition/offset; None where it is gone.
 
         Raises:
             KafkaException: Kafka does not answer.
-            TimeoutError: nor within the time.
+            TimeoutError: Kafka does not send the record in time.
         """
         place = PLACE.fullmatch(origin)
         if place is None or place["topic"] != DECLARATIONS.name:

@@ -1,7 +1,7 @@
 """Events → micro-batches → a stage → its deliveries, awaited → events done.
 
 Each pump has a bounded queue and takes micro-batches from it one after the other, so the events of
-one key, which always go to the same pump, keep their order. Two pumps let one wait for storage
+one key, which always go to the same pump, keep their order. With two pumps, one waits for storage
 while the other infers.
 """
 
@@ -15,11 +15,11 @@ from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
 
 Stage = Callable[[Sequence[Inbound]], Awaitable[list[tuple[Outbound, ...]]]]
-"""Takes a micro-batch; returns for each event, in order, what it leads to; nothing only where its
-effect is elsewhere, and done. An error that it raises is a failing service or a bug, and stops the
-worker."""
+"""Takes a micro-batch; returns for each event, in order, the events that it leads to: empty if the
+stage already applied its effect elsewhere. An error that it raises is a failing service or a bug,
+and stops the worker."""
 Publish = Callable[[Sequence[Outbound]], Awaitable[None]]
-"""Returns when the broker has taken every event; raises when it will not."""
+"""Returns when the broker has every event; raises where it refuses one or does not answer."""
 
 
 class Pumps:
@@ -80,5 +80,5 @@ class Pumps:
                 while len(batch) < self._batch_size:
                     batch.append(await queue.get())
         except TimeoutError:
-            pass  # a batch that did not fill goes as it is
+            pass  # an incomplete batch goes ahead
         return batch

@@ -18,7 +18,7 @@ class NotDeployed(Exception):  # noqa: N818 - says what it is
 
 
 class Registry:
-    """What this program needs of a Confluent-compatible schema registry.
+    """A Confluent-compatible schema registry, as far as this program needs it.
 
     A worker only reads: schemas are registered by deployment (`redlane deploy`).
     """
@@ -49,12 +49,12 @@ class Registry:
             NotDeployed: it is not registered.
         """
         try:
-            found = self._client.lookup_schema(topic.subject, self._schema(topic))
+            registered = self._client.lookup_schema(topic.subject, self._schema(topic))
         except SchemaRegistryError as error:
             raise self._not_deployed(topic) from error
-        if found.schema_id is None:
+        if registered.schema_id is None:
             raise self._not_deployed(topic)
-        return found.schema_id
+        return registered.schema_id
 
     def register(self, topic: Topic) -> int:
         """Register a topic's schema, so that every version reads and is read by every other.
@@ -66,10 +66,10 @@ class Registry:
         return int(self._client.register_schema(topic.subject, self._schema(topic)))
 
     def _version(self, topic: Topic, version: int) -> tuple[int, RegisteredSchema]:
-        found = self._client.get_version(topic.subject, version)
-        if found.schema_id is None or found.schema is None:
+        registered = self._client.get_version(topic.subject, version)
+        if registered.schema_id is None or registered.schema is None:
             raise ValueError(f"The registry gave {topic.subject} version {version} incompletely.")
-        return found.schema_id, found.schema
+        return registered.schema_id, registered.schema
 
     @staticmethod
     def _schema(topic: Topic) -> RegisteredSchema:
@@ -88,8 +88,8 @@ class Registry:
 class Decoder:
     """Values of our own topics → records, also under schemas that are registered later.
 
-    An upgrade registers a schema before it writes with it, and every version reads every other. The
-    registry is asked once for each id that is not known.
+    An upgrade registers a schema before it writes with it, and every version reads every other. So
+    an unknown id is looked up in the registry, once.
     """
 
     def __init__(

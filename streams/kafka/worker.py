@@ -1,7 +1,7 @@
 """A stage → a Faust worker that runs it.
 
-How Faust must be used so that nothing is lost is decided here and in acker.py and pump.py; see
-docs/decisions/0003-faust-without-its-acks.md before changing any of the three.
+This module, acker.py and pump.py use Faust so that nothing is lost; read
+docs/decisions/0003-faust-without-its-acks.md before you change any of the three.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ log = structlog.get_logger(__name__)
 
 
 class IdempotentProducer(driver.Producer):
-    """Faust enables idempotence only with exactly_once, which does not work."""
+    """Idempotent: Faust offers that only with exactly_once, which does not work."""
 
     def _settings_extra(self) -> dict[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
 
 class PromptConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust lets the broker hold a fetch for 1.5 s.
+    """Shortens the 1.5 s for which Faust lets the broker hold a fetch.
 
-    A partition that is not part of a held fetch waits as long, whatever has come for it.
+    A partition that is not part of a held fetch waits as long, even if events have arrived for it.
     """
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -98,7 +98,7 @@ def faust_app(settings: Settings, group: str) -> faust.App:
         broker_session_timeout=30.0,
         broker_heartbeat_interval=3.0,
         broker_rebalance_timeout=60.0,
-        # A member that does not fetch for this long leaves and cannot rejoin; Health watches.
+        # A member that does not fetch for this long leaves for ever; Health notices a stall.
         broker_max_poll_interval=86_400.0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=DEAD_LETTERS.max_message_mb * MEGABYTE,
@@ -118,7 +118,8 @@ def faust_app(settings: Settings, group: str) -> faust.App:
     return app
 
 
-def _inbound(event: Any) -> Inbound:
+def received_by_faust(event: Any) -> Inbound:
+    """Return what Faust received, not decoded."""
     message = event.message
     return Inbound(
         topic=message.topic,
@@ -144,9 +145,9 @@ def worker(
     Args:
         settings: of the services.
         group: consumer group.
-        topic: to be read.
+        topic: that it reads.
         stage: takes its events in micro-batches.
-        checks: called every second; what one raises stops the worker.
+        checks: called every second; an error stops the worker.
     """
     app = faust_app(settings, group)
 
@@ -196,7 +197,7 @@ def worker(
             tasks.create_task(pumps.run())
             tasks.create_task(watch())
             async for event in stream.noack().events():
-                await pumps.put(_inbound(event), event.ack)
+                await pumps.put(received_by_faust(event), event.ack)
 
     @app.task  # type: ignore[untyped-decorator] # Faust's is
     async def serve_health() -> None:
@@ -207,10 +208,10 @@ def worker(
 
 
 def run(app: faust.App) -> None:
-    """Run a worker until it is told to stop.
+    """Run a worker until a signal stops it.
 
     Raises:
-        SystemExit: 0 after SIGTERM or SIGINT, when all that was taken is done; 1 on what only a
+        SystemExit: 0 after SIGTERM or SIGINT, once all events under way are done; 1 on what only a
             restart can repair.
     """
     faust.Worker(

@@ -1,4 +1,4 @@
-"""risk-profiles, tariff-measures → what every worker knows of them, hot.
+"""risk-profiles, tariff-measures → the current reference data in every worker.
 
 Compacted topics, read whole by a plain consumer without a group and then followed in a thread:
 Faust's tables lose events (docs/decisions/0008-reference-topics.md).
@@ -18,27 +18,26 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from models.risk.tariff import Tariff
 from models.selection import profiles
 from schemas.records import RiskProfile
 from streams.kafka.registry import NotDeployed, Registry
 from streams.reference.state import TOPICS, ReferenceState, Snapshot
 from streams.settings import Settings
 
-PASSING: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)  # noqa: SLF001 - their names
+TRANSIENT: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)  # noqa: SLF001 - their names
 """The client goes on trying. A broker that is gone also stops the declarations."""
 POLL_S: Final = 0.2
-"""Between what is published and what is known."""
+"""Longest wait for new events."""
 BATCH: Final = 1000
 log = structlog.get_logger(__name__)
 
 
 class ReferenceLost(Exception):  # noqa: N818 - says what happened
-    """The reference topics cannot be read (any more): what is known would silently go stale."""
+    """The reference topics cannot be read (any more): the data would silently go stale."""
 
 
 class Reference:
-    """Reads both topics whole, then follows them in a thread. Use it as a context manager.
+    """Reads both topics whole, then follows them in a thread; a context manager.
 
     A worker starts it before it is ready, takes `snapshot` once for a micro-batch, and calls
     `check` every second or so.
@@ -49,44 +48,34 @@ class Reference:
 
         Args:
             settings: of Kafka and the registry.
-            within_s: for all that lies on the topics to be read.
+            within_s: for everything on the topics to be read.
             log: structlog's.
 
         Raises:
             NotDeployed: a topic or a schema is missing.
         """
-        self._known = ReferenceState(Registry(settings.registry_url).writers, log)
+        self._state = ReferenceState(Registry(settings.registry_url).writers, log)
         self._within_s = within_s
         self._log = log
         self._consumer = Consumer(
             settings.confluent()
             | {
-                "group.id": "redlane-reference",  # must be there; no group is joined
+                "group.id": "redlane-reference",  # required, though it joins no group
                 "enable.auto.commit": False,
-                # An offset that is gone: the topic was made anew. Start over, do not guess.
+                # Where an offset is gone, the topic was created again: start over, do not guess.
                 "auto.offset.reset": "error",
-                # The end, told: what lies before the high watermark may be compacted away.
+                # Kafka marks the end: the last offsets before it may be compacted away.
                 "enable.partition.eof": True,
             }
         )
-        self.snapshot: Snapshot = self._known.snapshot()
-        """What is known now; replaced as a whole."""
+        self.snapshot: Snapshot = self._state.snapshot()
+        """The current reference data; replaced as a whole."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
-    @property
-    def profiles(self) -> tuple[RiskProfile, ...]:
-        """All risk profiles, by id; `snapshot` gives them and the tariff of one moment."""
-        return self.snapshot.profiles
-
-    @property
-    def tariff(self) -> Tariff:
-        """The tariff."""
-        return self.snapshot.tariff
-
     def load(self) -> Snapshot:
-        """Read all that lies on the topics now.
+        """Read everything that is on the topics now.
 
         Raises:
             NotDeployed: a topic is missing.
@@ -102,23 +91,23 @@ class Reference:
                 )
             ended, _ = self._poll()
             waiting -= ended
-        self.snapshot = self._known.snapshot()
+        self.snapshot = self._state.snapshot()
         return self.snapshot
 
     def start(self) -> Self:
-        """Load, then follow what comes.
+        """Load, then follow the topics.
 
         Raises:
             NotDeployed: a topic is missing.
             ReferenceLost: the topics could not be read in time.
         """
         try:
-            found = self.load()
+            snapshot = self.load()
         except BaseException:
             self.stop()
             raise
-        self._log.info("reference topics read", profiles=len(found.profiles))
-        self._tell_ignored(found.profiles)
+        self._log.info("reference topics read", profiles=len(snapshot.profiles))
+        self._log_ignored(snapshot.profiles)
         self._thread = threading.Thread(target=self._follow, name="reference", daemon=True)
         self._thread.start()
         return self
@@ -135,7 +124,7 @@ class Reference:
             ) from self._error
 
     def stop(self) -> None:
-        """End the thread and leave Kafka. Nothing is started again after it."""
+        """End the thread and leave Kafka, for good."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -149,62 +138,63 @@ class Reference:
         self.stop()
 
     def _assign(self) -> set[tuple[str, int]]:
-        places = []
+        """Assign all partitions, from their beginning; returns topic and number of each."""
+        partitions = []
         for name in TOPICS:
             try:
-                found = self._consumer.list_topics(name, timeout=self._within_s).topics[name]
+                topic = self._consumer.list_topics(name, timeout=self._within_s).topics[name]
             except KafkaException as error:
                 raise ReferenceLost(f"Kafka does not answer: {error.args[0].str()}") from error
-            if found.error is not None:
-                raise NotDeployed(f"{found.error.str()}: {name}. Run `redlane deploy` first.")
-            places += [
-                TopicPartition(name, number, OFFSET_BEGINNING) for number in found.partitions
+            if topic.error is not None:
+                raise NotDeployed(f"{topic.error.str()}: {name}. Run `redlane deploy` first.")
+            partitions += [
+                TopicPartition(name, number, OFFSET_BEGINNING) for number in topic.partitions
             ]
-        self._consumer.assign(places)
-        return {(place.topic, place.partition) for place in places}
+        self._consumer.assign(partitions)
+        return {(partition.topic, partition.partition) for partition in partitions}
 
     def _poll(self) -> tuple[set[tuple[str, int]], bool]:
-        """Take what has come; return which partitions are at their end, and whether any came."""
-        ended, came = set(), False
+        """Take new events; return the partitions at their end, and whether there were events."""
+        ended, changed = set(), False
         for message in self._consumer.consume(BATCH, timeout=POLL_S):
             error = message.error()
             topic = message.topic() or ""
             if error is None:
-                came = True
-                self._known.take(topic, message.key(), message.value(), message.offset() or 0)
+                changed = True
+                self._state.take(topic, message.key(), message.value(), message.offset() or 0)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
                 ended.add((topic, message.partition() or 0))
-            elif error.code() not in PASSING:
+            elif error.code() not in TRANSIENT:
                 raise ReferenceLost(f"{topic}: {error.str()}")
-        return ended, came
+        return ended, changed
 
     def _follow(self) -> None:
         try:
             while not self._stopping.is_set():
-                _, came = self._poll()
-                if came:
+                _, changed = self._poll()
+                if changed:
                     before = set(self.snapshot.profiles)
-                    self.snapshot = self._known.snapshot()
-                    self._tell_ignored(p for p in self.snapshot.profiles if p not in before)
+                    self.snapshot = self._state.snapshot()
+                    self._log_ignored(p for p in self.snapshot.profiles if p not in before)
         except Exception as error:  # noqa: BLE001 - `check` raises it where the worker sees it
             self._error = error
             self._log.exception("reference topics lost")
         finally:
             self._consumer.close()
 
-    def _tell_ignored(self, new: Iterable[RiskProfile]) -> None:
-        for one in new:
-            if reason := profiles.problem(one):
+    def _log_ignored(self, new: Iterable[RiskProfile]) -> None:
+        for profile in new:
+            if reason := profiles.problem(profile):
                 self._log.warning(
                     "profile ignored",
-                    profile_id=one.profile_id,
-                    version=one.version,
+                    profile_id=profile.profile_id,
+                    version=profile.version,
                     reason=reason,
                 )
 
 
 def read(settings: Settings, *, within_s: float = 60.0, log: Any = log) -> Snapshot:
-    """Return what lies on the reference topics now.
+    """Return the reference data that is on the topics now.
 
     Raises:
         NotDeployed: a topic or a schema is missing.

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was known at one moment. Never changes."""
+    """The reference data of one moment. Never changes."""
 
     profiles: tuple[RiskProfile, ...]
     """By id; also those that are ignored or expired."""
@@ -39,14 +39,22 @@ class ReferenceState:
     def __init__(
         self, writers: Callable[[Topic], Mapping[int, codec.Schema]], log: Any = log
     ) -> None:
-        """Read the allow-lists of schema ids, with `Registry.writers`; `log` is structlog's."""
+        """Read the allow-lists of schema ids.
+
+        Args:
+            writers: see `Registry.writers`.
+            log: structlog's.
+
+        Raises:
+            NotDeployed: the registry lacks a schema.
+        """
         self._decode = Decoder(writers, TOPICS.values())
         self._log = log
         self._profiles: dict[bytes, RiskProfile] = {}
         self._measures: dict[bytes, TariffMeasure] = {}
 
     def take(self, topic: str, key: bytes | None, value: bytes | None, offset: int) -> None:
-        """Take one event. One that is no good is logged and leaves what was known before.
+        """Take one event; a bad one is logged, and the last good record of its key stays.
 
         Raises:
             NotDeployed: an event has a new schema and the registry does not answer.
@@ -60,9 +68,9 @@ class ReferenceState:
             self._take_measure(key, value, where)
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now."""
-        found = tuple(sorted(self._profiles.values(), key=lambda profile: profile.profile_id))
-        return Snapshot(found, Matcher(found), Tariff(self._measures.values()))
+        """Return the current reference data."""
+        profiles = tuple(sorted(self._profiles.values(), key=lambda profile: profile.profile_id))
+        return Snapshot(profiles, Matcher(profiles), Tariff(self._measures.values()))
 
     def _take_profile(self, key: bytes, value: bytes | None, where: Any) -> None:
         if value is None:
@@ -71,13 +79,13 @@ class ReferenceState:
         profile = self._decoded(RISK_PROFILES, value, RiskProfile, where)
         if profile is None or not _is_key(key, profile.profile_id, where):
             return
-        known = self._profiles.get(key)
-        if known is not None and profile.version < known.version:
+        current = self._profiles.get(key)
+        if current is not None and profile.version < current.version:
             where.warning(
                 "older profile not taken",
                 profile_id=profile.profile_id,
                 version=profile.version,
-                known_version=known.version,
+                current_version=current.version,
             )
             return
         self._profiles[key] = profile
@@ -106,6 +114,6 @@ class ReferenceState:
 def _is_key(key: bytes, id_: str, where: Any) -> bool:
     if key == id_.encode():
         return True
-    # Compaction goes by the key: taken under the record's id it would outlive its own removal.
+    # Compaction goes by the key: a record under another key would outlive its own tombstone.
     where.warning("reference event skipped", reason="its key is not the record's id")
     return False

@@ -1,10 +1,17 @@
 """Risks of the stream → the thresholds in force, one set for all workers, through Redis.
 
 The stream is cut into windows of event time (acceptance time). The first worker that meets a
-declaration of a window computes its thresholds from what was recorded of earlier ones and writes
-them down; other workers, late declarations and redeliveries find them there. Records are sets, so
-recording twice is recording once; they are bounded: counts are estimated (HyperLogLog, to 1 %) and
-risks sampled.
+declaration of a window computes its thresholds from the records of earlier windows and stores them;
+other workers, late declarations and redeliveries read them there. Records are sets, so recording
+twice is recording once; they are bounded: counts are estimated (HyperLogLog, to 1 %) and risks
+sampled. Under `capacity:NAME:OFFICE:NUMBER`, the number of the window (w) or of its week:
+
+| name | type | holds |
+|---|---|---|
+| `thresholds` (w) | string | the thresholds in force |
+| `risks` (w) | sorted set | a sample of the risks |
+| `windows` | sorted set | the windows of the week with a declaration |
+| `arrived`, `selected`, `red` | HyperLogLog | declarations of the week, by lane |
 
 Redis may be lost at any time: then the fallback decides and the verdict is degraded.
 """
@@ -12,19 +19,20 @@ Redis may be lost at any time: then the fallback decides and the verdict is degr
 import asyncio
 import hashlib
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.asyncio.client import Pipeline
 
 from models.selection.policy import LANES, NOTHING, RED, YELLOW, Budget, Seen, Thresholds, adapt
+from streams.redis.circuit_breaker import CircuitBreaker
+from streams.redis.keys import capacity_key
+from streams.redis.records import reader
 
 MONDAY: Final = datetime(1970, 1, 5, tzinfo=UTC)
 WEEK: Final = timedelta(days=7)
@@ -32,26 +40,26 @@ KEEP: Final = 3 * WEEK
 """Wall time that records are kept; a redelivery after it may be decided otherwise."""
 AT_ONCE: Final = 32
 """Windows whose risks are read in one round trip."""
-KNOWN: Final = 1000
-"""Windows whose thresholds a worker remembers."""
+REMEMBERED: Final = 1000
+"""Windows whose thresholds a worker keeps in memory."""
 COUNTED: Final = {"arrived": LANES, "selected": (YELLOW, RED), "red": (RED,)}
 Slot = tuple[str, int]
 """Office with a budget of its own, or empty; number of the window."""
-log = structlog.get_logger(__name__)
+read_thresholds = reader(Thresholds)
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class ThresholdsInForce:
     """The thresholds for a declaration."""
 
     thresholds: Thresholds
     degraded: bool
-    """They are the fallback, for Redis could not be asked."""
+    """They are the fallback, because Redis could not be asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """A declaration that got its lane."""
+class CapacityUse:
+    """A declaration with its lane, which may use the capacity."""
 
     declaration_id: str
     accepted: datetime
@@ -64,13 +72,18 @@ class Decided:
 class Capacity:
     """Keeps each week's selections within the budget.
 
-    No round trip where the windows of a micro-batch are known; three for a new one, and more where
-    the stream is thin. A Redis that fails, or is slow, is left alone for `pause_s`.
+    No round trip where the worker remembers the windows of a micro-batch; three for a new one, and
+    more where the stream is thin. A Redis that fails, or is slow, is left alone for `pause_s`.
 
     Args:
+        budget: of the inspectors.
+        fallback: in force until a risk is recorded, and without Redis.
         window: a whole number of them makes a week.
         memory: recent risks that thresholds are computed from; see models.selection.policy.Seen.
-        fallback: in force until a risk was recorded, and without Redis.
+        pause_s: without Redis after it failed.
+
+    Raises:
+        ValueError: the windows do not make a week.
     """
 
     def __init__(
@@ -85,78 +98,89 @@ class Capacity:
     ) -> None:
         if window <= timedelta(0) or WEEK % window:
             raise ValueError(f"a week is not a whole number of windows of {window}")
-        self._redis, self._pause_s, self._paused_until = redis, pause_s, 0.0
+        self._redis = redis
+        self._breaker = CircuitBreaker("capacity unknown", pause_s=pause_s)
         self._budget, self._fallback, self._memory = budget, fallback, memory
         self._window, self._windows_a_week = window, WEEK // window
-        self._known: dict[Slot, Thresholds] = {}
+        self._remembered: dict[Slot, Thresholds] = {}
 
-    async def thresholds(self, when: Sequence[tuple[datetime, str]]) -> list[InForce]:
-        """Return what is in force for declarations accepted then, at that office."""
+    async def thresholds(self, when: Sequence[tuple[datetime, str]]) -> list[ThresholdsInForce]:
+        """Return what is in force for declarations accepted then, at that office; in order."""
         slots = [self._slot(accepted, office) for accepted, office in when]
-        missing = {*slots} - self._known.keys()
-        found = {slot: self._known[slot] for slot in {*slots} - missing}
-        if missing and not self._paused:
-            try:
-                ready = await asyncio.gather(*(self._freeze(slot) for slot in sorted(missing)))
-                found |= dict(zip(sorted(missing), ready, strict=True))
-            except (RedisError, OSError) as error:
-                self._pause(error)
-        self._known |= found
-        while len(self._known) > KNOWN:
-            del self._known[next(iter(self._known))]
-        lost = {slot: adapt(NOTHING, self._budget.of(slot[0]), self._fallback) for slot in slots}
-        return [InForce((lost | found)[slot], slot not in found) for slot in slots]
+        in_force = {slot: self._remembered[slot] for slot in slots if slot in self._remembered}
+        missing = sorted({*slots} - in_force.keys())
+        if missing and not self._breaker.is_open:
+            with self._breaker:
+                thresholds = await asyncio.gather(*map(self._window_thresholds, missing))
+                in_force |= dict(zip(missing, thresholds, strict=True))
+        self._remembered |= in_force
+        while len(self._remembered) > REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        return [
+            ThresholdsInForce(in_force[slot], degraded=False)
+            if slot in in_force
+            else ThresholdsInForce(self._without_redis(slot), degraded=True)
+            for slot in slots
+        ]
 
-    async def record(self, decided: Iterable[Decided]) -> None:
-        """Record decisions, in one round trip; a failure leaves them out of the account."""
-        by_slot = defaultdict[Slot, list[Decided]](list)
-        for one in decided:
-            by_slot[self._slot(one.accepted, one.office)].append(one)
-        if not by_slot or self._paused:
+    async def record(self, uses: Iterable[CapacityUse]) -> None:
+        """Record lanes, in one round trip; a failure leaves them out of the account."""
+        by_slot = defaultdict[Slot, list[CapacityUse]](list)
+        for use in uses:
+            by_slot[self._slot(use.accepted, use.office)].append(use)
+        if not by_slot or self._breaker.is_open:
             return
-        try:
+        with self._breaker:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for (office, window), some in by_slot.items():
-                    for name, lanes in COUNTED.items():
-                        ids = [one.declaration_id for one in some if one.charged in lanes]
-                        pipeline.pfadd(self._of_week(name, office, window), *ids)
-                        pipeline.expire(self._of_week(name, office, window), KEEP)
-                    windows = self._of_week("windows", office, window)
-                    pipeline.zadd(windows, {str(window): window})
-                    pipeline.expire(windows, KEEP)
-                    risks = _key("risks", office, window)
-                    pipeline.zadd(risks, dict(_ranked(one) for one in some))
-                    pipeline.zremrangebyrank(risks, self._memory, -1)
-                    pipeline.expire(risks, self._memory * self._window + timedelta(days=1))
+                for slot, of_slot in by_slot.items():
+                    self._add(pipeline, slot, of_slot)
                 await pipeline.execute()
-        except (RedisError, OSError) as error:
-            self._pause(error)
 
-    async def _freeze(self, slot: Slot) -> Thresholds:
-        """Return the thresholds written down for a window; write them if none are."""
+    def _add(self, pipeline: Pipeline, slot: Slot, uses: Sequence[CapacityUse]) -> None:
         office, window = slot
-        before = window - self._windows_a_week
+        for name, lanes in COUNTED.items():
+            ids = [use.declaration_id for use in uses if use.charged in lanes]
+            pipeline.pfadd(self._week_key(name, office, window), *ids)
+            pipeline.expire(self._week_key(name, office, window), KEEP)
+        windows = self._week_key("windows", office, window)
+        pipeline.zadd(windows, {str(window): window})
+        pipeline.expire(windows, KEEP)
+        risks = capacity_key("risks", office, window)
+        pipeline.zadd(risks, dict(map(_ranked, uses)))
+        pipeline.zremrangebyrank(risks, self._memory, -1)
+        pipeline.expire(risks, self._memory * self._window + timedelta(days=1))
+
+    def _without_redis(self, slot: Slot) -> Thresholds:
+        return adapt(NOTHING, self._budget.of(slot[0]), self._fallback)
+
+    async def _window_thresholds(self, slot: Slot) -> Thresholds:
+        """Return the stored thresholds of a window; compute and store them if there are none."""
+        office, window = slot
+        week_before = window - self._windows_a_week
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.get(_key("thresholds", *slot))
+            pipeline.get(capacity_key("thresholds", *slot))
             for name in COUNTED:
-                pipeline.pfcount(self._of_week(name, *slot))
-            pipeline.pfcount(self._of_week("arrived", office, before))
-            for at in (window, before):
-                windows = self._of_week("windows", office, at)
+                pipeline.pfcount(self._week_key(name, *slot))
+            pipeline.pfcount(self._week_key("arrived", office, week_before))
+            for in_week in (window, week_before):
+                windows = self._week_key("windows", office, in_week)
                 pipeline.zcard(windows)
                 pipeline.zrevrangebyscore(windows, window - 1, "-inf", start=0, num=self._memory)
-            written, arrived, selected, red, arrived_before, *rest = await pipeline.execute()
-        if written is None:
+            stored, arrived, selected, red, arrived_before, *rest = await pipeline.execute()
+        if stored is None:
             count, latest, count_before, latest_before = rest
             risks = await self._risks(office, [*latest, *latest_before])
             expected = (arrived + arrived_before) / max(1, count + count_before)
             seen = Seen(np.array(risks), arrived, selected, red, expected)
-            mine = adapt(seen, self._budget.of(office), self._fallback)
-            key, value = _key("thresholds", *slot), json.dumps(asdict(mine))
-            # Another worker may have been first; then its thresholds are everyone's.
-            written = await self._redis.set(key, value, nx=True, get=True, ex=KEEP)
-            written = value if written is None else written
-        return Thresholds(**json.loads(written))
+            computed = adapt(seen, self._budget.of(office), self._fallback)
+            stored = await self._store(slot, computed)
+        return read_thresholds(stored)
+
+    async def _store(self, slot: Slot, thresholds: Thresholds) -> Any:
+        """Store thresholds; return what is stored, as another worker may have been first."""
+        key, value = capacity_key("thresholds", *slot), json.dumps(asdict(thresholds))
+        earlier = await self._redis.set(key, value, nx=True, get=True, ex=KEEP)
+        return value if earlier is None else earlier
 
     async def _risks(self, office: str, windows: Sequence[bytes]) -> list[float]:
         """Return enough of the risks sampled in these windows, latest first."""
@@ -165,7 +189,7 @@ class Capacity:
             if len(risks) < self._memory:
                 async with self._redis.pipeline(transaction=False) as pipeline:
                     for window in windows[start : start + AT_ONCE]:
-                        pipeline.zrange(_key("risks", office, int(window)), 0, -1)
+                        pipeline.zrange(capacity_key("risks", office, int(window)), 0, -1)
                     for members in await pipeline.execute():
                         risks += [float(member.split()[1]) for member in members]
         return risks[: self._memory]
@@ -174,26 +198,15 @@ class Capacity:
         own = office if office in self._budget.offices else ""
         return own, (accepted - MONDAY) // self._window
 
-    def _of_week(self, name: str, office: str, window: int) -> str:
-        return _key(name, office, window // self._windows_a_week)
-
-    @property
-    def _paused(self) -> bool:
-        return time.monotonic() < self._paused_until
-
-    def _pause(self, error: Exception) -> None:
-        self._paused_until = time.monotonic() + self._pause_s
-        log.warning("capacity unknown", error=type(error).__name__, pause_s=self._pause_s)
+    def _week_key(self, name: str, office: str, window: int) -> str:
+        return capacity_key(name, office, window // self._windows_a_week)
 
 
-def _key(name: str, office: str, number: int) -> str:
-    return f"capacity:{name}:{office}:{number}"
-
-
-def _ranked(one: Decided) -> tuple[str, int]:
+def _ranked(use: CapacityUse) -> tuple[str, int]:
     """Return the member of a sample and its rank by hash; the first k are a fair sample.
 
-    Bottom-k (Cohen & Kaplan, PODC 2007): it may be trimmed at any time, and redelivery is idle.
+    Bottom-k (Cohen & Kaplan, PODC 2007): it may be trimmed at any time, and a redelivery changes
+    nothing.
     """
-    digest = hashlib.blake2b(one.declaration_id.encode(), digest_size=6, person=b"sample").digest()
-    return f"{digest.hex()} {float(one.risk)!r}", int.from_bytes(digest)
+    digest = hashlib.blake2b(use.declaration_id.encode(), digest_size=6, person=b"sample").digest()
+    return f"{digest.hex()} {float(use.risk)!r}", int.from_bytes(digest)

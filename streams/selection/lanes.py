@@ -5,26 +5,27 @@ from dataclasses import dataclass
 
 from models.selection.policy import Decision, Thresholds
 from schemas.records import Declaration, RiskProfile
-from streams.selection.capacity import Capacity, Decided, InForce
+from streams.selection.capacity import Capacity, CapacityUse, ThresholdsInForce
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A declaration with its risk, before it has a lane."""
+class LaneRequest:
+    """A declaration that needs a lane."""
 
     declaration: Declaration
     risk: float
+    """Calibrated. Fraction."""
     profiles: Sequence[RiskProfile]
     """In force, that match."""
 
 
 @dataclass(frozen=True, slots=True)
-class InLane:
-    """A decision on a declaration."""
+class LaneDecision:
+    """The lane of a declaration."""
 
     decision: Decision
     degraded: bool
-    """The capacity was unknown, though one was set."""
+    """A capacity is set, but Redis could not be asked for it."""
 
 
 class Lanes:
@@ -35,38 +36,46 @@ class Lanes:
 
         Args:
             fallback: thresholds of the bundle, in force without a capacity.
-            capacity: of the inspectors; None where none was set.
+            capacity: of the inspectors; None where none is set.
             key: see `Thresholds.decide`.
         """
         self._fallback = fallback
         self._capacity = capacity
         self._key = key
 
-    async def decide(self, judged: Sequence[Judged]) -> list[InLane]:
-        """Return each one's lane, in order."""
-        in_force = [InForce(self._fallback, degraded=False)] * len(judged)
-        if self._capacity is not None:
-            in_force = await self._capacity.thresholds(
-                [
-                    (one.declaration.acceptance_time, one.declaration.declaration_office)
-                    for one in judged
-                ]
-            )
+    async def decide(self, requests: Sequence[LaneRequest]) -> list[LaneDecision]:
+        """Return the lane of each declaration, in order."""
         decisions = [
-            now.thresholds.decide(
-                one.declaration.declaration_id, one.risk, one.profiles, key=self._key
+            LaneDecision(
+                in_force.thresholds.decide(
+                    request.declaration.declaration_id,
+                    request.risk,
+                    request.profiles,
+                    key=self._key,
+                ),
+                in_force.degraded,
             )
-            for one, now in zip(judged, in_force, strict=True)
+            for request, in_force in zip(requests, await self._in_force(requests), strict=True)
         ]
         if self._capacity is not None:
             await self._capacity.record(
-                Decided(
-                    one.declaration.declaration_id,
-                    one.declaration.acceptance_time,
-                    one.declaration.declaration_office,
-                    one.risk,
-                    decision.charged,
+                CapacityUse(
+                    request.declaration.declaration_id,
+                    request.declaration.acceptance_time,
+                    request.declaration.declaration_office,
+                    request.risk,
+                    lane.decision.charged,
                 )
-                for one, decision in zip(judged, decisions, strict=True)
+                for request, lane in zip(requests, decisions, strict=True)
             )
-        return [InLane(d, now.degraded) for d, now in zip(decisions, in_force, strict=True)]
+        return decisions
+
+    async def _in_force(self, requests: Sequence[LaneRequest]) -> list[ThresholdsInForce]:
+        if self._capacity is None:
+            return [ThresholdsInForce(self._fallback, degraded=False)] * len(requests)
+        return await self._capacity.thresholds(
+            [
+                (request.declaration.acceptance_time, request.declaration.declaration_office)
+                for request in requests
+            ]
+        )

@@ -1,1 +1,1 @@
-"""The acts of the pipeline, one a file: screen, explain, learn."""
+"""The stages of the pipeline, one file each: screen, explain, learn."""

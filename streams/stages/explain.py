@@ -1,18 +1,19 @@
 """alerts → explanations (+ heat maps in object storage), dead-letters.
 
-A stage and a worker of its own, so that slow work never delays an alert. An alert's declaration is
-fetched from where it lies, and explained with the signals that it was scored with. What is gone by
-then is told in the explanation; a failing service is tried again for a while, then stops the
-worker. Photos are waited for no longer than that: one alone may be what is not given out.
+A stage and a worker of its own, so that slow work never delays an alert. The declaration of an
+alert is fetched from its topic, and explained with the signals that it was scored with. The
+explanation names what is gone by then; a failing service is called again for a while, then stops
+the worker. Photos are an exception: after that while the explanation goes without them, because
+the storage may withhold a single photo for ever.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import obstore
 import obstore.exceptions
@@ -20,6 +21,7 @@ import structlog
 from confluent_kafka import KafkaException
 from obstore.store import ObjectStore
 from redis.exceptions import RedisError
+from structlog.contextvars import bound_contextvars
 
 from models.encoding.image import BadPhoto, decode
 from models.explanation.explainer import Explainer, ItemExplained, Pixels, traders
@@ -38,16 +40,26 @@ from schemas.records import (
     TraderHistory,
 )
 from schemas.topics import ALERTS, DECLARATIONS, EXPLANATIONS, Topic
-from streams.evidence.gatherer import Described, Gatherer
+from streams.evidence.gatherer import EmbeddedItem, Gatherer
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id
 from streams.kafka.registry import Decoder
+from streams.stages.retry import retrying
 
-FAILING: Final = (OSError, obstore.exceptions.BaseError, KafkaException, RedisError)
-"""What a service's failing looks like."""
+T = TypeVar("T")
+FAILURES: Final = (OSError, obstore.exceptions.BaseError, KafkaException, RedisError)
+"""What a failing service looks like."""
 log = structlog.get_logger(__name__)
+
+
+class PhotosUnavailable(Exception):  # noqa: N818 - says what happened
+    """The storage fails for some photos; `items` are the goods items without these."""
+
+    def __init__(self, items: list[EmbeddedItem]) -> None:
+        super().__init__()
+        self.items = items
 
 
 class Explain:
@@ -76,16 +88,16 @@ class Explain:
             decoder: of alerts and declarations.
             schema_id: of explanations.
             explainer: of the bundle that scores.
-            origin: topic/partition/offset → the declaration that lies there, None where it is gone.
+            origin: topic/partition/offset → the declaration there, None where it is gone.
             gatherer: of the same bundle's evidence.
-            signals: that were recorded.
-            tariff: that is known now.
+            signals: that the screening workers recorded.
+            tariff: as of now.
             heat_maps: bucket that they are written to.
             bucket: its name.
             executor: of the model and of `origin`.
             now: the clock.
             attempts: of a service that fails.
-            delay_s: before the second attempt; each wait is twice the last.
+            delay_s: see `retrying`.
         """
         self._decode = decoder
         self._schema_id = schema_id
@@ -98,103 +110,111 @@ class Explain:
         self._bucket = bucket
         self._executor = executor
         self._now = now
-        self._attempts = attempts
-        self._delay_s = delay_s
+        self._retry = retrying(attempts=attempts, delay_s=delay_s)
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
         """Explain the alerts of a micro-batch, in order."""
-        return [await self._one(cause) for cause in batch]
+        return [await self._explain(cause) for cause in batch]
 
-    async def _one(self, cause: Inbound) -> tuple[Outbound, ...]:
+    async def _explain(self, cause: Inbound) -> tuple[Outbound, ...]:
         try:
             alert = await self._decoded(ALERTS, cause, Alert)
         except Undecodable as error:
             return (self._dead(cause, error),)
-        found = await self._declaration(cause, alert)
-        if found is None:
-            return (self._event(cause, alert, _of_alert_alone(alert)),)
-        evidence, pixels, missing = await self._evidence(alert, *found)
+        origin = await self._declaration(cause, alert)
+        if origin is None:
+            return (self._event(cause, alert, _from_alert_alone(alert)),)
+        evidence, photos, missing = await self._evidence(alert, *origin)
         loop = asyncio.get_running_loop()
         try:
             explained = await loop.run_in_executor(
-                self._executor, self._explained, evidence, pixels
+                self._executor, self._explained, evidence, photos
             )
-        except Exception as error:  # noqa: BLE001 - told in its dead letter, and counted
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             return (self._dead(cause, error),)
         items = [
-            await self._item(alert, one, more) for one, more in zip(explained, missing, strict=True)
+            await self._item(alert, item, missing_of_item)
+            for item, missing_of_item in zip(explained, missing, strict=True)
         ]
         return (self._event(cause, alert, items, traders(evidence)),)
 
     async def _declaration(
         self, cause: Inbound, alert: Alert
     ) -> tuple[Inbound, Declaration] | None:
-        """Return the declaration that the alert is of; None where it is gone."""
-        origin = cause.header(ORIGIN)
-        if origin is None:
+        """Return the declaration that the alert is about, and its event; None where it is gone."""
+        place = cause.header(ORIGIN)
+        if place is None:
             return None
         loop = asyncio.get_running_loop()
 
-        async def fetched() -> Inbound | None:
-            return await loop.run_in_executor(self._executor, self._origin, origin)
+        async def fetch() -> Inbound | None:
+            return await loop.run_in_executor(self._executor, self._origin, place)
 
-        found = await self._tried("declaration", fetched)
-        # The topic may have been made anew since: another declaration must not be explained.
-        if found is None or alert.assessment_id != event_id(
-            found, alert.bundle_id, Assessment.SCHEMA
+        origin = await self._tried("declaration", fetch)
+        # Where the topic was deleted and created again, another declaration may have this offset.
+        if origin is None or alert.assessment_id != event_id(
+            origin, alert.bundle_id, Assessment.SCHEMA
         ):
             return None
         try:
-            declaration = await self._decoded(DECLARATIONS, found, Declaration)
-            rules.check(declaration, found.key)
+            declaration = await self._decoded(DECLARATIONS, origin, Declaration)
+            rules.check(declaration, origin.key)
         except Undecodable:
             return None
-        return found, declaration
+        return origin, declaration
 
     async def _evidence(
         self, alert: Alert, cause: Inbound, declaration: Declaration
     ) -> tuple[DeclarationEvidence, list[list[Photo | None]], list[list[Signal]]]:
-        """Gather what the declaration was scored with, and tell what is missing of it by item."""
-        described = await self._described(declaration)
+        """Gather what the declaration was scored with.
+
+        Returns:
+            the evidence; and by goods item the photos' files, and the reasons that name what is
+            missing.
+        """
+        items = await self._embedded(declaration)
         (live,) = await self._tried(
             "signals", lambda: self._signals.recorded([event_id(cause, "", "signals")])
         )
-        if live is not None and len(live.items) < len(described):
+        if live is not None and len(live.items) < len(items):
             live = None  # of another version of the format
-        everywhere = []
+        missing_everywhere = []
         if live is None:
-            everywhere.append(Signal(code=Reason.SIGNALS_UNAVAILABLE))
+            missing_everywhere.append(Signal(code=Reason.SIGNALS_UNAVAILABLE))
         if alert.bundle_id != self._explainer.bundle_id:
-            everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
+            missing_everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
         evidence = DeclarationEvidence(
-            declaration, tuple(one.evidence for one in described), live, self._tariff()
+            declaration, tuple(item.evidence for item in items), live, self._tariff()
         )
         missing = [
             [
-                *(Signal(code=lost.code, detail=lost.detail) for lost in one.degradations()),
-                *everywhere,
+                *(Signal(code=lost.code, detail=lost.detail) for lost in item.degradations()),
+                *missing_everywhere,
             ]
-            for one in described
+            for item in items
         ]
-        return evidence, [_files(one) for one in described], missing
+        return evidence, [_files(item) for item in items], missing
 
-    async def _described(self, declaration: Declaration) -> list[Described]:
-        """Fetch and embed its evidence; waits a while for photos whose storage fails.
+    async def _embedded(self, declaration: Declaration) -> list[EmbeddedItem]:
+        """Fetch and embed its texts and photos; wait a while for photos whose storage fails."""
 
-        Not for ever: it may be one photo alone that the storage does not give out.
-        """
-        for attempt in range(self._attempts):
-            (found,) = await self._gatherer.described([declaration], {})
-            files = [file for one in found for file in one.files]
-            lost = [one for one in files if isinstance(one, NoPhoto)]
-            if all(one.reason != Reason.PHOTO_UNAVAILABLE for one in lost):
-                break
-            if attempt < self._attempts - 1:
-                await self._wait("photos", attempt, lost[0].detail)
-        return found
+        async def embed() -> list[EmbeddedItem]:
+            (items,) = await self._gatherer.embed([declaration], {})
+            files = [file for item in items for file in item.files]
+            if any(
+                isinstance(file, NoPhoto) and file.reason == Reason.PHOTO_UNAVAILABLE
+                for file in files
+            ):
+                raise PhotosUnavailable(items)
+            return items
+
+        try:
+            return await self._tried("photos", embed, PhotosUnavailable)
+        except PhotosUnavailable as last:
+            return last.items
 
     async def _decoded(self, topic: Topic, event: Inbound, kind: type[codec.R]) -> codec.R:
-        """Decode an event, in the executor: the registry may have to be asked."""
+        """Decode an event, in the executor: it may have to ask the registry."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._decode, topic, event.value, kind)
 
@@ -202,18 +222,19 @@ class Explain:
         self, evidence: DeclarationEvidence, photos: Sequence[Sequence[Photo | None]]
     ) -> tuple[ItemExplained, ...]:
         """Decode and explain, in the executor."""
-        return self._explainer.explain(evidence, [list(map(_pixels, some)) for some in photos])
+        pixels = [[_pixels(photo) for photo in of_item] for of_item in photos]
+        return self._explainer.explain(evidence, pixels)
 
     async def _item(
-        self, alert: Alert, one: ItemExplained, missing: Sequence[Signal]
+        self, alert: Alert, explained: ItemExplained, missing: Sequence[Signal]
     ) -> ItemExplanation:
         by_risk = alert.selection is None or alert.selection.basis == "risk"
         return replace(
-            one.explanation,
-            # What a profile or the draw selected stays selected, whatever its risk.
-            changes=one.explanation.changes if by_risk else (),
-            heat_maps=tuple([await self._written(png) for png in one.heat_maps]),
-            reasons=(*one.explanation.reasons, *missing),
+            explained.explanation,
+            # What a profile or chance selected stays selected, whatever its risk.
+            changes=explained.explanation.changes if by_risk else (),
+            heat_maps=tuple([await self._written(png) for png in explained.heat_maps]),
+            reasons=(*explained.explanation.reasons, *missing),
         )
 
     async def _written(self, png: bytes | None) -> str:
@@ -230,20 +251,12 @@ class Explain:
         await self._tried("heat map", put)
         return f"s3://{self._bucket}/{key}"
 
-    async def _tried(self, what: str, act: Callable[[], Any]) -> Any:
-        """Await a service; a failing one is tried again, and raises in the end."""
-        for attempt in range(self._attempts):
-            try:
-                return await act()
-            except FAILING as error:
-                if attempt == self._attempts - 1:
-                    raise
-                await self._wait(what, attempt, type(error).__name__)
-        raise AssertionError("attempts is at least 1")
-
-    async def _wait(self, what: str, attempt: int, error: str) -> None:
-        log.warning("explanation waits for a service", what=what, error=error)
-        await asyncio.sleep(self._delay_s * 2**attempt)
+    async def _tried(
+        self, service: str, act: Callable[[], Awaitable[T]], *more: type[Exception]
+    ) -> T:
+        """Call a service, again while it fails or raises one of `more`; see `retrying`."""
+        with bound_contextvars(service=service):
+            return await self._retry((*FAILURES, *more), act)
 
     def _event(
         self,
@@ -284,10 +297,10 @@ class Explain:
         return dead_letter(cause, error, stage="explain", bundle_id=self._explainer.bundle_id)
 
 
-def _files(one: Described) -> list[Photo | None]:
-    """Return a goods item's photos, in the order declared; None for one that cannot be had."""
-    found = [file if isinstance(file, Photo) else None for file in one.files]
-    return [*found, *[None] * (len(one.item.images) - len(found))]
+def _files(item: EmbeddedItem) -> list[Photo | None]:
+    """Return a goods item's photos, in the order declared; None for a missing one."""
+    files = [file if isinstance(file, Photo) else None for file in item.files]
+    return [*files, *[None] * (len(item.item.images) - len(files))]
 
 
 def _pixels(photo: Photo | None) -> Pixels | None:
@@ -295,12 +308,12 @@ def _pixels(photo: Photo | None) -> Pixels | None:
         return None
     try:
         return decode(photo.data)
-    except BadPhoto:  # then it has no embedding either, and the item says why
+    except BadPhoto:  # it has no embedding either, and a degradation gives the reason
         return None
 
 
-def _of_alert_alone(alert: Alert) -> list[ItemExplanation]:
-    """Return what the alert itself says of its goods items, in the order declared."""
+def _from_alert_alone(alert: Alert) -> list[ItemExplanation]:
+    """Return what the alert itself says about its goods items, in the order declared."""
     return [
         ItemExplanation(
             sequence_number=item.sequence_number,

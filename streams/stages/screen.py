@@ -8,12 +8,14 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
-from models.scoring.scorer import DeclarationEvidence, Scorer, Verdict
+from models.scoring.scorer import Scorer, Verdict
 from models.selection.policy import GREEN
+from models.selection.profiles import Matcher
 from schemas import codec, rules
 from schemas.codec import Undecodable
 from schemas.reasons import TEXTS, Reason
@@ -29,15 +31,45 @@ from schemas.records import (
 )
 from schemas.topics import ALERTS, ASSESSMENTS, Topic
 from streams import metrics
-from streams.evidence.gatherer import Gathered, Gatherer, degradation
+from streams.evidence.gatherer import GatheredEvidence, Gatherer, degradation
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import ORIGIN, TIMINGS, Inbound, Outbound, cloud_event, event_id
 from streams.metrics import timed
 from streams.reference.state import Snapshot
-from streams.selection.lanes import InLane, Judged, Lanes
+from streams.selection.lanes import LaneDecision, LaneRequest, Lanes
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An event that ends as a dead letter."""
+
+    cause: Inbound
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A declaration with its verdict."""
+
+    gathered: GatheredEvidence
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Screened:
+    """A declaration with its verdict and lane."""
+
+    gathered: GatheredEvidence
+    verdict: Verdict
+    lane: LaneDecision
+
+    @property
+    def cause(self) -> Inbound:
+        """The declaration's event."""
+        return self.gathered.cause
 
 
 class Screen:
@@ -52,117 +84,129 @@ class Screen:
         gatherer: Gatherer,
         signals: Signals,
         lanes: Lanes,
-        known: Callable[[], Snapshot],
+        reference: Callable[[], Snapshot],
         executor: Executor,
         now: Callable[[], datetime],
     ) -> None:
+        """Take the services.
+
+        Args:
+            writers: schema id → schema of declarations.
+            schema_ids: of assessments and alerts.
+            scorer: of the model bundle.
+            gatherer: of the same bundle's evidence.
+            signals: that remember what is to be inspected.
+            lanes: that decide.
+            reference: risk profiles and tariff as of now; asked once for a micro-batch.
+            executor: of the model.
+            now: the clock.
+        """
         self._writers = writers
         self._schema_ids = schema_ids
         self._scorer = scorer
         self._gatherer = gatherer
         self._signals = signals
         self._lanes = lanes
-        self._known = known
+        self._reference = reference
         self._executor = executor
         self._now = now
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
         """Screen a micro-batch; returns the fate of each event, in order."""
         timings: dict[str, float] = {}
-        declarations = [self._decode(cause) for cause in batch]
-        good = {
-            number: declaration
-            for number, declaration in enumerate(declarations)
-            if isinstance(declaration, Declaration)
-        }
-        known = self._known()
-        cases = await self._gatherer.gather(
-            [(batch[number], found) for number, found in good.items()], known.tariff, timings
-        )
+        reference = self._reference()
+        results: dict[Inbound, _Screened | _Failed] = {}
+        declarations = []
+        for cause in batch:
+            try:
+                declarations.append((cause, self._decode(cause)))
+            except Undecodable as error:
+                results[cause] = _Failed(cause, error)
+        gathered = await self._gatherer.gather(declarations, reference.tariff, timings)
         with timed("score", timings):
-            verdicts = await self._score([case.evidence for case in cases])
+            scored = await self._score(gathered)
         with timed("decide", timings):
-            fates = dict(zip(good, await self._fates(cases, verdicts, known, timings), strict=True))
-        return [
-            fates[number] if isinstance(found, Declaration) else self._dead(cause, found)
-            for number, (cause, found) in enumerate(zip(batch, declarations, strict=True))
-        ]
+            screened = await self._decide(
+                [result for result in scored if isinstance(result, _Scored)], reference.matcher
+            )
+            failed = [result for result in scored if isinstance(result, _Failed)]
+            results |= {result.cause: result for result in failed}
+            results |= {result.cause: result for result in screened}
+            return [self._fate(results[cause], timings) for cause in batch]
 
-    def _decode(self, cause: Inbound) -> Declaration | Undecodable:
-        try:
-            declaration = codec.decode(cause.value, Declaration, self._writers)
-            rules.check(declaration, cause.key)
-        except Undecodable as error:
-            return error
+    def _decode(self, cause: Inbound) -> Declaration:
+        declaration = codec.decode(cause.value, Declaration, self._writers)
+        rules.check(declaration, cause.key)
         return declaration
 
-    async def _score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict | Exception]:
-        """Score all at once; where that fails each alone, so that one cannot fail the others."""
-        loop = asyncio.get_running_loop()
+    async def _score(self, batch: Sequence[GatheredEvidence]) -> list[_Scored | _Failed]:
+        """Score all at once; where that fails each alone, so that no declaration fails others."""
         try:
-            return [*await loop.run_in_executor(self._executor, self._scorer.score, evidence)]
+            verdicts = await self._verdicts(batch)
         except Exception:
             log.exception("scoring a micro-batch failed; trying each declaration alone")
-        alone: list[Verdict | Exception] = []
-        for one in evidence:
-            try:
-                alone += await loop.run_in_executor(self._executor, self._scorer.score, [one])
-            except Exception as error:  # noqa: BLE001 - told in its dead letter, and counted
-                alone.append(error)
-        return alone
+            return [await self._score_alone(gathered) for gathered in batch]
+        return [_Scored(*pair) for pair in zip(batch, verdicts, strict=True)]
 
-    async def _fates(
-        self,
-        cases: Sequence[Gathered],
-        verdicts: Sequence[Verdict | Exception],
-        known: Snapshot,
-        timings: Mapping[str, float],
-    ) -> list[tuple[Outbound, ...]]:
-        scored = [
-            (case, verdict)
-            for case, verdict in zip(cases, verdicts, strict=True)
-            if isinstance(verdict, Verdict)
-        ]
-        in_lanes = await self._lanes.decide(
+    async def _score_alone(self, gathered: GatheredEvidence) -> _Scored | _Failed:
+        try:
+            (verdict,) = await self._verdicts([gathered])
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+            return _Failed(gathered.cause, error)
+        return _Scored(gathered, verdict)
+
+    async def _verdicts(self, batch: Sequence[GatheredEvidence]) -> Sequence[Verdict]:
+        evidence = [gathered.evidence for gathered in batch]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._scorer.score, evidence)
+
+    async def _decide(self, batch: Sequence[_Scored], profiles: Matcher) -> list[_Screened]:
+        """Decide on the lanes, and remember what is to be inspected."""
+        decisions = await self._lanes.decide(
             [
-                Judged(
-                    case.evidence.declaration,
-                    verdict.risk,
-                    known.matcher.matching(case.evidence.declaration),
+                LaneRequest(
+                    scored.gathered.declaration,
+                    scored.verdict.risk,
+                    profiles.matching(scored.gathered.declaration),
                 )
-                for case, verdict in scored
+                for scored in batch
             ]
         )
-        await self._signals.remember(
-            case.observed
-            for (case, _), one in zip(scored, in_lanes, strict=True)
-            if one.decision.lane != GREEN
-        )
-        decided = iter(in_lanes)
-        return [
-            self._fate(case, verdict, next(decided), timings)
-            if isinstance(verdict, Verdict)
-            else self._dead(case.cause, verdict)
-            for case, verdict in zip(cases, verdicts, strict=True)
+        screened = [
+            _Screened(scored.gathered, scored.verdict, decision)
+            for scored, decision in zip(batch, decisions, strict=True)
         ]
+        await self._signals.remember(
+            declaration.gathered.observation
+            for declaration in screened
+            if declaration.lane.decision.lane != GREEN
+        )
+        return screened
 
     def _fate(
-        self,
-        case: Gathered,
-        verdict: Verdict,
-        decided: InLane,
-        timings: Mapping[str, float],
+        self, result: _Screened | _Failed, timings: Mapping[str, float]
     ) -> tuple[Outbound, ...]:
-        declaration, bundle_id = case.evidence.declaration, self._scorer.bundle_id
-        degraded = case.degraded
-        if decided.degraded:
+        if isinstance(result, _Failed):
+            return (self._dead(result.cause, result.error),)
+        assessment = self._assessment(result)
+        metrics.DECLARATIONS.labels(assessment.lane).inc()
+        metrics.LATENCY_SECONDS.observe(max(0.0, self._now().timestamp() - result.cause.timestamp))
+        events = [self._event(result.cause, ASSESSMENTS, assessment, timings)]
+        if assessment.lane != GREEN:
+            alert = self._alert(result.gathered, assessment)
+            events.append(self._event(result.cause, ALERTS, alert, timings))
+        return tuple(events)
+
+    def _assessment(self, screened: _Screened) -> Assessment:
+        gathered, verdict, decision = screened.gathered, screened.verdict, screened.lane.decision
+        degraded = gathered.degraded
+        if screened.lane.degraded:
             degraded += (degradation(0, "capacity", Reason.CAPACITY_UNKNOWN),)
-        decision = decided.decision
-        assessment = Assessment(
-            declaration_id=declaration.declaration_id,
-            declaration_version=declaration.version,
-            declaration_event_id=case.cause.source_id,
-            declaration_office=declaration.declaration_office,
+        return Assessment(
+            declaration_id=gathered.declaration.declaration_id,
+            declaration_version=gathered.declaration.version,
+            declaration_event_id=gathered.cause.source_id,
+            declaration_office=gathered.declaration.declaration_office,
             lane=decision.lane,
             risk=verdict.risk,
             expected_revenue_at_risk=verdict.expected_revenue_at_risk,
@@ -173,21 +217,15 @@ class Screen:
             ),
             items=verdict.items,
             degraded=degraded,
-            bundle_id=bundle_id,
+            bundle_id=self._scorer.bundle_id,
         )
-        metrics.DECLARATIONS.labels(decision.lane).inc()
-        metrics.LATENCY_SECONDS.observe(max(0.0, self._now().timestamp() - case.cause.timestamp))
-        events = [self._event(case.cause, ASSESSMENTS, assessment, timings)]
-        if decision.lane != GREEN:
-            events.append(self._event(case.cause, ALERTS, self._alert(case, assessment), timings))
-        return tuple(events)
 
     def _event(
         self, cause: Inbound, topic: Topic, record: Assessment | Alert, timings: Mapping[str, float]
     ) -> Outbound:
-        more = [(TIMINGS, json.dumps({k: round(v * 1000, 1) for k, v in timings.items()}))]
+        extensions = [(TIMINGS, json.dumps({k: round(v * 1000, 1) for k, v in timings.items()}))]
         if topic is ALERTS:
-            more.append((ORIGIN, f"{cause.topic}/{cause.partition}/{cause.offset}"))
+            extensions.append((ORIGIN, f"{cause.topic}/{cause.partition}/{cause.offset}"))
         return Outbound(
             topic=topic,
             key=record.declaration_id.encode(),
@@ -198,17 +236,17 @@ class Screen:
                 source="redlane/screen",
                 time=self._now(),
                 traceparent=cause.header("traceparent"),
-                extensions=more,
+                extensions=extensions,
             ),
         )
 
-    def _alert(self, case: Gathered, assessment: Assessment) -> Alert:
-        declaration = case.evidence.declaration
+    def _alert(self, gathered: GatheredEvidence, assessment: Assessment) -> Alert:
+        declaration = gathered.declaration
         pairs = zip(declaration.goods_items, assessment.items, strict=True)
         return Alert(
             declaration_id=declaration.declaration_id,
             declaration_version=declaration.version,
-            assessment_id=event_id(case.cause, assessment.bundle_id, Assessment.SCHEMA),
+            assessment_id=event_id(gathered.cause, assessment.bundle_id, Assessment.SCHEMA),
             lane=assessment.lane,
             risk=assessment.risk,
             expected_revenue_at_risk=assessment.expected_revenue_at_risk,
@@ -218,16 +256,15 @@ class Screen:
             country_of_dispatch=declaration.country_of_dispatch,
             mode_of_transport=declaration.mode_of_transport,
             items=tuple(
-                _alert_item(item, judged)
-                for item, judged in sorted(pairs, key=lambda pair: -pair[1].risk)
+                _alert_item(item, assessed)
+                for item, assessed in sorted(pairs, key=lambda pair: -pair[1].risk)
             ),
             degraded=assessment.degraded,
             bundle_id=assessment.bundle_id,
         )
 
-    def _dead(self, cause: Inbound, error: Exception) -> tuple[Outbound, ...]:
+    def _dead(self, cause: Inbound, error: Exception) -> Outbound:
         metrics.DECLARATIONS.labels("dead_letter").inc()
-        letter = dead_letter(cause, error, stage="screen", bundle_id=self._scorer.bundle_id)
         log.warning(
             "dead letter",
             partition=cause.partition,
@@ -235,11 +272,11 @@ class Screen:
             error=type(error).__name__,
             reason=error.reason if isinstance(error, Undecodable) else Reason.SCREENING_FAILED,
         )
-        return (letter,)
+        return dead_letter(cause, error, stage="screen", bundle_id=self._scorer.bundle_id)
 
 
-def _alert_item(item: GoodsItem, judged: ItemAssessment) -> AlertItem:
-    best = judged.candidates[0] if judged.candidates else None
+def _alert_item(item: GoodsItem, assessed: ItemAssessment) -> AlertItem:
+    best = assessed.candidates[0] if assessed.candidates else None
     return AlertItem(
         sequence_number=item.sequence_number,
         description=item.description,
@@ -251,9 +288,9 @@ def _alert_item(item: GoodsItem, judged: ItemAssessment) -> AlertItem:
         item_currency=item.item_currency,
         net_mass=item.net_mass,
         images=tuple(image.uri for image in item.images),
-        risk=judged.risk,
+        risk=assessed.risk,
         reasons=tuple(
             AlertReason(code=signal.code, text=signal.detail or TEXTS[Reason(signal.code)])
-            for signal in judged.signals
+            for signal in assessed.signals
         ),
     )

@@ -41,9 +41,10 @@ from models.risk.signals import ItemSignals, LiveSignals
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.records import Declaration, GoodsItem, Party, TariffMeasure
-from streams.evidence.observations import Keys, Observed
+from streams.evidence.observations import Observation
 from streams.evidence.signals import Signals
 from streams.local.valkey import Valkey
+from streams.redis.keys import SignalKeys
 from streams.synthetic.irregularities import PART_EUR, PARTS, encoded_again
 
 SHARES: Final = {
@@ -88,7 +89,7 @@ def stores(count: int) -> Iterator[list[Signals]]:
             yield [
                 Signals(
                     Redis.from_url(server.url, protocol=3),
-                    keys=Keys(f"round {number}".encode()),
+                    keys=SignalKeys(f"round {number}".encode()),
                     ttl=timedelta(days=1),
                     pause_s=0,
                 )
@@ -188,7 +189,7 @@ def _judge(
         _gather(
             store,
             [
-                Observed(
+                Observation(
                     one.declaration.declaration_id,
                     one.declaration,
                     (one.attributes,),
@@ -221,7 +222,7 @@ def _judge(
     return risks
 
 
-async def _gather(store: Signals, observed: Sequence[Observed]) -> list[LiveSignals]:
+async def _gather(store: Signals, observed: Sequence[Observation]) -> list[LiveSignals]:
     found: list[LiveSignals] = []
     for start in range(0, len(observed), 16):
         some = await store.gather(observed[start : start + 16])

@@ -15,7 +15,7 @@ from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from models.training.bundle_builder import default_bundle
 from schemas import codec
 from schemas.records import Declaration
-from streams.evidence.observations import Observed
+from streams.evidence.observations import Observation
 from streams.synthetic.evidence_benchmark import stores
 from streams.synthetic.irregularities import Consignment, Irregularities
 from streams.synthetic.sample_catalogue import sample
@@ -38,7 +38,7 @@ def per_call(work: Callable[[], object]) -> float:
 def signals_per_declaration(consignments: Sequence[Consignment], photo: int) -> float:
     """Return the seconds of one declaration's signals, in micro-batches on a store that fills up."""
     observed = [
-        Observed(
+        Observation(
             one.declaration.declaration_id,
             one.declaration,
             tuple(Attributes.of(one.declaration, item) for item in one.declaration.goods_items),

@@ -1,4 +1,4 @@
-"""The whole way on real services: every input exactly one fate, and the worker lives."""
+"""Screening on real services: every input has exactly one fate, and the worker lives."""
 
 import time
 import urllib.request
@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from models.datasets.goods import read
-from streams.kafka.dead_letter import Limit
+from streams.kafka.dead_letter import DeadLetterLimit
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
 from tests.conftest import ready
@@ -109,5 +109,5 @@ def test_a_killed_worker_loses_nothing(stack, source, start_worker):
 
 
 def test_the_window_of_the_dead_letter_limit_is_larger_than_the_tests_share():
-    """The tests above send fewer events than the window of the limit."""
-    assert Limit.WINDOW > 180
+    """So that it does not stop the workers of the tests above."""
+    assert DeadLetterLimit.WINDOW > 180

@@ -41,9 +41,9 @@ def test_every_alert_is_explained_once(stack, goods_folder, start_worker):
     writers = {topic.name: registry.writers(topic) for topic in (ALERTS, EXPLANATIONS)}
     consumer = Consumer(settings.confluent() | {"group.id": new_run(), "auto.offset.reset": "earliest"})  # fmt: skip
     consumer.subscribe(list(kinds))
-    found, times = defaultdict(lambda: defaultdict(list)), {}
+    records, times = defaultdict(lambda: defaultdict(list)), {}
     deadline, quiet = time.monotonic() + 120, 0
-    while quiet < 5 or not found[ALERTS.name].keys() <= found[EXPLANATIONS.name].keys():
+    while quiet < 5 or not records[ALERTS.name].keys() <= records[EXPLANATIONS.name].keys():
         assert time.monotonic() < deadline, workers[1].tail()
         messages = consumer.consume(50, timeout=1)
         quiet = 0 if messages else quiet + 1
@@ -51,10 +51,10 @@ def test_every_alert_is_explained_once(stack, goods_folder, start_worker):
             topic = message.topic()
             record = decode(message.value(), kinds[topic], writers[topic])
             if record.declaration_id in sent:
-                found[topic][record.declaration_id].append(record)
+                records[topic][record.declaration_id].append(record)
                 times[topic, record.declaration_id] = message.timestamp()[1] / 1000
     consumer.close()
-    alerts, explained = found[ALERTS.name], found[EXPLANATIONS.name]
+    alerts, explained = records[ALERTS.name], records[EXPLANATIONS.name]
     assert alerts.keys() == explained.keys()
     assert len(alerts) >= 6
     assert {len(some) for some in explained.values()} == {1}

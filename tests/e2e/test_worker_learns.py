@@ -14,9 +14,9 @@ from models.datasets.goods import read
 from schemas.codec import decode
 from schemas.records import Alert
 from schemas.topics import ALERTS, INSPECTION_OUTCOMES
-from streams.evidence.observations import Keys, rate_keys
 from streams.kafka.publisher import Publisher
 from streams.kafka.registry import Registry
+from streams.redis.keys import SignalKeys, inspection_keys
 from streams.synthetic.inspector import outcomes
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
@@ -53,24 +53,27 @@ def test_what_inspectors_find_counts_for_later_declarations(stack, goods_folder,
         truth=None,
         sent=lambda one: truths.update({one.truth.declaration_id: one.truth}),
     )
-    found = []
+    inspected_outcomes = []
     for alert in alerts(settings):
-        found += outcomes([alert], truths)
-        if len(found) >= 8:
+        inspected_outcomes += outcomes([alert], truths)
+        if len(inspected_outcomes) >= 8:
             break
-    assert len(found) >= 8
-    found = [replace(one, decided_at=datetime.now(UTC) - timedelta(hours=1)) for one in found]
+    assert len(inspected_outcomes) >= 8
+    inspected_outcomes = [
+        replace(one, decided_at=datetime.now(UTC) - timedelta(hours=1))
+        for one in inspected_outcomes
+    ]
     producer = Producer(settings.confluent())
     producer.produce(INSPECTION_OUTCOMES.name, key=b"x", value=b"nonsense")
     assert producer.flush(10) == 0
     publisher = Publisher(settings, source="redlane/test")
-    publisher.put(INSPECTION_OUTCOMES, found + found)
-    keys = Keys(settings.pseudonym_key.get_secret_value().encode())
-    inspected, irregular = rate_keys(f"all:{keys.digest()}")
+    publisher.put(INSPECTION_OUTCOMES, inspected_outcomes + inspected_outcomes)
+    keys = SignalKeys(settings.pseudonym_key.get_secret_value().encode())
+    inspected, irregular = inspection_keys(f"all:{keys.digest()}")
     store = Redis.from_url(stack.valkey.url)
     deadline = time.monotonic() + 60
-    while store.zcard(inspected) < len(found):
+    while store.zcard(inspected) < len(inspected_outcomes):
         assert time.monotonic() < deadline, workers[1].tail()
         time.sleep(0.2)
-    assert store.zcard(irregular) == sum(one.result == "irregular" for one in found)
+    assert store.zcard(irregular) == sum(one.result == "irregular" for one in inspected_outcomes)
     assert [worker.stop() for worker in workers] == [0, 0]

@@ -46,8 +46,8 @@ def store(request):
 async def test_a_photo_or_why_not(store, uri, sha256, expected):
     """Bytes with their hash, or the reason."""
     photos = Photos({BUCKET: store}, concurrency=2, deadline_s=10, max_bytes=4000)
-    found = await photos.fetch(ImageReference(uri=uri, sha256=sha256))
-    outcome = found.data if isinstance(found, Photo) else found.reason
+    photo = await photos.fetch(ImageReference(uri=uri, sha256=sha256))
+    outcome = photo.data if isinstance(photo, Photo) else photo.reason
     assert outcome == expected
 
 
@@ -61,9 +61,9 @@ async def test_a_storage_that_does_not_answer_is_no_photo():
     }
     from_nowhere = stores(Settings(**settings))
     photos = Photos(from_nowhere, concurrency=2, deadline_s=0.5, max_bytes=4000)
-    found = await photos.fetch(ImageReference(uri="s3://goods-photos/any"))
-    assert isinstance(found, NoPhoto)
-    assert found.reason == Reason.PHOTO_UNAVAILABLE
+    photo = await photos.fetch(ImageReference(uri="s3://goods-photos/any"))
+    assert isinstance(photo, NoPhoto)
+    assert photo.reason == Reason.PHOTO_UNAVAILABLE
 
 
 async def test_the_cache_gives_back_the_same_bits(redis):
@@ -71,9 +71,9 @@ async def test_the_cache_gives_back_the_same_bits(redis):
     cache = EmbeddingCache(redis, ttl=timedelta(minutes=1), pause_s=1)
     vector = np.array([0.1, -2.5, 3e-7], np.float32).tobytes()
     await cache.put({"a": vector})
-    found = await cache.get(["a", "b"], len(vector))
-    assert list(found) == ["a"]
-    assert found["a"] == vector
+    values = await cache.get(["a", "b"], len(vector))
+    assert list(values) == ["a"]
+    assert values["a"] == vector
     assert await cache.get(["a"], len(vector) + 1) == {}
 
 

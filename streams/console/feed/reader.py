@@ -1,8 +1,8 @@
 """alerts, assessments, explanations, inspection-outcomes → the database, in a thread.
 
-A consumer group shares the partitions among replicas; where each begins is told by the database,
-not by the group's commits, so that the tables and the offsets never disagree. An event that cannot
-be read becomes a dead letter. While the broker is away the pages stay, and say so: see
+A consumer group shares the partitions among replicas. Each partition starts at the offset in the
+database, not at the group's commit, so that tables and offsets never disagree. An event that cannot
+be decoded becomes a dead letter. While no broker answers, the pages stay and say so: see
 docs/decisions/0010-console.md.
 """
 
@@ -18,8 +18,8 @@ from schemas import rules
 from schemas.codec import Undecodable
 from schemas.records import Alert, Assessment, Explanation, InspectionOutcome
 from schemas.topics import DEAD_LETTERS, TOPICS
-from streams.console.state.ingest import Event, position, take
-from streams.console.state.tables import Database, patiently
+from streams.console.state.ingest import Event, ingest, position
+from streams.console.state.tables import Database, with_retries
 from streams.kafka.dead_letter import DeadLetterLimit, dead_letter
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import received
@@ -43,10 +43,10 @@ log = structlog.get_logger(__name__)
 
 
 class Reader:
-    """Follows the topics until it is stopped; `error` tells what ended it before."""
+    """Follows the topics until it is stopped; `error` is what ended it before."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        """Connect; nothing is read yet.
+        """Connect, without reading yet.
 
         Raises:
             NotDeployed: the registry lacks a schema.
@@ -63,7 +63,7 @@ class Reader:
                 "group.id": settings.console_consumer_group,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
-                # After a crash the next one begins so soon.
+                # So soon a successor starts after a crash.
                 "session.timeout.ms": SESSION_MS,
                 "error_cb": self._on_error,
             }
@@ -73,12 +73,12 @@ class Reader:
         self._thread = threading.Thread(target=self._follow, name="console-reader", daemon=True)
         self.error: BaseException | None = None
         self.begun = False
-        """Whether partitions were assigned, now or before."""
+        """Whether partitions were ever assigned."""
         self.cut_off = False
-        """Whether no broker answers: what the pages show may be old."""
+        """Whether no broker answers: the pages may be out of date."""
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -89,36 +89,36 @@ class Reader:
 
     @property
     def alive(self) -> bool:
-        """Whether the topics are followed."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def _follow(self) -> None:
         try:
             self._consumer.subscribe([topic.name for topic in READ], on_assign=self._on_assign)
             while not self._stopping.is_set():
-                self._take(self._consumer.consume(BATCH, timeout=POLL_S))
+                self._process(self._consumer.consume(BATCH, timeout=POLL_S))
                 self._probe()
-        except Exception as error:  # the server sees that the thread ended
+        except Exception as error:  # the server checks `alive`
             self.error = error
             log.exception("console reader ended")
         finally:
             self._consumer.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for place in partitions:
-            known = patiently(position, self._database, place.topic, place.partition)
-            place.offset = OFFSET_BEGINNING if known is None else known
+        for partition in partitions:
+            offset = with_retries(position, self._database, partition.topic, partition.partition)
+            partition.offset = OFFSET_BEGINNING if offset is None else offset
         consumer.assign(partitions)
         self.begun = True
         log.info("console reads", partitions=len(partitions))
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.cut_off:  # noqa: SLF001 - its name
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.cut_off:  # noqa: SLF001 - its documented name
             self.cut_off = True
             log.error("no broker answers: no new alerts", error=error.str())
 
     def _probe(self) -> None:
-        """While cut off, ask now and then whether a broker answers again."""
+        """While cut off, check every PROBE_S whether a broker answers again."""
         if not self.cut_off or time.monotonic() < self._probed + PROBE_S:
             return
         try:
@@ -129,42 +129,42 @@ class Reader:
             self.cut_off = False
             log.info("a broker answers again")
 
-    def _take(self, messages: list[Any]) -> None:
+    def _process(self, messages: list[Any]) -> None:
         events: list[Event] = []
         dead: list[bool] = []
         positions: dict[tuple[str, int], int] = {}
         for message in messages:
             if message.error() is not None:
-                failed = KafkaException(message.error())
-                if is_lasting(failed):
-                    raise failed
-                continue  # the client goes on trying
+                error = KafkaException(message.error())
+                if is_lasting(error):
+                    raise error
+                continue  # the client tries again by itself
             try:
-                events.append(self._decoded(message))
-            except Undecodable as error:
-                if not self._buried(message, error):
-                    return  # told to stop: all of it is read again
+                events.append(self._decode_event(message))
+            except Undecodable as undecodable:
+                if not self._dead_letter(message, undecodable):
+                    return  # stopping: the whole batch is read again
                 dead.append(True)
             else:
                 dead.append(False)
             positions[message.topic(), message.partition()] = message.offset() + 1
         if positions:
-            patiently(take, self._database, events, positions)
-        for one in dead:
-            self._limit.count(dead=one)
+            with_retries(ingest, self._database, events, positions)
+        for is_dead in dead:
+            self._limit.count(dead=is_dead)
 
-    def _decoded(self, message: Any) -> Event:
+    def _decode_event(self, message: Any) -> Event:
         topic = message.topic()
         event = self._decode(TOPICS[topic], message.value(), KINDS[topic])
         if isinstance(event, InspectionOutcome):
             rules.check_outcome(event, message.key())
         return event
 
-    def _buried(self, message: Any, error: Undecodable) -> bool:
-        """Publish a dead letter, whenever a broker takes it; returns whether one did.
+    def _dead_letter(self, message: Any, error: Undecodable) -> bool:
+        """Publish a dead letter, however long that takes; returns False if stopped before.
 
         Raises:
-            KafkaException: none ever will.
+            KafkaException: no broker will ever accept it.
         """
         letter = dead_letter(received(message), error, stage=STAGE, bundle_id=STAGE)
         log.warning(

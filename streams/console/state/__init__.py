@@ -1,1 +1,1 @@
-"""The console's database: tables, what events and inspectors change, what pages ask."""
+"""The console's database: tables, changes by events and inspectors, queries of the pages."""

@@ -1,7 +1,8 @@
-"""What inspectors do with a case → the state, the journal and the outbox, in one transaction.
+"""What inspectors do with a case → its state, journal and outbox, in one transaction.
 
-A decision has a deterministic id, from the declaration, its version and how many decisions there
-were. So a form that is sent twice is one decision, and so is one that is published twice.
+A decision's id is deterministic: it follows from the declaration, its version and the number of
+decisions before. So a form that is sent twice is one decision, and so is a decision that is
+published twice.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,7 @@ KINDS: Final = (
     "prohibited",
     "other",
 )
-"""Of findings; see docs/events.md."""
+"""Kinds of findings; see docs/events.md."""
 MAX_NOTE: Final = 2000
 MAX_FINDINGS: Final = 50
 MAX_REVENUE: Final = Decimal(10) ** 14
@@ -45,7 +46,7 @@ Clock = Callable[[], datetime]
 
 
 class Refused(Exception):  # noqa: N818 - says what it is
-    """An act that cannot be done; `key` is a text of streams/console/web/translations.py."""
+    """An act that is not possible; `key` is a message id of streams/console/web/locale."""
 
     def __init__(self, key: str, **words: str) -> None:
         super().__init__(key)
@@ -54,16 +55,16 @@ class Refused(Exception):  # noqa: N818 - says what it is
 
 
 class Conflict(Refused):
-    """Somebody else was faster."""
+    """Somebody else has acted on the case, or it is no longer open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A decision that is to be published."""
+    """A decision to publish."""
 
     outcome: InspectionOutcome
     tried: int | None
-    """When the first attempt began, where there was one. Unit: milliseconds."""
+    """When the first attempt began; None if there was none. Unit: milliseconds since 1970."""
 
 
 def _now() -> datetime:
@@ -71,12 +72,12 @@ def _now() -> datetime:
 
 
 class CaseActions:
-    """Acts on cases."""
+    """Acts of inspectors on cases, and the decisions that wait to be published."""
 
     def __init__(
         self, database: Database, pseudonym_of: Callable[[str], str], now: Clock = _now
     ) -> None:
-        """Take the database, and how an inspector is named in events."""
+        """Take the database; `pseudonym_of` gives the name of an inspector in events."""
         self._database = database
         self._pseudonym_of = pseudonym_of
         self._now = now
@@ -85,7 +86,7 @@ class CaseActions:
         """Assign an open case to the user.
 
         Raises:
-            Conflict: it is somebody else's, or no longer open.
+            Conflict: somebody else has it, or it is no longer open.
         """
         with self._database.writing() as (connection, number):
             case = _open_case(connection, case_id)
@@ -94,45 +95,57 @@ class CaseActions:
             if case.assignee and not user.supervises:
                 raise Conflict("taken", name=case.assignee_name or "")
             _set(connection, case_id, number, assignee=user.id, assignee_name=user.name)
-            self._write((connection, number), case_id, user, "assigned")
+            self._log((connection, number), case_id, user, "assigned")
 
     def release(self, case_id: str, user: User) -> None:
-        """Make a case nobody's: one's own, or as a supervisor anybody's."""
+        """Give back an open case; supervisors may give back anybody's.
+
+        Raises:
+            Conflict: somebody else has it, or it is no longer open.
+        """
         with self._database.writing() as (connection, number):
             case = _open_case(connection, case_id)
             if case.assignee is None:
                 return
-            _own(case, user)
+            _check_holder(case, user)
             _set(connection, case_id, number, assignee=None, assignee_name=None)
-            self._write((connection, number), case_id, user, "released")
+            self._log((connection, number), case_id, user, "released")
 
     def snooze(self, case_id: str, user: User, until: datetime | None) -> None:
-        """Take an open case out of the queue until a moment; None to wake it."""
+        """Take an open case out of the queue until a moment; None brings it back.
+
+        Raises:
+            Conflict: somebody else has it, or it is no longer open.
+        """
         with self._database.writing() as (connection, number):
-            _own(_open_case(connection, case_id), user)
+            _check_holder(_open_case(connection, case_id), user)
             moment = None if until is None else round(until.timestamp() * 1000)
             _set(connection, case_id, number, snoozed=moment)
             act = "woken" if until is None else "snoozed"
-            self._write((connection, number), case_id, user, act, str(moment or ""))
+            self._log((connection, number), case_id, user, act, str(moment or ""))
 
     def note(self, case_id: str, user: User, text: str) -> None:
-        """Write a note into a case's journal."""
+        """Write a note into a case's journal.
+
+        Raises:
+            Refused: the note is empty, or there is no such case.
+        """
         text = text.strip()[:MAX_NOTE]
         if not text:
             raise Refused("note_empty")
         with self._database.writing() as (connection, number):
             _case(connection, case_id)
             _set(connection, case_id, number)
-            self._write((connection, number), case_id, user, "note", text)
+            self._log((connection, number), case_id, user, "note", text)
 
     def decide(
         self, case_id: str, user: User, result: str, findings: tuple[Finding, ...], note: str
     ) -> str:
-        """Decide on a case; returns the outcome's id. The same decision again is the first one.
+        """Decide on a case; returns the outcome's id, the first one's if a decision is repeated.
 
         Raises:
-            Conflict: it was decided otherwise or by another, or is not this user's.
-            Refused: the decision breaks a rule.
+            Conflict: there is another decision or a later version, or somebody else has the case.
+            Refused: the decision breaks a rule, or there is no such case.
         """
         note = note.strip()[:MAX_NOTE]
         now = self._now()
@@ -144,7 +157,7 @@ class CaseActions:
                 return _repeated(connection, case_id, user, (result, findings, note))
             if case.state != OPEN:
                 raise Conflict("superseded")
-            _own(case, user)
+            _check_holder(case, user)
             outcome = InspectionOutcome(
                 outcome_id=_outcome_id(connection, case),
                 declaration_id=case.declaration_id,
@@ -175,11 +188,16 @@ class CaseActions:
                 assignee=user.id,
                 assignee_name=user.name,
             )
-            self._write((connection, number), case_id, user, result, note)
+            self._log((connection, number), case_id, user, result, note)
             return outcome.outcome_id
 
     def reopen(self, case_id: str, user: User) -> None:
-        """Open a decided case again, for another decision; for supervisors."""
+        """Open a decided case again, for another decision.
+
+        Raises:
+            Conflict: there is an open case of a later version.
+            Refused: the user is no supervisor, or there is no such case.
+        """
         if not user.supervises:
             raise Refused("not_allowed")
         with self._database.writing() as (connection, number):
@@ -190,10 +208,10 @@ class CaseActions:
             if case.state != DECIDED or later:
                 raise Conflict("superseded")
             _set(connection, case_id, number, state=OPEN, assignee=None, assignee_name=None)
-            self._write((connection, number), case_id, user, "reopened")
+            self._log((connection, number), case_id, user, "reopened")
 
     def wake(self) -> int:
-        """Bring back what was snoozed until now; returns how many cases."""
+        """Bring back the cases that were snoozed until now; returns how many."""
         due = and_(CASES.c.snoozed.is_not(None), CASES.c.snoozed <= self._milliseconds())
         with self._database.reading() as connection:
             if connection.execute(select(CASES.c.id).where(due).limit(1)).first() is None:
@@ -203,7 +221,7 @@ class CaseActions:
             return int(done.rowcount)
 
     def claim(self, lease_ms: int) -> Pending | None:
-        """Take the oldest decision that is to be published, for a while; None if there is none."""
+        """Claim the oldest decision to publish for `lease_ms`; None if there is none."""
         now = self._milliseconds()
         waiting = and_(OUTBOX.c.sent.is_(None), OUTBOX.c.claimed_until <= now)
         query = select(OUTBOX).where(waiting).order_by(OUTBOX.c.created).limit(1)
@@ -222,7 +240,7 @@ class CaseActions:
             return Pending(outcome=unpacked(row.content, InspectionOutcome), tried=row.tried)
 
     def sent(self, outcome_id: str) -> None:
-        """Remember that a decision was published."""
+        """Record that a decision was published."""
         with self._database.writing() as (connection, number):
             where = OUTBOX.c.outcome == key_of("outcome", outcome_id)
             row = connection.execute(select(OUTBOX.c.case_id).where(where)).one()
@@ -230,7 +248,7 @@ class CaseActions:
             _set(connection, row.case_id, number)
 
     def retry(self, outcome_id: str, delay_ms: int) -> None:
-        """Give a decision back that could not be published, to be tried after a while."""
+        """End the claim on a decision that could not be published, `delay_ms` from now."""
         with self._database.writing() as (connection, _):
             connection.execute(
                 update(OUTBOX)
@@ -239,7 +257,7 @@ class CaseActions:
             )
 
     def unsent(self, case_id: str = "") -> int:
-        """Return how many decisions wait to be published, on a case or on all."""
+        """Return how many decisions wait to be published, on one case or on all."""
         query = select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent.is_(None))
         if case_id:
             query = query.where(OUTBOX.c.case_id == case_id)
@@ -249,7 +267,7 @@ class CaseActions:
     def _milliseconds(self) -> int:
         return round(self._now().timestamp() * 1000)
 
-    def _write(
+    def _log(
         self,
         transaction: tuple[Connection, int],
         case_id: str,
@@ -275,27 +293,27 @@ def amount(text: str) -> Decimal | None:
     """Return an amount in euro as an inspector typed it; None for none.
 
     Raises:
-        Refused: it is none.
+        Refused: the text is no amount.
     """
     text = text.strip().removeprefix("€").removesuffix("€").replace("\xa0", "").replace(" ", "")
     if not text:
         return None
-    # The last sign parts the cents, unless three digits follow the only kind of sign there is.
-    place = max(text.rfind(","), text.rfind("."))
-    whole, cents = (text, "") if place < 0 else (text[:place], text[place + 1 :])
-    if len(cents) > 2:  # noqa: PLR2004 - "1.234" is a thousand to one, a decimal to another
+    # The last comma or point is the decimal one; three digits after it are ambiguous.
+    point = max(text.rfind(","), text.rfind("."))
+    whole, cents = (text, "") if point < 0 else (text[:point], text[point + 1 :])
+    if len(cents) > 2:  # noqa: PLR2004 - "1.234" is 1234 in some countries
         raise Refused("amount_wrong")
     try:
-        found = Decimal(f"{whole.replace(',', '').replace('.', '') or '0'}.{cents or '0'}")
+        value = Decimal(f"{whole.replace(',', '').replace('.', '') or '0'}.{cents or '0'}")
     except InvalidOperation as error:
         raise Refused("amount_wrong") from error
-    if not found.is_finite() or not 0 <= found < MAX_REVENUE:
+    if not value.is_finite() or not 0 <= value < MAX_REVENUE:
         raise Refused("amount_wrong")
-    return found.quantize(Decimal("0.01"))
+    return value.quantize(Decimal("0.01"))
 
 
 def _check(result: str, findings: tuple[Finding, ...], alert: Alert) -> None:
-    """Refuse what the contract does not know or an inspector cannot mean."""
+    """Refuse a decision that the contract forbids or an inspector cannot mean."""
     declared = {item.sequence_number: item.commodity_code for item in alert.items}
     if result == "conforming":
         if findings:
@@ -316,13 +334,14 @@ def _check(result: str, findings: tuple[Finding, ...], alert: Alert) -> None:
 
 
 def _repeated(connection: Connection, case_id: str, user: User, decision: tuple[Any, ...]) -> str:
+    """Return the id of the last decision, if the user repeats exactly that one."""
     row = connection.execute(
         select(OUTBOX).where(OUTBOX.c.case_id == case_id).order_by(OUTBOX.c.created.desc()).limit(1)
     ).first()
     if row is not None and row.user == user.id:
-        first = unpacked(row.content, InspectionOutcome)
-        if (first.result, first.findings, first.note) == decision:
-            return first.outcome_id
+        last = unpacked(row.content, InspectionOutcome)
+        if (last.result, last.findings, last.note) == decision:
+            return last.outcome_id
     raise Conflict("decided_already")
 
 
@@ -357,7 +376,7 @@ def _open_case(connection: Connection, case_id: str) -> Any:
     return case
 
 
-def _own(case: Any, user: User) -> None:
+def _check_holder(case: Any, user: User) -> None:
     if case.assignee not in {None, user.id} and not user.supervises:
         raise Conflict("taken", name=case.assignee_name or "")
 

@@ -1,4 +1,4 @@
-"""The console's tables → what the pages show of them."""
+"""The console's tables → what the pages show."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,11 +13,12 @@ from streams.console.state.tables import CASES, DOCUMENTS, JOURNAL, OUTCOMES, PH
 SHOWN: Final = 200
 """Most cases that the queue shows at a time."""
 RELATED: Final = 20
+"""Most other cases that a case's page lists of each kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertCase:
-    """One alert in the queue."""
+    """One alert in the queue: a row of the table `cases`, without its `declaration`."""
 
     id: str
     changed: int
@@ -46,19 +47,19 @@ class AlertCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What of the queue is wanted."""
+    """Which cases a queue shows, and in which order."""
 
     lane: str = ""
     office: str = ""
     reason: str = ""
     view: str = "all"
-    """all, mine, free (nobody's), snoozed or decided."""
+    """all, mine, free (assigned to nobody), snoozed or decided."""
     sort: str = "risk"
     """risk, time or revenue; the highest or latest first."""
     user: str = ""
 
     def keeps(self, case: AlertCase) -> bool:
-        """Tell whether a case belongs to this queue: what `_where` says in SQL."""
+        """Tell whether a case belongs to this queue; `_where` says the same in SQL."""
         views = {
             "all": case.state == OPEN and not case.snoozed,
             "mine": case.state == OPEN and not case.snoozed and case.assignee == self.user,
@@ -74,12 +75,12 @@ class Filter:
         )
 
     def key(self, case: AlertCase) -> float:
-        """Return what the queue is sorted by, falling."""
+        """Return the value that the queue is sorted by, descending."""
         return {"time": float(case.accepted), "revenue": case.revenue}.get(self.sort, case.risk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """A line of a case's journal."""
 
     at: int
@@ -89,16 +90,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detail:
-    """All that is known of one case."""
+class CaseDetail:
+    """Everything stored of one case."""
 
     case: AlertCase
     alert: Alert
     assessment: Assessment | None
     explanation: Explanation | None
     outcomes: tuple[InspectionOutcome, ...]
-    """Of this version, in the order decided."""
-    journal: tuple[Entry, ...]
+    """Of this version, in the order of decision."""
+    journal: tuple[JournalEntry, ...]
     versions: tuple[AlertCase, ...]
     """Other cases of the same declaration."""
     same_photo: tuple[AlertCase, ...]
@@ -107,32 +108,32 @@ class Detail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A queue, and how it stands."""
+    """A queue as it is shown."""
 
     change: int
-    """Every change up to this number is in it."""
+    """It contains every change up to this number."""
     cases: tuple[AlertCase, ...]
     counts: dict[str, int]
 
     @property
     def total(self) -> int:
-        """How many cases it has, shown or not."""
+        """Number of its cases, shown or not."""
         return self.counts["total"]
 
 
 @dataclass(slots=True)
 class Store:
-    """The console's state."""
+    """Queries of the console's database."""
 
     database: Database
 
-    def queue(self, wanted: Filter) -> Queue:
+    def queue(self, queue_filter: Filter) -> Queue:
         """Return the first cases of a queue."""
-        change = self.database.change()  # before the cases: what changes between is told again
+        change = self.database.change()  # before the cases: the stream repeats later changes
         order = {"time": CASES.c.accepted, "revenue": CASES.c.revenue}.get(
-            wanted.sort, CASES.c.risk
+            queue_filter.sort, CASES.c.risk
         )
-        where = _where(wanted)
+        where = _where(queue_filter)
         with self.database.reading() as connection:
             rows = connection.execute(
                 select(CASES).where(where).order_by(order.desc(), CASES.c.id).limit(SHOWN)
@@ -140,11 +141,11 @@ class Store:
         return Queue(
             change=change,
             cases=tuple(map(_case, rows)),
-            counts=self.counts(wanted),
+            counts=self.counts(queue_filter),
         )
 
-    def counts(self, wanted: Filter) -> dict[str, int]:
-        """Return how many cases are in each view, of the open ones in each lane, and wanted."""
+    def counts(self, queue_filter: Filter) -> dict[str, int]:
+        """Return how many cases are in each view, open in each lane, and in the queue itself."""
         waiting = and_(CASES.c.state == OPEN, CASES.c.snoozed.is_(None))
         query = select(
             *(
@@ -153,11 +154,11 @@ class Store:
                     "all": waiting,
                     "red": and_(waiting, CASES.c.lane == "red"),
                     "yellow": and_(waiting, CASES.c.lane == "yellow"),
-                    "mine": and_(waiting, CASES.c.assignee == wanted.user),
+                    "mine": and_(waiting, CASES.c.assignee == queue_filter.user),
                     "free": and_(waiting, CASES.c.assignee.is_(None)),
                     "snoozed": and_(CASES.c.state == OPEN, CASES.c.snoozed.is_not(None)),
                     "decided": CASES.c.state == DECIDED,
-                    "total": _where(wanted),
+                    "total": _where(queue_filter),
                 }.items()
             )
         ).select_from(CASES)
@@ -171,12 +172,15 @@ class Store:
             return list(connection.execute(query).scalars())
 
     def changes(self, after: int, case_id: str = "", limit: int = 100) -> list[AlertCase]:
-        """Return what changed after a change, each case once, in the order of its last change."""
+        """Return the cases that changed after a change, in the order of their last changes.
+
+        All cases of one change come together, so there may be more than `limit`.
+        """
         query = select(CASES).where(CASES.c.changed > after)
         if case_id:
             query = query.where(CASES.c.id == case_id)
         with self.database.reading() as connection:
-            # All of one change, or none: its number is where the reader goes on.
+            # All cases of a change or none: the reader continues after its number.
             rows = connection.execute(query.order_by(CASES.c.changed).limit(limit)).all()
             if len(rows) == limit:
                 last = rows[-1].changed
@@ -184,17 +188,17 @@ class Store:
                 rows = [*some, *connection.execute(query.where(CASES.c.changed == last)).all()]
         return [_case(row) for row in rows]
 
-    def detail(self, case_id: str) -> Detail | None:
-        """Return all that is known of a case; None if there is none."""
+    def detail(self, case_id: str) -> CaseDetail | None:
+        """Return everything stored of a case; None if there is none."""
         with self.database.reading() as connection:
             row = connection.execute(select(CASES).where(CASES.c.id == case_id)).one_or_none()
             if row is None:
                 return None
             case = _case(row)
-            found = connection.execute(
+            contents = connection.execute(
                 select(DOCUMENTS.c.kind, DOCUMENTS.c.content).where(DOCUMENTS.c.case_id == case_id)
             )
-            documents: dict[str, bytes] = {row.kind: row.content for row in found}
+            documents: dict[str, bytes] = {row.kind: row.content for row in contents}
             outcomes = connection.execute(
                 select(OUTCOMES.c.content)
                 .where(OUTCOMES.c.case_id == case_id)
@@ -203,14 +207,15 @@ class Store:
             journal = connection.execute(
                 select(JOURNAL).where(JOURNAL.c.case_id == case_id).order_by(JOURNAL.c.id)
             )
-            return Detail(
+            return CaseDetail(
                 case=case,
                 alert=unpacked(documents["alert"], Alert),
                 assessment=_optional(documents.get("assessment"), Assessment),
                 explanation=_optional(documents.get("explanation"), Explanation),
-                outcomes=tuple(unpacked(one, InspectionOutcome) for one in outcomes),
+                outcomes=tuple(unpacked(content, InspectionOutcome) for content in outcomes),
                 journal=tuple(
-                    Entry(at=one.at, name=one.name, act=one.act, text=one.text) for one in journal
+                    JournalEntry(at=entry.at, name=entry.name, act=entry.act, text=entry.text)
+                    for entry in journal
                 ),
                 versions=_related(
                     connection,
@@ -235,13 +240,11 @@ class Store:
 
     def alert(self, case_id: str) -> Alert | None:
         """Return a case's alert; None if there is none."""
-        found = self._document(case_id, "alert")
-        return None if found is None else unpacked(found, Alert)
+        return _optional(self._document(case_id, "alert"), Alert)
 
     def explanation(self, case_id: str) -> Explanation | None:
         """Return a case's explanation; None while there is none."""
-        found = self._document(case_id, "explanation")
-        return None if found is None else unpacked(found, Explanation)
+        return _optional(self._document(case_id, "explanation"), Explanation)
 
     def _document(self, case_id: str, kind: str) -> bytes | None:
         query = select(DOCUMENTS.c.content).where(
@@ -251,22 +254,22 @@ class Store:
             return connection.execute(query).scalar_one_or_none()
 
 
-def _where(wanted: Filter) -> Any:
+def _where(queue_filter: Filter) -> Any:
     waiting = and_(CASES.c.state == OPEN, CASES.c.snoozed.is_(None))
     views = {
         "all": waiting,
-        "mine": and_(waiting, CASES.c.assignee == wanted.user),
+        "mine": and_(waiting, CASES.c.assignee == queue_filter.user),
         "free": and_(waiting, CASES.c.assignee.is_(None)),
         "snoozed": and_(CASES.c.state == OPEN, CASES.c.snoozed.is_not(None)),
         "decided": CASES.c.state == DECIDED,
     }
-    conditions = [views.get(wanted.view, waiting)]
-    if wanted.lane:
-        conditions.append(CASES.c.lane == wanted.lane)
-    if wanted.office:
-        conditions.append(CASES.c.office == wanted.office)
-    if wanted.reason:
-        conditions.append(CASES.c.reasons.contains(f" {wanted.reason} ", autoescape=True))
+    conditions = [views.get(queue_filter.view, waiting)]
+    if queue_filter.lane:
+        conditions.append(CASES.c.lane == queue_filter.lane)
+    if queue_filter.office:
+        conditions.append(CASES.c.office == queue_filter.office)
+    if queue_filter.reason:
+        conditions.append(CASES.c.reasons.contains(f" {queue_filter.reason} ", autoescape=True))
     return and_(*conditions)
 
 

@@ -1,19 +1,18 @@
 """A database URL → the console's tables, on SQLite or PostgreSQL.
 
-Every writing transaction first takes the next number of one counter. That puts writers in a row,
-as SQLite does by itself, and so the numbers of changes become visible in their order: whoever has
-seen change n has missed none before it.
+Every writing transaction first takes the next number of one counter. So writers wait for each
+other, as they do on SQLite anyway, and changes become visible in the order of their numbers: a
+reader who has seen change n has missed none before it.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 from uuid import uuid5
 
-import structlog
+import stamina
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -44,15 +43,14 @@ from streams.kafka.events import NAMESPACE
 
 P = ParamSpec("P")
 T = TypeVar("T")
-WAITS_S: Final = (0.5, 2.0, 8.0)
-"""Before a database that does not answer is asked again."""
-log = structlog.get_logger(__name__)
+ATTEMPTS: Final = 4
+"""Of a database that does not answer, with waits of 0.5, 2 and 8 s between them."""
 
 METADATA: Final = MetaData()
 """Times are milliseconds since 1970-01-01T00:00Z.
 
-What events say is of any length and may hold a NUL, which PostgreSQL neither indexes nor takes. So
-it lies in columns of `SanitisedText`, and keys are hashes of it: see `key_of`.
+Text from events has any length and may contain NUL; PostgreSQL does not index long text and does
+not accept NUL. So such text is in columns of `SanitisedText`, and keys are hashes: see `key_of`.
 """
 
 
@@ -68,7 +66,7 @@ class SanitisedText(TypeDecorator[str]):
 
 
 def key_of(kind: str, *parts: object) -> str:
-    """Return the key of something that events name: the same everywhere, safe in an address."""
+    """Return the key of a thing that events name: the same everywhere, and safe in an address."""
     return uuid5(NAMESPACE, "|".join((kind, *map(str, parts)))).hex
 
 
@@ -102,8 +100,8 @@ CASES: Final = Table(
     Index("cases_declaration", "declaration", "declaration_version"),
     Index("cases_queue", "state", "risk"),
 )
-"""One for each alert. `declaration` is the key of its id, `reasons` are
-codes between blanks, `amended` is a later version, or 0."""
+"""One row for each alert. `declaration` is the key of the declaration's id; `reasons` are codes,
+each between blanks; `amended` is a later version of the declaration, or 0."""
 
 DOCUMENTS: Final = Table(
     "documents",
@@ -120,7 +118,7 @@ AMENDMENTS: Final = Table(
     Column("declaration", String(32), primary_key=True),
     Column("version", Integer, nullable=False),
 )
-"""The latest version that turned green, of declarations with more than one."""
+"""The latest version in the green lane, of declarations that were amended."""
 
 PHOTOS: Final = Table(
     "photos",
@@ -128,7 +126,7 @@ PHOTOS: Final = Table(
     Column("photo", String(32), primary_key=True),
     Column("case_id", String(32), primary_key=True, index=True),
 )
-"""Which cases have a photo; `photo` is the key of its reference."""
+"""The cases with each photo; `photo` is the key of its reference."""
 
 OUTCOMES: Final = Table(
     "outcomes",
@@ -138,7 +136,7 @@ OUTCOMES: Final = Table(
     Column("decided", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
-"""Every decision that is known, ours and others'; `outcome` is the key of its id."""
+"""Every decision, ours and others'; `outcome` is the key of its id."""
 
 OUTBOX: Final = Table(
     "outbox",
@@ -153,7 +151,7 @@ OUTBOX: Final = Table(
     Column("sent", BigInteger),
     Index("outbox_waiting", "sent", "created"),
 )
-"""Decisions made here; `tried` is when the first attempt to send began."""
+"""Decisions made here; `tried` is when the first attempt to publish began."""
 
 JOURNAL: Final = Table(
     "journal",
@@ -175,7 +173,7 @@ POSITIONS: Final = Table(
     Column("partition", Integer, primary_key=True),
     Column("next", BigInteger, nullable=False),
 )
-"""The next offset of each partition: kept with what was read, so that they never disagree."""
+"""The next offset to read of each partition, in one transaction with what was read before it."""
 
 COUNTER: Final = Table(
     "counter", METADATA, Column("id", Integer, primary_key=True), Column("value", BigInteger)
@@ -183,31 +181,31 @@ COUNTER: Final = Table(
 SECRETS: Final = Table(
     "secrets", METADATA, Column("name", String(16), primary_key=True), Column("value", Text)
 )
-"""Of this console, the same after a restart and for every replica."""
+"""Keys that restarts keep and replicas share."""
 
 CREATING: Final = 0x5EED1A2E
-"""Key of the lock of whoever creates the tables."""
+"""Key of the lock that a replica holds while it creates the tables."""
 
 
 def default_url() -> str:
-    """Return the URL of a SQLite file in the user's state directory (XDG), which is made."""
+    """Return the URL of a SQLite file in the user's state directory (XDG), which is created."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "redlane"
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     return f"sqlite:///{state / 'console.db'}"
 
 
 class Unusable(Exception):  # noqa: N818 - says what it is
-    """The database does not answer, or is of another version of the console."""
+    """The database does not answer, or belongs to another version of the console."""
 
 
 class Database:
     """Connections, and transactions of two kinds."""
 
     def __init__(self, url: str) -> None:
-        """Connect, and create the tables that are missing.
+        """Connect, and create the missing tables.
 
         Raises:
-            Unusable: it does not answer, or is of another version of the console.
+            Unusable: it does not answer, or belongs to another version of the console.
         """
         self._engine = _engine(url)
         try:
@@ -218,13 +216,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that only reads."""
-        with self._engine.connect().execution_options(redlane_reads=True) as connection:
+        """Open a transaction for reading only."""
+        with self._engine.connect().execution_options(redlane_read_only=True) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[tuple[Connection, int]]:
-        """Open a transaction that may write; gives the number of its change."""
+        """Open a transaction for writing; yields it with the number of its change."""
         with self._engine.begin() as connection:
             number = connection.execute(
                 update(COUNTER)
@@ -244,29 +242,35 @@ class Database:
         self._engine.dispose()
 
 
-def patiently(act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """Return what `act` returns; a database that does not answer is asked again, a few times.
+def with_retries(act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Return what `act` returns; while the database does not answer, try a few times.
 
     Raises:
-        OperationalError: it did not answer at the last time either.
+        OperationalError: it did not answer the last attempt either.
     """
-    for wait_s in WAITS_S:
-        try:
+    # A context, not a decorator: that would log the arguments, which hold what traders declared.
+    for attempt in stamina.retry_context(
+        OperationalError,
+        attempts=ATTEMPTS,
+        timeout=None,
+        wait_initial=0.5,
+        wait_exp_base=4,
+        wait_max=8,
+        wait_jitter=0,
+    ):
+        with attempt:
             return act(*args, **options)
-        except OperationalError as error:
-            log.warning("the database does not answer", error=str(error.orig)[:300])
-            time.sleep(wait_s)
-    return act(*args, **options)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _create(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":  # replicas that start together
+    if connection.dialect.name == "postgresql":  # replicas may start together
         connection.execute(select(func.pg_advisory_xact_lock(CREATING)))
     METADATA.create_all(connection)
-    found = inspect(connection)
+    inspector = inspect(connection)
     for name, table in METADATA.tables.items():
-        there = {column["name"] for column in found.get_columns(name)}
-        if there != set(table.columns.keys()):
+        columns = {column["name"] for column in inspector.get_columns(name)}
+        if columns != set(table.columns.keys()):
             raise Unusable(
                 f"The table {name} is of another version of the console. Give it an empty "
                 "database: alerts and decisions are read again from the topics; assignments, "
@@ -282,14 +286,14 @@ def _engine(url: str) -> Engine:
     engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
-    def connected(raw: Any, _record: object) -> None:
-        raw.isolation_level = None  # the driver's own transactions begin too late
+    def on_connect(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # the driver would begin transactions too late
         raw.execute("PRAGMA journal_mode=WAL")
-        raw.execute("PRAGMA synchronous=FULL")  # what an inspector was told must outlive a crash
+        raw.execute("PRAGMA synchronous=FULL")  # what a page confirmed must survive a crash
 
     @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("redlane_reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    def on_begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get("redlane_read_only")
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine

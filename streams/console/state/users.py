@@ -1,20 +1,20 @@
-"""Who looks at the console's pages, and what they may do."""
+"""The users of the console, and what they may do."""
 
 from dataclasses import dataclass
 from typing import Final
 
 ROLES: Final = ("viewer", "inspector", "supervisor")
-"""The weakest first. A viewer only looks; a supervisor may also act on others' cases."""
+"""From least to most rights. Viewers only look; supervisors may act on others' cases too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Who looks at a page."""
+    """A user with a role."""
 
     id: str
     name: str
     role: str
-    """One of ROLES; empty for somebody who may not even look."""
+    """One of ROLES; empty if they may not even look."""
 
     @property
     def looks(self) -> bool:

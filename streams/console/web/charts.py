@@ -1,24 +1,28 @@
-"""Numbers → what the pages draw: bars, waterfalls and the place of a price among its peers.
+"""Numbers → the geometry of drawings: waterfalls, and a price among those of its peers.
 
-Only geometry, in units of the drawings' view boxes; the templates make SVG of it. Colours and
-words are theirs.
+In units of the drawings' view boxes. The templates turn it into SVG, with colours and words.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 WIDTH: Final = 1000.0
 """Of every drawing's view box."""
-ROOM: Final = 0.06
-"""Left free on both sides of a waterfall, as a share of its width."""
-PEAK: Final = 92.0
-BASE: Final = 100.0
-"""Height of a distribution's curve and its foot, from above."""
+MARGIN: Final = 0.06
+"""On both sides of a waterfall, as a share of the width of its bars."""
+PEERS_MARGIN: Final = 0.05
+CURVE_HEIGHT: Final = 92.0
+BASELINE: Final = 100.0
+"""Of a distribution's curve, from the top."""
 POINTS: Final = 60
+"""Segments of a distribution's curve."""
+MIN_BAR: Final = 3.0
+"""Narrowest bar, so that it stays visible."""
 Z95: Final = 1.959964
-"""Half of the standard normal's middle 95 %."""
+"""Half the width of the standard normal distribution's middle 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Step:
     """One row of a waterfall."""
 
     name: str
-    """Of the part, as the event has it; `base` and `total` for both ends."""
+    """Of the part, as in the event; `base` and `total` for both ends."""
     weight: float
     x: float
     width: float
@@ -34,7 +38,7 @@ class Step:
 
     @property
     def direction(self) -> str:
-        """Of the bar: raises, lowers or stands."""
+        """`raises` or `lowers`; `stands` for both ends."""
         if self.name in {"base", "total"}:
             return "stands"
         return "raises" if self.weight >= 0 else "lowers"
@@ -42,11 +46,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
-    """Bars that begin where the one above ended."""
+    """Bars, each of which begins where the one above ended."""
 
     steps: tuple[Step, ...]
     zero: float
-    """Where log-odds of 0 lie; outside 0 to WIDTH where they are not in the drawing."""
+    """Horizontal position of log-odds 0; outside 0 to WIDTH if it is not in the drawing."""
 
 
 def waterfall(
@@ -56,27 +60,27 @@ def waterfall(
 
     Args:
         parts: name, weight and detail of each.
-        start: where the first begins. Unit: nats.
-        total: whether start and sum get bars of their own, from the line of 0.
+        start: log-odds where the first begins. Unit: nats.
+        total: whether start and sum get bars of their own, from 0.
     """
     edges = [start]
     for _, weight, _ in parts:
         edges.append(edges[-1] + weight)
     shown = [*edges, 0.0] if total or start == 0 else edges
     low, high = min(shown), max(shown)
-    room = ((high - low) or 1.0) * ROOM
-    low, high = low - room, high + room
+    margin = ((high - low) or 1.0) * MARGIN
+    low, high = low - margin, high + margin
 
     def x(value: float) -> float:
         return (value - low) / (high - low) * WIDTH
 
     def bar(name: str, begin: float, end: float, weight: float, detail: str = "") -> Step:
         left, right = sorted((x(begin), x(end)))
-        return Step(name, weight, round(left, 1), round(max(right - left, 3.0), 1), detail)
+        return Step(name, weight, round(left, 1), round(max(right - left, MIN_BAR), 1), detail)
 
     steps = [
-        bar(name, edges[place], edges[place + 1], weight, detail)
-        for place, (name, weight, detail) in enumerate(parts)
+        bar(name, begin, end, weight, detail)
+        for (name, weight, detail), (begin, end) in zip(parts, pairwise(edges), strict=True)
     ]
     if total:
         steps = [
@@ -88,20 +92,20 @@ def waterfall(
 
 
 def log_odds(risk: float) -> float:
-    """Return the log-odds of a risk, which is kept off 0 and 1."""
-    kept = min(max(risk, 1e-6), 1 - 1e-6)
-    return math.log(kept / (1 - kept))
+    """Return the log-odds of a risk, clipped so that they are finite. Unit: nats."""
+    clipped = min(max(risk, 1e-6), 1 - 1e-6)
+    return math.log(clipped / (1 - clipped))
 
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """A price among those of comparable goods: log-normal, as the risk model takes them."""
+    """A price among those of comparable goods: log-normal, as in the risk model."""
 
     value: float
     low: float
-    """2.5 % of the peers are below."""
+    """2.5 % quantile of the peers."""
     high: float
-    """2.5 % are above."""
+    """97.5 % quantile."""
     median: float
     curve: str
     """SVG path of the density."""
@@ -112,28 +116,31 @@ class Peers:
 
 
 def peers(value: float, low: float, high: float) -> Peers | None:
-    """Draw a price among peers of which 95 % lie between two prices; None if these are none."""
+    """Draw a price among peers of which 95 % lie from `low` to `high`; else None."""
     if not (0 < low < high and value > 0):
         return None
     mean = (math.log(low) + math.log(high)) / 2
     spread = (math.log(high) - math.log(low)) / (2 * Z95)
     begin = min(math.log(value), mean - 3 * spread)
     end = max(math.log(value), mean + 3 * spread)
-    room = (end - begin) * 0.05
-    begin, end = begin - room, end + room
+    margin = (end - begin) * PEERS_MARGIN
+    begin, end = begin - margin, end + margin
 
-    def x(at: float) -> float:
-        return round((at - begin) / (end - begin) * WIDTH, 1)
+    def x(log_price: float) -> float:
+        return round((log_price - begin) / (end - begin) * WIDTH, 1)
 
-    points = [begin + (end - begin) * place / POINTS for place in range(POINTS + 1)]
-    heights = [BASE - PEAK * math.exp(-((at - mean) ** 2) / (2 * spread**2)) for at in points]
-    line = " ".join(f"L{x(at)} {y:.1f}" for at, y in zip(points, heights, strict=True))
+    points = [begin + (end - begin) * step / POINTS for step in range(POINTS + 1)]
+    densities = [math.exp(-((point - mean) ** 2) / (2 * spread**2)) for point in points]
+    line = " ".join(
+        f"L{x(point)} {BASELINE - CURVE_HEIGHT * density:.1f}"
+        for point, density in zip(points, densities, strict=True)
+    )
     return Peers(
         value=value,
         low=low,
         high=high,
         median=math.exp(mean),
-        curve=f"M0 {BASE:g} {line} L{WIDTH:g} {BASE:g} Z",
+        curve=f"M0 {BASELINE:g} {line} L{WIDTH:g} {BASELINE:g} Z",
         value_x=x(math.log(value)),
         low_x=x(math.log(low)),
         high_x=x(math.log(high)),

@@ -1,4 +1,4 @@
-"""The OIDC proxy's headers → who it is and what they may do. Nobody else's headers are believed."""
+"""The OIDC proxy's headers → the user and their role. Nobody else's headers are trusted."""
 
 import hmac
 import ipaddress
@@ -16,18 +16,18 @@ class Misconfigured(Exception):  # noqa: N818 - says what it is
 
 
 class Untrusted(Exception):  # noqa: N818 - says what it is
-    """The request does not come from the proxy, or names nobody."""
+    """The request does not come from the proxy, or the proxy names no user."""
 
 
 class Identity:
-    """Tells who a request is from."""
+    """Identifies the user of a request."""
 
     def __init__(self, settings: Settings, *, host: str, demo_user: str | None) -> None:
-        """Take the settings; `host` is what the console listens on.
+        """Take the settings; `host` is the address that the console listens on.
 
         Raises:
-            Misconfigured: nothing says which proxy to trust; or a demo user would be everybody on
-                the network.
+            Misconfigured: no setting says which proxy to trust; or the demo user would be
+                everybody on the network.
         """
         self._secret = settings.console_proxy_secret.get_secret_value()
         self._secret_header = settings.console_proxy_secret_header
@@ -40,51 +40,52 @@ class Identity:
         self._demo = None if demo_user is None else _demo(demo_user, host)
         try:
             self._networks = [
-                ipaddress.ip_network(one.strip()) for one in settings.console_proxy_addresses
+                ipaddress.ip_network(network.strip())
+                for network in settings.console_proxy_addresses
             ]
         except ValueError as error:
             raise Misconfigured(f"REDLANE_CONSOLE_PROXY_ADDRESSES: {error}") from error
         if self._demo is None and not self._secret and not self._networks:
             raise Misconfigured(
                 "Set REDLANE_CONSOLE_PROXY_SECRET or REDLANE_CONSOLE_PROXY_ADDRESSES, so that only "
-                "the OIDC proxy's headers are believed; on your own machine use --demo-user NAME."
+                "the OIDC proxy's headers are trusted; on your own machine use --demo-user NAME."
             )
 
     def user(self, headers: Mapping[str, str], address: str) -> User:
-        """Return who a request is from.
+        """Return the user of a request.
 
         Args:
             headers: of the request.
-            address: that it came from.
+            address: of the client.
 
         Raises:
-            Untrusted: it is not from the proxy, or names nobody.
+            Untrusted: it does not come from the proxy, or the proxy names no user.
         """
         if self._demo is not None:
             return self._demo
         if self._secret:
-            given = headers.get(self._secret_header, "")
-            if not hmac.compare_digest(given.encode(), self._secret.encode()):
+            secret = headers.get(self._secret_header, "")
+            if not hmac.compare_digest(secret.encode(), self._secret.encode()):
                 raise Untrusted("the proxy's secret is missing or wrong")
         if self._networks and not self._is_proxy(address):
             raise Untrusted("the request is not from the proxy's address")
         id_, name, groups = (_text(headers.get(header, "")) for header in self._headers)
         if not id_:
-            raise Untrusted("the proxy named nobody")
-        held = {self._roles.get(group.strip(), "") for group in groups.split(",")}
-        role = next((role for role in reversed(ROLES) if role in held), "")
+            raise Untrusted("the proxy named no user")
+        roles = {self._roles.get(group.strip(), "") for group in groups.split(",")}
+        role = next((role for role in reversed(ROLES) if role in roles), "")
         return User(id=id_[:MAX_NAME], name=(name or id_)[:MAX_NAME], role=role)
 
     def _is_proxy(self, address: str) -> bool:
         try:
-            found = ipaddress.ip_address(address)
+            client = ipaddress.ip_address(address)
         except ValueError:
             return False
-        return any(found in network for network in self._networks)
+        return any(client in network for network in self._networks)
 
 
 def _text(header: str) -> str:
-    """Return a header as the proxy meant it: the server reads Latin-1, proxies write UTF-8."""
+    """Return a header's text: the server decodes Latin-1, but proxies write UTF-8."""
     try:
         return header.encode("latin-1").decode().strip()
     except UnicodeError:

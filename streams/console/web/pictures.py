@@ -1,7 +1,7 @@
-"""A photo's reference in an alert or explanation → a picture that a browser may be given.
+"""A photo's reference in an alert or explanation → a picture that is safe to send to a browser.
 
-Browsers never see the object storage. A file from outside is decoded here, within bounds, and
-written anew, so that what reaches the page is a picture and nothing else.
+Browsers never reach the object storage. A file from outside is decoded here, within bounds, and
+encoded again, so that a page gets a picture and nothing else.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from streams.evidence.photos import NoPhoto, Photos, stores
 from streams.settings import Settings
 
 LONGEST: Final = 1400
-"""Longest side of what the page shows. Unit: pixels."""
+"""Longest side of a picture on a page. Unit: pixels."""
 
 
 class Pictures:
@@ -37,22 +37,22 @@ class Pictures:
 
     async def photo(self, uri: str) -> bytes | NoPhoto:
         """Return a photo as a JPEG file, upright, without metadata."""
-        return await self._fetched(uri, transparent=False)
+        return await self._fetch(uri, transparent=False)
 
     async def heat_map(self, uri: str) -> bytes | NoPhoto:
-        """Return a heat map as a PNG file; it is transparent where it says nothing."""
-        return await self._fetched(uri, transparent=True)
+        """Return a heat map as a PNG file, transparent where it is neutral."""
+        return await self._fetch(uri, transparent=True)
 
-    async def _fetched(self, uri: str, *, transparent: bool) -> bytes | NoPhoto:
-        found = await self._photos.fetch(ImageReference(uri=uri))
-        if isinstance(found, NoPhoto):
-            return found
+    async def _fetch(self, uri: str, *, transparent: bool) -> bytes | NoPhoto:
+        photo = await self._photos.fetch(ImageReference(uri=uri))
+        if isinstance(photo, NoPhoto):
+            return photo
         async with self._decoders:
-            return await asyncio.to_thread(written_anew, found.data, transparent=transparent)
+            return await asyncio.to_thread(reencoded, photo.data, transparent=transparent)
 
 
-def written_anew(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
-    """Decode a picture within bounds and encode it again: PNG where transparent, else JPEG."""
+def reencoded(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
+    """Decode a picture within bounds and encode it again: as PNG if transparent, else as JPEG."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -63,7 +63,9 @@ def written_anew(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
             picture.draft("RGB", (LONGEST, LONGEST))
         upright = ImageOps.exif_transpose(picture).convert("RGBA" if transparent else "RGB")
         upright.thumbnail((LONGEST, LONGEST))
-        plain = Image.new(upright.mode, upright.size)  # the pixels, and nothing that came along
+        plain = Image.new(
+            upright.mode, upright.size
+        )  # pixels alone: no metadata, no trailing bytes
         plain.paste(upright)
         out = io.BytesIO()
         if transparent:
@@ -72,6 +74,6 @@ def written_anew(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
             plain.save(out, "JPEG", quality=88)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
-    except Exception as error:  # noqa: BLE001 - decoders raise whatever they meet
+    except Exception as error:  # noqa: BLE001 - decoders raise all kinds
         return NoPhoto(Reason.PHOTO_UNREADABLE, type(error).__name__)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""A case's alert, assessment and explanation → what its page shows, in one lang."""
+"""A case's alert, assessment and explanation → what its page shows, in one language."""
 
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from schemas import reasons
+from schemas.reasons import TEXTS_IN, Reason
 from schemas.records import (
     AlertItem,
     Assessment,
@@ -19,25 +19,38 @@ from schemas.records import (
     SimilarGoods,
     TraderHistory,
 )
-from streams.console.state.queries import Detail
+from streams.console.state.queries import CaseDetail
 from streams.console.web.charts import Peers, Waterfall, log_odds, peers, waterfall
-from streams.console.web.translations import SHORT_REASONS, Language
+from streams.console.web.translations import Language
 
 CANDIDATES: Final = 6
 ATTRIBUTES: Final = 12
-"""Most rows of a waterfall; the smallest are added up in the last."""
+"""Most attributes in a waterfall; its last row adds up the rest."""
 SIMILAR: Final = 6
 LEVELS: Final = 4
 """Shades of marked words."""
 PHOTO_URI: Final = re.compile(r"s3://\S+")
-FIXED: Final = {text for texts in reasons.TEXTS_IN.values() for text in texts.values()}
-"""Texts of reasons that say nothing of the case itself."""
-BRIEF: Final = reasons.Reason.EXPLAINED_BRIEFLY
-NO_SIGNAL: Final = set(reasons.Reason) - set(SHORT_REASONS)
-"""Codes of an explanation's reasons that do not tell why the risk was raised."""
+FIXED: Final = {text for texts in TEXTS_IN.values() for text in texts.values()}
+"""Fixed texts of reasons, which say nothing about the case itself."""
+SIGNALS: Final = (
+    Reason.CODE_NOT_IN_TEXT,
+    Reason.CODE_NOT_IN_PHOTO,
+    Reason.CODE_UNLIKELY,
+    Reason.TEXT_PHOTO_DISAGREE,
+    Reason.UNIT_PRICE_LOW,
+    Reason.TEXT_VAGUE,
+    Reason.PHOTO_REUSED,
+    Reason.CONSIGNMENT_SPLIT,
+    Reason.LIKE_PAST_IRREGULARITIES,
+)
+"""Codes of reasons that say why the risk was raised, in the order of the queue's filter."""
+BRIEF: Final = Reason.EXPLAINED_BRIEFLY
+NO_SIGNAL: Final = set(Reason) - set(SIGNALS)
+"""Codes of the other reasons, which do not say why the risk was raised."""
 MISSING: Final = NO_SIGNAL - {BRIEF}
-"""And those that tell of missing evidence."""
+"""Codes of reasons for missing evidence."""
 REST: Final = "other"
+"""Name of a waterfall's row for the remaining attributes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +60,7 @@ class Word:
     text: str
     weight: float = 0.0
     level: int = 0
-    """1 to LEVELS where it raises the risk, below 0 where it lowers it."""
+    """1 to LEVELS if it raises the risk, -1 to -LEVELS if it lowers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +72,20 @@ class Code:
     probability: float
     declared: bool
     in_set: bool
-    known: bool = True
-    """Whether it is among the candidates."""
+    is_candidate: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
     """A declared photo."""
 
-    place: int
+    index: int
     heat_map: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """Why the risk was raised."""
+class ReasonLine:
+    """Why the risk was raised, or what would have lowered it."""
 
     code: str
     text: str
@@ -83,9 +95,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similar:
-    """Past goods."""
+    """Similar past goods."""
 
-    place: int
+    index: int
     reference: str
     hs6: str
     name: str
@@ -103,9 +115,9 @@ class Item:
     hs_set: tuple[str, ...]
     coverage: float
     photos: tuple[Photo, ...]
-    reasons: tuple[Reason, ...]
-    changes: tuple[Reason, ...]
-    """Single changes that would have made the declaration green."""
+    reasons: tuple[ReasonLine, ...]
+    changes: tuple[ReasonLine, ...]
+    """Single changes that would each have made the declaration green."""
     evidence: Waterfall | None
     attributes: Waterfall | None
     peers: Peers | None
@@ -114,14 +126,14 @@ class Item:
 
     @property
     def brief(self) -> bool:
-        """Whether its explanation has no words and heat maps, on purpose."""
+        """Whether its explanation deliberately has no words and heat maps."""
         return self.explained is not None and any(
-            one.code == BRIEF for one in self.explained.reasons
+            reason.code == BRIEF for reason in self.explained.reasons
         )
 
     @property
     def unit_price(self) -> float | None:
-        """Price for a kilogram, in the item's currency."""
+        """Price per kilogram, in the item's currency; None if it is not known."""
         amount, mass = self.alerted.item_amount, self.alerted.net_mass
         return float(amount / mass) if amount and mass else None
 
@@ -130,17 +142,17 @@ class Item:
 class Page:
     """One alert on one screen."""
 
-    detail: Detail
+    detail: CaseDetail
     items: tuple[Item, ...]
     missing: tuple[Degradation, ...]
-    """Evidence that the alert or its explanation lacks."""
+    """Evidence missing from the alert or its explanation."""
     traders: tuple[TraderHistory, ...]
 
 
-def page(detail: Detail, lang: Language) -> Page:
-    """Put together what the page shows; whatever is not known yet is left out."""
-    assessed = _by_number(detail.assessment)
-    explained = _explained(detail.explanation)
+def page(detail: CaseDetail, lang: Language) -> Page:
+    """Put together what the page shows; what is not known yet is left out."""
+    assessed = _assessed_items(detail.assessment)
+    explained = _explained_items(detail.explanation)
     return Page(
         detail=detail,
         items=tuple(
@@ -159,8 +171,8 @@ def page(detail: Detail, lang: Language) -> Page:
 
 def photo_of(similar: SimilarGoods) -> str:
     """Return the reference of similar goods' photo; empty where there is none."""
-    found = PHOTO_URI.search(similar.reference)
-    return found[0] if found else ""
+    match = PHOTO_URI.search(similar.reference)
+    return match[0] if match else ""
 
 
 def _item(
@@ -177,13 +189,18 @@ def _item(
         hs_set=assessed.hs_set if assessed else (),
         coverage=assessed.hs_set_coverage if assessed else 0.0,
         photos=tuple(
-            Photo(place=place, heat_map=place < len(maps) and bool(maps[place]))
-            for place in range(len(item.images))
+            Photo(index=index, heat_map=index < len(maps) and bool(maps[index]))
+            for index in range(len(item.images))
         ),
         reasons=_reasons(item, assessed, explained, lang),
         changes=tuple(
-            Reason(code=one.code, text=lang.reason(one.code), detail=one.detail, weight=one.weight)
-            for one in (explained.changes if explained else ())
+            ReasonLine(
+                code=change.code,
+                text=lang.reason(change.code),
+                detail=change.detail,
+                weight=change.weight,
+            )
+            for change in (explained.changes if explained else ())
         ),
         evidence=_evidence(item, explained),
         attributes=_attributes(explained, lang),
@@ -194,31 +211,30 @@ def _item(
 
 
 def _words(text: str, weights: Sequence[Contribution]) -> tuple[Word, ...]:
-    """Cut a goods text at its weighted words. What does not fit the text is left out."""
-    most = max((abs(one.weight) for one in weights), default=0.0)
-    found, end = list[Word](), 0
-    for one in sorted(weights, key=lambda one: one.start):
-        stop = one.start + len(one.part)
-        if one.start < end or not one.part or text[one.start : stop] != one.part:
+    """Split a goods text at its weighted words; words that do not match the text are left out."""
+    highest = max((abs(word.weight) for word in weights), default=0.0)
+    pieces, end = list[Word](), 0
+    for word in sorted(weights, key=lambda word: word.start):
+        stop = word.start + len(word.part)
+        if word.start < end or not word.part or text[word.start : stop] != word.part:
             continue
-        if one.start > end:
-            found.append(Word(text=text[end : one.start]))
-        level = round(abs(one.weight) / most * LEVELS) if most else 0
-        signed = level if one.weight >= 0 else -level
-        found.append(Word(text=one.part, weight=one.weight, level=signed))
+        if word.start > end:
+            pieces.append(Word(text=text[end : word.start]))
+        level = round(abs(word.weight) / highest * LEVELS) if highest else 0
+        signed = level if word.weight >= 0 else -level
+        pieces.append(Word(text=word.part, weight=word.weight, level=signed))
         end = stop
     if end < len(text):
-        found.append(Word(text=text[end:]))
-    return tuple(found)
+        pieces.append(Word(text=text[end:]))
+    return tuple(pieces)
 
 
 def _codes(item: AlertItem, assessed: ItemAssessment | None, lang: Language) -> tuple[Code, ...]:
     if assessed is None:
         return ()
     declared = item.commodity_code[:6]
-    likely = assessed.candidates[:CANDIDATES]
-    probabilities = {one.hs6: one.probability for one in assessed.candidates}
-    shown = list(dict.fromkeys((*(one.hs6 for one in likely), declared)))
+    probabilities = {candidate.hs6: candidate.probability for candidate in assessed.candidates}
+    likely = (candidate.hs6 for candidate in assessed.candidates[:CANDIDATES])
     return tuple(
         Code(
             code=code,
@@ -226,9 +242,9 @@ def _codes(item: AlertItem, assessed: ItemAssessment | None, lang: Language) -> 
             probability=probabilities.get(code, 0.0),
             declared=code == declared,
             in_set=any(code.startswith(prefix) for prefix in assessed.hs_set),
-            known=code in probabilities,
+            is_candidate=code in probabilities,
         )
-        for code in shown
+        for code in dict.fromkeys((*likely, declared))
     )
 
 
@@ -237,54 +253,57 @@ def _reasons(
     assessed: ItemAssessment | None,
     explained: ItemExplanation | None,
     lang: Language,
-) -> tuple[Reason, ...]:
-    """Return the alert's reasons, with what the later events know of them."""
-    signals = {one.code: one for one in (assessed.signals if assessed else ())}
-    signals |= {one.code: one for one in (explained.reasons if explained else ())}
-    told = [one for one in explained.reasons if one.code not in NO_SIGNAL] if explained else []
-    texts = {one.code: one.text for one in item.reasons}
+) -> tuple[ReasonLine, ...]:
+    """Return the alert's reasons, with weights and details of assessment and explanation."""
+    explained_reasons = explained.reasons if explained else ()
+    signals = {signal.code: signal for signal in (assessed.signals if assessed else ())}
+    signals |= {reason.code: reason for reason in explained_reasons}
+    raised = [reason.code for reason in explained_reasons if reason.code not in NO_SIGNAL]
+    texts = {reason.code: reason.text for reason in item.reasons}
     price = _price(explained.peers if explained else None, lang)
     return tuple(
-        Reason(
+        ReasonLine(
             code=code,
             text=lang.reason(code),
             detail=_detail(
-                price if code == reasons.Reason.UNIT_PRICE_LOW else "",
+                price if code == Reason.UNIT_PRICE_LOW else "",
                 signals[code].detail if code in signals else "",
                 texts.get(code, ""),
             ),
             weight=signals[code].weight if code in signals else None,
         )
-        for code in dict.fromkeys((*texts, *(one.code for one in told)))
+        for code in dict.fromkeys((*texts, *raised))
     )
 
 
-def _detail(*told: str) -> str:
-    """Return what is told of a reason besides its fixed text, which events may repeat."""
-    return next((one for one in told if one and one not in FIXED), "")
+def _detail(*texts: str) -> str:
+    """Return the first text that is not a reason's fixed one, which events may repeat."""
+    return next((text for text in texts if text and text not in FIXED), "")
 
 
-def _missing(detail: Detail) -> tuple[Degradation, ...]:
-    """Return what the alert lacks, and what its explanation lacks besides.
+def _missing(detail: CaseDetail) -> tuple[Degradation, ...]:
+    """Return the evidence missing from the alert, then what else its explanation lacked.
 
-    What is told of every goods item is told once, of the whole declaration.
+    What every goods item lacks is returned once, for the whole declaration.
     """
     items = detail.explanation.items if detail.explanation else ()
-    lacks = [
-        Degradation(sequence_number=item.sequence_number, code=one.code, detail=one.detail)
+    lacking = [
+        Degradation(sequence_number=item.sequence_number, code=reason.code, detail=reason.detail)
         for item in items
-        for one in item.reasons
-        if one.code in MISSING
+        for reason in item.reasons
+        if reason.code in MISSING
     ]
-    often = Counter((one.code, one.detail) for one in lacks)
+    counts = Counter((gap.code, gap.detail) for gap in lacking)
     if len(items) > 1:
-        lacks = [
-            replace(one, sequence_number=0) if often[one.code, one.detail] == len(items) else one
-            for one in lacks
+        lacking = [
+            replace(gap, sequence_number=0) if counts[gap.code, gap.detail] == len(items) else gap
+            for gap in lacking
         ]
-    known = {(one.sequence_number, one.code) for one in detail.alert.degraded}
+    alerted = {(gap.sequence_number, gap.code) for gap in detail.alert.degraded}
     added = (
-        one for one in lacks if known.isdisjoint({(one.sequence_number, one.code), (0, one.code)})
+        gap
+        for gap in lacking
+        if alerted.isdisjoint({(gap.sequence_number, gap.code), (0, gap.code)})
     )
     return (*detail.alert.degraded, *dict.fromkeys(added))
 
@@ -292,7 +311,7 @@ def _missing(detail: Detail) -> tuple[Degradation, ...]:
 def _evidence(item: AlertItem, explained: ItemExplanation | None) -> Waterfall | None:
     if explained is None or not explained.modality_shares:
         return None
-    parts = [(one.part, one.weight, one.detail) for one in explained.modality_shares]
+    parts = [(share.part, share.weight, share.detail) for share in explained.modality_shares]
     end = log_odds(item.risk)
     return waterfall(parts, start=end - sum(weight for _, weight, _ in parts))
 
@@ -300,28 +319,38 @@ def _evidence(item: AlertItem, explained: ItemExplanation | None) -> Waterfall |
 def _attributes(explained: ItemExplanation | None, lang: Language) -> Waterfall | None:
     if explained is None or not explained.attributes:
         return None
-    ranked = sorted(explained.attributes, key=lambda one: -abs(one.weight))
+    ranked = sorted(explained.attributes, key=lambda attribute: -abs(attribute.weight))
     price = _price(explained.peers, lang)
     parts = [
-        (one.part, one.weight, price if one.part == "price" and price else one.detail)
-        for one in ranked[:ATTRIBUTES]
+        (
+            attribute.part,
+            attribute.weight,
+            price if attribute.part == "price" and price else attribute.detail,
+        )
+        for attribute in ranked[:ATTRIBUTES]
     ]
     if rest := ranked[ATTRIBUTES:]:
-        parts.append((REST, sum(one.weight for one in rest), ""))
+        parts.append((REST, sum(attribute.weight for attribute in rest), ""))
     return waterfall(parts, start=0.0, total=False)
 
 
-def _price(found: PricePeers | None, lang: Language) -> str:
-    """Say in the user's language what the event's detail says in English."""
-    if found is None:
+def _price(price_peers: PricePeers | None, lang: Language) -> str:
+    """Return in the user's language what the event's detail says in English."""
+    if price_peers is None:
         return ""
-    price, low, high = (lang.money(one) for one in (found.unit_price, found.low, found.high))
-    return lang.t("price_detail", price=price, count=found.count, low=low, high=high)
+    return lang.t(
+        "price_detail",
+        price=lang.money(price_peers.unit_price),
+        count=price_peers.count,
+        low=lang.money(price_peers.low),
+        high=lang.money(price_peers.high),
+    )
 
 
 def _peers(explained: ItemExplanation | None) -> Peers | None:
-    found = explained.peers if explained else None
-    return None if found is None else peers(found.unit_price, found.low, found.high)
+    if explained is None or explained.peers is None:
+        return None
+    return peers(explained.peers.unit_price, explained.peers.low, explained.peers.high)
 
 
 def _similar(explained: ItemExplanation | None, lang: Language) -> tuple[Similar, ...]:
@@ -329,20 +358,20 @@ def _similar(explained: ItemExplanation | None, lang: Language) -> tuple[Similar
         return ()
     return tuple(
         Similar(
-            place=place,
-            reference=PHOTO_URI.sub("", one.reference).strip(),
-            hs6=one.hs6,
-            name=lang.code_name(one.hs6),
-            similarity=one.similarity,
-            photo=bool(photo_of(one)),
+            index=index,
+            reference=PHOTO_URI.sub("", goods.reference).strip(),
+            hs6=goods.hs6,
+            name=lang.code_name(goods.hs6),
+            similarity=goods.similarity,
+            photo=bool(photo_of(goods)),
         )
-        for place, one in enumerate(explained.similar_goods[:SIMILAR])
+        for index, goods in enumerate(explained.similar_goods[:SIMILAR])
     )
 
 
-def _by_number(assessment: Assessment | None) -> Mapping[int, ItemAssessment]:
-    return {one.sequence_number: one for one in (assessment.items if assessment else ())}
+def _assessed_items(assessment: Assessment | None) -> Mapping[int, ItemAssessment]:
+    return {item.sequence_number: item for item in (assessment.items if assessment else ())}
 
 
-def _explained(explanation: Explanation | None) -> Mapping[int, ItemExplanation]:
-    return {one.sequence_number: one for one in (explanation.items if explanation else ())}
+def _explained_items(explanation: Explanation | None) -> Mapping[int, ItemExplanation]:
+    return {item.sequence_number: item for item in (explanation.items if explanation else ())}

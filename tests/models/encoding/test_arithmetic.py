@@ -24,7 +24,7 @@ import hashlib, json, sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from models.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.examples import examples
 
 bundle, vectors = map(Path, sys.argv[1:])

@@ -54,12 +54,12 @@ def test_what_is_inspected_tells_how_many_are_irregular(weeks):
 def test_only_outcomes_that_have_come_are_learned(rows):
     """Neither what was not inspected nor what is still being inspected."""
     office = _Office("risk", SETUP)
-    office.know(rows[:100])
+    office.begin(rows[:100])
     span = rows[99].day - rows[0].day
     assert span < timedelta(days=7)
     assert office.labels == []
     late = [row for row in rows if row.day == rows[0].day + timedelta(days=7)][:1]
-    office.know(late)
+    office.begin(late)
     first_day = sum(row.day == rows[0].day for row in rows)
     assert len(office.labels) == min(first_day, 100)
 

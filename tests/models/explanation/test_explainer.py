@@ -10,15 +10,18 @@ from PIL import Image
 
 from models.datasets.goods import read
 from models.encoding.image import PHOTO_SIZE, decode
-from models.evaluation.explanations import OBJECT, Curves, Trial, with_parameters_shuffled
+from models.evaluation.curves import Curves
+from models.evaluation.explanation_trial import OBJECT, Trial
+from models.evaluation.shuffling import with_parameters_shuffled
 from models.explanation.explainer import DETAILED, PARTS, Explainer, parts, traders
 from models.explanation.heat_map import GRID, Regions, covered, overlay
 from models.explanation.shapley import owen
-from models.risk.model import prior_odds
+from models.risk.kinds import KINDS, prior_odds
 from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
 from models.risk.tabular import RATED
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.selection.policy import Thresholds
 from schemas.examples import examples
 from schemas.reasons import LANGUAGES, TEXTS_IN, Reason
 from schemas.records import TariffMeasure, TraderHistory
@@ -26,9 +29,15 @@ from schemas.records import TariffMeasure, TraderHistory
 LOW = dict(examples("declaration"))["declaration/low-value"]
 
 
+MIDDLE = Thresholds(yellow=0.2, red=0.6)
+"""Far from the risks of the goods below, whichever thresholds a bundle's weights ask for."""
+
+
 @pytest.fixture(scope="module")
 def scorer(bundle):
-    return Scorer.load(bundle, threads=1)
+    scorer = Scorer.load(bundle, threads=1)
+    scorer.thresholds = MIDDLE
+    return scorer
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +110,12 @@ def test_modality_shares_add_up_to_the_risk(scorer, explainer, goods, evidence):
     """The sum is the log-odds of all evidence less those of none, whatever is there."""
     declared, photos = case(scorer, goods[0], code="940161", **evidence)
     (verdict,) = scorer.score([declared])
-    (found,) = explainer.explain(declared, photos)
-    nothing = sum(map(prior_odds, ("wrong_code", "wrong_photo", "vague_text", "undervaluation", "photo_reuse", "splitting", "history")))  # fmt: skip
-    shares = {one.part: one.weight for one in found.explanation.modality_shares}
+    (explained,) = explainer.explain(declared, photos)
+    nothing = sum(map(prior_odds, KINDS))
+    shares = {one.part: one.weight for one in explained.explanation.modality_shares}
     wanted = log_odds(verdict.items[0].risk) - np.log(nothing)
     assert sum(shares.values()) == pytest.approx(wanted, abs=1e-4)
-    tabular = [a.weight for a in found.explanation.attributes if a.part != "photo_use"]
+    tabular = [a.weight for a in explained.explanation.attributes if a.part != "photo_use"]
     assert sum(tabular) == pytest.approx(shares.get("tabular", 0.0), abs=1e-5)
 
 
@@ -114,8 +123,8 @@ def test_words_stand_where_they_are_declared(scorer, explainer, goods):
     """Markup, blanks and signs of other scripts stay as they are; long texts stay bounded."""
     text = "  <b>SOFA</b>\tgrijs & 灰色  "
     declared, photos = case(scorer, goods[0], text=text)
-    (found,) = explainer.explain(declared, photos)
-    words = found.explanation.words
+    (explained,) = explainer.explain(declared, photos)
+    words = explained.explanation.words
     assert [word.part for word in words] == text.split()
     assert all(text[word.start :].startswith(word.part) for word in words)
     assert len(parts("a " * 250)) <= PARTS
@@ -175,27 +184,27 @@ def test_a_heat_map_is_a_small_transparent_png():
     assert overlay(np.zeros((GRID, GRID))) == overlay(-np.ones((GRID, GRID)))
 
 
-def test_a_price_is_told_beside_its_peers(scorer, explainer, goods):
+def test_a_price_is_shown_beside_its_peers(scorer, explainer, goods):
     """In words, with the range of 95 of 100."""
     declared, photos = case(scorer, goods[0], live=signals())
-    (found,) = explainer.explain(declared, photos)
-    told = {one.part: one.detail for one in found.explanation.attributes}
-    assert told.keys() == {"price", "history", "consignments", "photo_use"}
-    assert "EUR/kg; 95 % of 20 peers 30.33–98.30" in told["price"]
-    assert "other headings 4 of 4" in told["photo_use"]
-    peers = found.explanation.peers
+    (explained,) = explainer.explain(declared, photos)
+    details = {one.part: one.detail for one in explained.explanation.attributes}
+    assert details.keys() == {"price", "history", "consignments", "photo_use"}
+    assert "EUR/kg; 95 % of 20 peers 30.33–98.30" in details["price"]
+    assert "other headings 4 of 4" in details["photo_use"]
+    peers = explained.explanation.peers
     assert (peers.count, round(peers.low, 2), round(peers.high, 2)) == (20, 30.33, 98.3)
     assert peers.unit_price == pytest.approx(goods[0].price_eur / goods[0].net_mass_kg)
 
 
-def test_the_parties_past_is_told_without_their_names(scorer, goods):
+def test_the_record_of_each_party_is_shown_without_its_name(scorer, goods):
     """Of those that are identified; without recorded signals nothing is known."""
     live = signals(importer_day=3)
     declared, _ = case(scorer, goods[0], live=live)
     importer = replace(LOW.importer, identification="BE0123456789")
     declaration = replace(declared.declaration, importer=importer, seller=None, declarant=None)
-    known = traders(replace(declared, declaration=declaration))
-    assert known == (
+    histories = traders(replace(declared, declaration=declaration))
+    assert histories == (
         TraderHistory(role="importer", inspected=40, irregular=20, declarations_day=3),
     )
     unrated = replace(live, items=(replace(live.items[0], rates={}),))
@@ -204,7 +213,17 @@ def test_the_parties_past_is_told_without_their_names(scorer, goods):
     assert traders(replace(declared, live=None)) == ()
 
 
-def test_the_suggested_code_its_duty_and_the_change_are_told(scorer, explainer, goods):
+def test_no_lane_of_these_tests_is_near_a_threshold(scorer, goods):
+    """Under its own code the sofa is green by more than a nat, under the false one red."""
+    sofa = by_id(goods, "grey-fabric-sofa")
+    right, false = (
+        scorer.score([case(scorer, sofa, code=code)[0]])[0].risk for code in ("", "640411")
+    )
+    assert log_odds(right) < log_odds(MIDDLE.yellow) - 1
+    assert log_odds(false) > log_odds(MIDDLE.red) + 1
+
+
+def test_the_suggested_code_its_duty_and_the_change_are_shown(scorer, explainer, goods):
     """A sofa declared as something else: the right code alone would make it green."""
     sofa = by_id(goods, "grey-fabric-sofa")
     measures = [
@@ -212,44 +231,46 @@ def test_the_suggested_code_its_duty_and_the_change_are_told(scorer, explainer, 
         for code, rate in ((sofa.hs6, 5.6), ("640411", 1.0))
     ]
     declared, photos = case(scorer, sofa, code="640411", tariff=measures)
-    (found,) = explainer.explain(declared, photos)
-    told = found.explanation
-    assert told.suggested_hs6 == sofa.hs6
-    assert told.duty_difference == round(Decimal(str(sofa.price_eur)) * Decimal("0.046"), 2)
-    changes = {one.code: one for one in told.changes}
+    (explained,) = explainer.explain(declared, photos)
+    explanation = explained.explanation
+    assert explanation.suggested_hs6 == sofa.hs6
+    assert explanation.duty_difference == round(Decimal(str(sofa.price_eur)) * Decimal("0.046"), 2)
+    changes = {change.code: change for change in explanation.changes}
     assert changes[Reason.GREEN_WITH_SUGGESTED_CODE].weight < 0
-    assert [one.similarity for one in told.similar_goods] == sorted(
-        (one.similarity for one in told.similar_goods), reverse=True
+    assert [similar.similarity for similar in explanation.similar_goods] == sorted(
+        (similar.similarity for similar in explanation.similar_goods), reverse=True
     )
-    assert all(one.reference.startswith(f"{one.hs6}/") for one in told.similar_goods)
+    assert all(
+        similar.reference.startswith(f"{similar.hs6}/") for similar in explanation.similar_goods
+    )
 
 
 def test_another_code_does_not_make_a_low_price_green(scorer, explainer, goods):
-    """Nor is it said to where no price under that code is known."""
+    """Nor does an explanation say so where no price under that code is known."""
     sofa = by_id(goods, "grey-fabric-sofa")
-    known = scorer._risk.peers[sofa.hs6]
-    cheap = replace(sofa, price_eur=round(float(np.exp(known.median - 3)) * sofa.net_mass_kg, 2))
-    live = LiveSignals((ItemSignals(Peers(200, known.median, 0.2)),))
+    peers = scorer._risk.peers[sofa.hs6]
+    cheap = replace(sofa, price_eur=round(float(np.exp(peers.median - 3)) * sofa.net_mass_kg, 2))
+    live = LiveSignals((ItemSignals(Peers(200, peers.median, 0.2)),))
     declared, photos = case(scorer, cheap, code="640411", live=live)
-    (found,) = explainer.explain(declared, photos)
-    assert found.explanation.suggested_hs6 == sofa.hs6
-    assert found.explanation.changes == ()
+    (explained,) = explainer.explain(declared, photos)
+    assert explained.explanation.suggested_hs6 == sofa.hs6
+    assert explained.explanation.changes == ()
 
 
-def test_a_change_is_scored_as_if_it_had_been_declared(scorer, explainer, goods):
-    """The importer's past stays; that of goods under the declared code is not of the other's."""
+def test_a_change_is_scored_like_a_declaration_with_it(scorer, explainer, goods):
+    """The importer's record stays; that of the declared code does not count for the other."""
     sofa = by_id(goods, "grey-fabric-sofa")
     parties = {name: Rate(60, 55) for name in ("importer", "seller", "declarant", "office")}
     rates = dict.fromkeys(RATED, Rate(40, 38)) | parties | {"all": Rate(1000, 50)}
     declared, photos = case(
         scorer, sofa, code="640411", live=LiveSignals((ItemSignals(rates=rates),))
     )
-    (found,) = explainer.explain(declared, photos)
-    (told,) = [one.detail for one in found.explanation.changes]
+    (explained,) = explainer.explain(declared, photos)
+    (detail,) = [change.detail for change in explained.explanation.changes]
     of_origin = {"origin": rates["origin"], "all": rates["all"]}
     right, _ = case(scorer, sofa, live=LiveSignals((ItemSignals(rates=parties | of_origin),)))
-    (before,), (after,) = (scorer.score([one]) for one in (declared, right))
-    assert told == f"640411 → {sofa.hs6}: risk {before.risk:.0%} → {after.risk:.0%}"
+    (before,), (after,) = (scorer.score([evidence]) for evidence in (declared, right))
+    assert detail == f"640411 → {sofa.hs6}: risk {before.risk:.0%} → {after.risk:.0%}"
 
 
 def test_consignments_apart_are_judged_with_all_their_items(scorer, explainer, goods):
@@ -271,9 +292,9 @@ def test_consignments_apart_are_judged_with_all_their_items(scorer, explainer, g
         live=replace(live, items=(plain, plain)),
     )
     assert scorer.score([two])[0].risk > scorer.thresholds.yellow
-    for found in explainer.explain(two, [pixels, pixels]):
-        told = {one.code for one in found.explanation.changes}
-        assert Reason.GREEN_AS_SINGLE_CONSIGNMENT in told
+    for explained in explainer.explain(two, [pixels, pixels]):
+        codes = {change.code for change in explained.explanation.changes}
+        assert Reason.GREEN_AS_SINGLE_CONSIGNMENT in codes
 
 
 def test_words_that_the_encoder_does_not_read_weigh_nothing(scorer, explainer, goods):
@@ -290,50 +311,53 @@ def test_words_that_the_encoder_does_not_read_weigh_nothing(scorer, explainer, g
 def test_a_single_word_weighs_what_it_adds_to_nothing(scorer, explainer, goods, word, code):
     """And not what the encoder says of an empty text."""
     declared, _ = case(scorer, goods[0], text=word, code=code)
-    (found,) = explainer.words(declared.items[0])
+    (explained,) = explainer.words(declared.items[0])
     heading = explainer._of_heading(code[:4])
     posteriors = scorer.hs.probabilities(np.stack(scorer.embed_texts([word])), None)
     with_it, without = posteriors[0, heading].sum(), heading.mean()
-    assert found.weight == pytest.approx(log_odds(1 - with_it) - log_odds(1 - without), abs=1e-3)
+    assert explained.weight == pytest.approx(
+        log_odds(1 - with_it) - log_odds(1 - without), abs=1e-3
+    )
     empty, _ = case(scorer, goods[0], text="\u200b")
     assert explainer.words(empty.items[0]) == ()
 
 
-def test_the_past_that_raises_the_risk_most_is_told(scorer, explainer, goods):
+def test_the_rate_that_raises_the_risk_most_is_reported(scorer, explainer, goods):
     """Not one that speaks for the goods."""
     rates = dict.fromkeys(RATED, Rate(64, 50)) | {"all": Rate(1000, 50), "code_origin": Rate(50, 2)}
     live = LiveSignals((ItemSignals(None, None, rates),))
     declared, photos = case(scorer, goods[0], live=live)
-    (found,) = explainer.explain(declared, photos)
-    (told,) = [one for one in found.explanation.attributes if one.part == "history"]
-    assert told.weight > 0
-    assert told.detail.startswith("50 of 64 inspected items irregular: same ")
+    (explained,) = explainer.explain(declared, photos)
+    (history,) = [piece for piece in explained.explanation.attributes if piece.part == "history"]
+    assert history.weight > 0
+    assert history.detail.startswith("50 of 64 inspected items irregular: same ")
 
 
 def test_nothing_is_to_be_changed_of_what_is_green(scorer, explainer, goods):
     declared, photos = case(scorer, by_id(goods, "grey-fabric-sofa"))
-    (found,) = explainer.explain(declared, photos)
-    assert found.explanation.changes == ()
-    assert found.explanation.duty_difference is None
+    (explained,) = explainer.explain(declared, photos)
+    assert explained.explanation.changes == ()
+    assert explained.explanation.duty_difference is None
 
 
 @pytest.mark.parametrize(("code", "closely"), [("640411", DETAILED), ("", 1)])
 def test_only_risky_items_are_looked_at_closely(scorer, explainer, goods, code, closely):
-    """A few of them, and the riskiest in any case; what is left out is told."""
+    """A few of them, and the riskiest in any case; the explanation says what it leaves out."""
     declared, (pixels,) = case(scorer, by_id(goods, "grey-fabric-sofa"), code=code)
     count = DETAILED + 2
     many = DeclarationEvidence(
         replace(LOW, goods_items=(declared.items[0].item,) * count), declared.items * count
     )
-    found = explainer.explain(many, [pixels] * count)
+    explained = explainer.explain(many, [pixels] * count)
     brief = [
-        Reason.EXPLAINED_BRIEFLY in {one.code for one in each.explanation.reasons} for each in found
+        Reason.EXPLAINED_BRIEFLY in {one.code for one in each.explanation.reasons}
+        for each in explained
     ]
     assert brief == [False] * closely + [True] * (count - closely)
-    assert [each.heat_maps == (None,) for each in found] == brief
+    assert [each.heat_maps == (None,) for each in explained] == brief
 
 
-def test_curves_tell_a_good_order_from_a_bad_one():
+def test_curves_distinguish_a_good_order_from_a_bad_one():
     """Two of four parts carry the value."""
 
     def value(kept):

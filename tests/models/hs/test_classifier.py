@@ -46,16 +46,16 @@ def test_a_set_is_never_empty_and_starts_with_the_best_code():
 
 
 @pytest.mark.parametrize(
-    ("codes", "told"),
+    ("codes", "shortened"),
     [
         (["610910", "610990"], ("610910", "610990")),
         ([f"6109{n:02}" for n in range(9)], ("6109",)),
         ([f"61{n:02}10" for n in range(9)], ("61",)),
     ],
 )
-def test_a_long_set_is_told_in_headings_or_chapters(codes, told):
+def test_a_long_set_is_shortened_to_headings_or_chapters(codes, shortened):
     """Each stands for all of its codes, so nothing leaves the set."""
-    assert conformal.told(codes) == told
+    assert conformal.shortened(codes) == shortened
 
 
 # Past goods
@@ -85,21 +85,27 @@ def test_goods_are_nearest_to_themselves(index):
             assert found.places[found.best.argmax()] == code
 
 
-def test_an_index_grows_without_training(index):
-    """New goods of a new code are found; the old ones stay."""
-    index, texts, photos, _ = index
+def test_goods_of_a_new_code_need_no_training(index):
+    """Indexed beside the others by the same projections, they are nearest; the others stay."""
+    index, texts, photos, codes = index
     text, photo = vectors(1, 16), vectors(1, 20)
-    grown = index.grown([9], text, photo)
-    found = grown.neighbours(text[0], photo[0])
-    assert found.places[found.best.argmax()] == 9
-    others = share_of_others(found, np.array([1, 2, 3]), 20.0)
-    assert others[found.places == 9] > 0.5
-    assert others.sum() == others[found.places == 9]
+    larger = ExemplarIndex.of(
+        np.append(codes, 9),
+        np.concatenate([texts, text]),
+        np.concatenate([photos, photo]),
+        index.text_projection,
+        index.photo_projection,
+    )
+    nearest = larger.neighbours(text[0], photo[0])
+    assert nearest.places[nearest.best.argmax()] == 9
+    others = share_of_others(nearest, np.array([1, 2, 3]), 20.0)
+    assert others[nearest.places == 9] > 0.5
+    assert others.sum() == others[nearest.places == 9]
     assert (
-        grown.neighbours(texts[0], photos[0]).nearest
+        larger.neighbours(texts[0], photos[0]).nearest
         == index.neighbours(texts[0], photos[0]).nearest
     )
-    assert grown.without(np.array([9])).codes.tolist() == index.codes.tolist()
+    assert larger.without(np.array([9])).codes.tolist() == index.codes.tolist()
 
 
 def test_stored_vectors_are_those_searched(index):
@@ -153,7 +159,7 @@ def opened(model, offset):
     return replace(model, calibration=calibration)
 
 
-def test_beliefs_are_probabilities_of_every_code(model):
+def test_posteriors_are_probabilities_of_every_code(model):
     """By text, photo and both; no code is ruled out."""
     for evidence in ((vectors(TEXT), None), (None, vectors(20)), (vectors(TEXT), vectors(20))):
         for offset in (-50.0, 1.0, 50.0):
@@ -163,7 +169,7 @@ def test_beliefs_are_probabilities_of_every_code(model):
 
 
 def test_unfamiliar_goods_are_judged_by_the_nomenclature_alone(model):
-    """A shut gate silences network and past goods."""
+    """A closed gate leaves out network and past goods."""
     text = vectors(TEXT)
     posterior = opened(model, -50.0).posterior(text, None)
     assert posterior.gate_weight == 0
@@ -184,8 +190,8 @@ def test_familiar_goods_of_known_codes_are_judged_by_the_network(model):
     assert shares[3] == pytest.approx(outputs.others[outputs.neighbours.places == 3][0], abs=1e-4)
 
 
-def test_the_network_and_past_goods_hear_the_tuned_text_encoder_alone(model):
-    """What the general encoder says changes only what the nomenclature's texts answer."""
+def test_the_network_and_past_goods_use_only_the_tuned_text_encoder(model):
+    """The general encoder's output changes only the nomenclature's answer."""
     one, two = vectors(TEXT), vectors(TEXT)
     two[GENERAL:] = one[GENERAL:]
     first, second = model.run_experts(one, None), model.run_experts(two, None)
@@ -230,8 +236,8 @@ def test_what_is_missing_does_not_matter(kind, tmp_path):
 
 
 @pytest.mark.heavy
-def test_the_network_learns_what_only_both_together_tell(monkeypatch):
-    """The sign of a product, which neither text nor photo alone tells."""
+def test_the_network_learns_what_only_both_together_show(monkeypatch):
+    """The sign of a product, which neither text nor photo alone shows."""
     monkeypatch.setattr(fusion, "DROPPED", 0.1)
     torch.manual_seed(0)
     signs = torch.randint(0, 2, (2, 2048)) * 2.0 - 1

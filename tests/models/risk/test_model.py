@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from models.risk.model import EVIDENCE, SHARES, WRONG, Kind, RiskModel, prior_odds
-from models.training.goods_risk import REGULAR, Case, fit_risk
+from models.risk.kinds import KINDS, LEARNED, UNDERVALUATION, prior_odds
+from models.risk.model import WRONG, KindRegression, RiskModel
+from models.training.goods_risk import REGULAR, TrainingExample, fit_risk
 from schemas.reasons import Reason
 
 USUAL = {
@@ -26,11 +27,13 @@ USUAL = {
 
 def same_weights():
     """Make a model whose weights are all the same."""
-    kinds = {
-        kind: Kind(math.log(prior_odds(kind)) - 1, dict.fromkeys(evidence, -1.0))
-        for kind, evidence in EVIDENCE.items()
+    regressions = {
+        kind.name: KindRegression(
+            math.log(prior_odds(kind)) - 1, dict.fromkeys(kind.features, -1.0)
+        )
+        for kind in LEARNED
     }
-    return RiskModel(kinds, USUAL, peers={})
+    return RiskModel(regressions, USUAL, peers={})
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def model():
 def test_without_evidence_the_risk_is_the_share_of_irregular_goods(model):
     """Neither text nor photo nor price."""
     found = {"text_missing": 1.0, "photo_missing": 1.0}
-    assert model.risk(found) == pytest.approx(sum(SHARES.values()))
+    assert model.risk(found) == pytest.approx(sum(kind.share for kind in KINDS))
 
 
 def test_each_kind_of_evidence_raises_the_risk_by_itself(model):
@@ -66,7 +69,7 @@ def test_a_reason_weighs_what_the_log_odds_would_fall_by(model):
 def test_a_low_price_adds_its_own_odds(model):
     """Whatever the code and the photo say."""
     odds, weights = model._odds(USUAL, {"undervaluation": 5.0})
-    added = prior_odds("undervaluation") * (math.exp(5) - 1)
+    added = prior_odds(UNDERVALUATION) * (math.exp(5) - 1)
     assert odds - model._odds(USUAL, {})[0] == pytest.approx(added)
     assert weights[Reason.UNIT_PRICE_LOW] > 1
 
@@ -99,23 +102,35 @@ def test_another_process_says_the_same_to_the_last_bit():
     assert len(said) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_kind_alone_has_the_odds_that_are_assumed(kind):
+    """Against regular goods, which are what is left of all."""
+    regular = 1 - sum(other.share for other in KINDS)
+    assert prior_odds(kind) == pytest.approx(kind.share / regular)
+
+
 def test_the_fit_finds_the_evidence_of_each_kind_and_no_other_sign():
-    """Cases whose one feature tells their kind; more consistency never raises the risk."""
-    told = {"wrong_code": "both_heading", "wrong_photo": "agreement", "vague_text": "text_heading"}
-    cases = []
+    """One feature shows each kind; more consistency never raises the risk."""
+    features = {
+        "wrong_code": "both_heading", "wrong_photo": "agreement", "vague_text": "text_heading"
+    }  # fmt: skip
+    examples = []
     for goods in range(200):
         noise = {name: value + 0.1 * math.sin(goods * len(name)) for name, value in USUAL.items()}
         noise |= {"text_missing": 0.0, "photo_missing": 0.0}
-        cases.append(Case(noise, REGULAR, goods, 1.0))
-        cases += [Case(noise | {f: WRONG}, kind, goods, 1.0) for kind, f in told.items()]
-    fitted = fit_risk(cases)
-    for kind, feature in told.items():
+        examples.append(TrainingExample(noise, REGULAR, goods, 1.0))
+        examples += [
+            TrainingExample(noise | {feature: WRONG}, kind, goods, 1.0)
+            for kind, feature in features.items()
+        ]
+    fitted = fit_risk(examples)
+    for kind, feature in features.items():
         weights = fitted["risk"]["kinds"][kind]["weights"]
         assert min(weights, key=weights.get) == feature
         assert all(
             w <= 0 for name, w in weights.items() if name[-7:] != "missing" and name != "unfamiliar"
         )
-    kinds = {name: Kind(**one) for name, one in fitted["risk"]["kinds"].items()}
-    model = RiskModel(kinds, fitted["risk"]["usual"], peers={})
-    for feature in told.values():
+    regressions = {name: KindRegression(**kind) for name, kind in fitted["risk"]["kinds"].items()}
+    model = RiskModel(regressions, fitted["risk"]["usual"], peers={})
+    for feature in features.values():
         assert model.risk(USUAL | {feature: WRONG}) > fitted["policy"]["yellow"]

@@ -56,7 +56,7 @@ def test_artifacts_are_released_by_figures_of_theirs_that_pass(artifacts):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "problem"),
     [
         ({"figures": GOOD}, None),
         ({"figures": BAD}, "explained in two ways"),
@@ -65,13 +65,13 @@ def test_artifacts_are_released_by_figures_of_theirs_that_pass(artifacts):
         ({}, "not complete"),
     ],
 )
-def test_a_built_bundle_is_judged_by_the_conditions_of_today(tmp_path, content, told):
+def test_a_built_bundle_is_judged_by_the_conditions_of_today(tmp_path, content, problem):
     """Whatever it was built under."""
     (tmp_path / RECORD).write_text(json.dumps(content))
-    if told is None:
+    if problem is None:
         check_released(tmp_path)
     else:
-        with pytest.raises(NotReleased, match=told):
+        with pytest.raises(NotReleased, match=problem):
             check_released(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """The one door: equal bits for equal input, honest about what is missing."""
 
 import io
+import json
 import math
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from models.datasets.goods import read
+from models.encoding.encoders import IMAGE_FILES, TEXT_FILES
 from models.encoding.image import PHOTO_SIZE, BadPhoto, decode
 from models.encoding.text import normalise
 from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
@@ -19,7 +21,7 @@ from models.risk.tabular import RATED
 from models.risk.tariff import Tariff
 from models.scoring import bundle as bundles
 from models.scoring.bundle import BadBundle
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer, encoder_id
 from schemas.examples import examples
 from schemas.reasons import Reason
 from schemas.records import TariffMeasure
@@ -148,6 +150,50 @@ def test_a_changed_bundle_is_refused_before_it_is_read(bundle, tmp_path):
             bundles.verify(copy)
 
 
+def test_a_bundle_of_another_format_is_refused(tmp_path):
+    """And the message says what to do."""
+    (tmp_path / "manifest.json").write_text('{"files": {}, "format": 4}')
+    with pytest.raises(BadBundle, match=r"format 4.*redlane bundle"):
+        bundles.verify(tmp_path)
+
+
+def test_an_encoders_id_depends_on_its_own_files_alone():
+    """And on the arithmetic of the machine."""
+    hashes = {name: name for name in (*TEXT_FILES, *IMAGE_FILES, "model.json")}
+
+    def ids(changed=None, arithmetic="a"):
+        now = hashes | {changed: "changed"}
+        return [encoder_id(now, files, arithmetic) for files in (TEXT_FILES, IMAGE_FILES)]
+
+    text, image = ids()
+    assert text != image
+    assert ids("model.json") == [text, image]
+    for name in TEXT_FILES:
+        other, same = ids(name)
+        assert (other != text, same) == (True, image)
+    same, other = ids("image.onnx")
+    assert (same, other != image) == (text, True)
+    assert not {text, image} & {*ids(arithmetic="b")}
+
+
+def test_another_risk_weight_keeps_the_embeddings(scorer, bundle, tmp_path):
+    """The bundle's id changes; those of its encoders, by which embeddings are cached, do not."""
+    for path in bundle.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    model = json.loads((bundle / "model.json").read_text())
+    model["risk"]["kinds"]["wrong_code"]["base"] -= 0.1
+    (tmp_path / "model.json").unlink()
+    (tmp_path / "model.json").write_text(json.dumps(model))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["model.json"] = bundles.sha256(tmp_path / "model.json")
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    other = Scorer.load(tmp_path, threads=1)
+    assert other.bundle_id != scorer.bundle_id
+    assert other.text_encoder_id == scorer.text_encoder_id != scorer.image_encoder_id
+    assert other.image_encoder_id == scorer.image_encoder_id
+
+
 def test_serving_loads_no_torch_and_no_services():
     """Importing the door brings neither training nor Kafka, Redis or S3."""
     code = (
@@ -236,10 +282,10 @@ def test_what_the_stream_says_raises_the_risk_and_is_told(scorer, evidence):
         Reason.LIKE_PAST_IRREGULARITIES: {"rates": record},
     }
     for reason, signals in signs.items():
-        risk, told = reasons(scorer, with_signals(item, **signals))
+        risk, by_reason = reasons(scorer, with_signals(item, **signals))
         assert risk > level + 0.1, reason
-        assert told[reason].weight > 0.5
-        assert told[reason].detail
+        assert by_reason[reason].weight > 0.5
+        assert by_reason[reason].detail
 
 
 def test_no_inspection_and_no_signals_leave_the_risk_where_it_was(scorer, evidence):

@@ -108,7 +108,7 @@ def test_the_acceptance_time_decides_whether_a_profile_holds(fields, at, expecte
 
 
 @pytest.mark.parametrize(
-    ("one", "told"),
+    ("one", "reason"),
     [
         (profile(PARTS), None),
         (profile(PARTS, profile_id=""), "no profile_id"),
@@ -128,12 +128,12 @@ def test_the_acceptance_time_decides_whether_a_profile_holds(fields, at, expecte
         (profile(condition("procedure", "starts_with", "SECRET", " ")), "a value is empty"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_profile_is_told_and_it_selects_nothing(one, told):
+def test_what_is_wrong_with_a_profile_is_told_and_it_selects_nothing(one, reason):
     """Without any of its values, which may be personal data."""
     found = problem(one)
-    assert (found is None) == (told is None)
+    assert (found is None) == (reason is None)
     if found:
-        assert told in found
+        assert reason in found
         assert "SECRET" not in found
         assert matching([one], DECLARATION) == []
 

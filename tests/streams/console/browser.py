@@ -20,7 +20,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 def chromium():
     """The browser's path; None where there is none."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Tab:
@@ -35,13 +35,15 @@ class Tab:
 
     async def _read(self):
         async for message in self._socket:
-            told = json.loads(message.data)
-            if "id" in told:
-                self._answers.pop(told["id"]).set_result(told)
-            elif told["method"] == "Runtime.exceptionThrown":
-                self.errors.append(told["params"]["exceptionDetails"]["exception"]["description"])
-            elif told["method"] == "Log.entryAdded":
-                entry = told["params"]["entry"]
+            received = json.loads(message.data)
+            if "id" in received:
+                self._answers.pop(received["id"]).set_result(received)
+            elif received["method"] == "Runtime.exceptionThrown":
+                self.errors.append(
+                    received["params"]["exceptionDetails"]["exception"]["description"]
+                )
+            elif received["method"] == "Log.entryAdded":
+                entry = received["params"]["entry"]
                 if entry["source"] == "security":
                     self.errors.append(entry["text"])
 
@@ -50,17 +52,17 @@ class Tab:
         id_ = next(self._ids)
         answer = self._answers[id_] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": id_, "method": method, "params": params})
-        told = await asyncio.wait_for(answer, 20)
-        assert "error" not in told, told
-        return told["result"]
+        answered = await asyncio.wait_for(answer, 20)
+        assert "error" not in answered, answered
+        return answered["result"]
 
     async def do(self, script):
         """Evaluate JavaScript in the page; return its value."""
-        told = await self.send(
+        answered = await self.send(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
+        assert "exceptionDetails" not in answered, answered
+        return answered["result"].get("value")
 
     async def until(self, script, *, within_s=30.0):
         """Wait until JavaScript gives something true."""
@@ -106,8 +108,8 @@ class Tab:
 
     async def picture(self, path):
         """Write what the view shows as a PNG file."""
-        told = await self.send("Page.captureScreenshot", format="png")
-        data = base64.b64decode(told["data"])
+        answered = await self.send("Page.captureScreenshot", format="png")
+        data = base64.b64decode(answered["data"])
         await asyncio.to_thread(Path(path).write_bytes, data)
 
 
@@ -132,15 +134,15 @@ async def browser(path):
             port = port_file.read_text().splitlines()[0]
             async with aiohttp.ClientSession() as session:
 
-                async def tab():
+                async def new_tab():
                     url = f"http://127.0.0.1:{port}/json/new?about:blank"
                     async with session.put(url) as answer:
                         address = (await answer.json())["webSocketDebuggerUrl"]
-                    one = Tab(await session.ws_connect(address, max_msg_size=0))
+                    tab = Tab(await session.ws_connect(address, max_msg_size=0))
                     for domain in ("Page", "Runtime", "Log", "Network"):
-                        await one.send(f"{domain}.enable")
-                    return one
+                        await tab.send(f"{domain}.enable")
+                    return tab
 
-                yield tab
+                yield new_tab
         finally:
             process.stop()

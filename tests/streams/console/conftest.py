@@ -48,9 +48,9 @@ def url(request, tmp_path):
 @pytest.fixture
 def database(url):
     """An empty database."""
-    one = Database(url)
-    yield one
-    one.close()
+    database = Database(url)
+    yield database
+    database.close()
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def store(database):
 
 
 @pytest.fixture
-def work(database):
-    """Acts on that store's cases."""
+def actions(database):
+    """Acts of inspectors on that store's cases."""
     return CaseActions(database, lambda name: f"pseudonym of {name}")
 
 
@@ -76,8 +76,8 @@ def console(tmp_path):
 @pytest.fixture
 def client(console):
     """A browser without JavaScript."""
-    with TestClient(application(console)) as one:
-        yield one
+    with TestClient(application(console)) as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -87,6 +87,6 @@ def behind_proxy(tmp_path):
     parts = screenshots.parts(
         f"sqlite:///{tmp_path / 'proxied.db'}", settings=settings, demo_user=None
     )
-    with TestClient(application(parts)) as one:
-        yield one, parts
+    with TestClient(application(parts)) as browser:
+        yield browser, parts
     parts.store.database.close()

@@ -184,8 +184,39 @@ def explanation(of, *, heat_map=True):
 
 
 def without_photo(of):
-    """An alert whose photo could not be had."""
+    """The degradation of an alert whose photo was not found."""
     return Degradation(sequence_number=1, evidence="image", code="photo_not_found", detail="")
+
+
+class Junk:
+    """A Kafka message that is no event."""
+
+    def __init__(self, offset=7):
+        self._offset = offset
+
+    def error(self):
+        return None
+
+    def topic(self):
+        return "alerts"
+
+    def partition(self):
+        return 2
+
+    def offset(self):
+        return self._offset
+
+    def key(self):
+        return b"key"
+
+    def value(self):
+        return b"junk"
+
+    def headers(self):
+        return None
+
+    def timestamp(self):
+        return 1, 1000
 
 
 def shoe(size=(1200, 900), shift=0):

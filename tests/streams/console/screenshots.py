@@ -15,15 +15,16 @@ import uvicorn
 from PIL import Image
 
 from streams.console.state.actions import CaseActions
-from streams.console.state.ingest import case_id_of, take
+from streams.console.state.ingest import case_id_of, ingest
 from streams.console.state.queries import Store
 from streams.console.state.tables import Database
 from streams.console.state.users import User
 from streams.console.web.csrf import Tokens
 from streams.console.web.event_stream import Stopping
 from streams.console.web.identity import Identity
-from streams.console.web.pages import Parts, application
-from streams.console.web.pictures import written_anew
+from streams.console.web.pages import application
+from streams.console.web.pictures import reencoded
+from streams.console.web.requests import Parts
 from streams.evidence.photos import NoPhoto
 from streams.local.process import LOOPBACK, free_port
 from streams.settings import Settings
@@ -50,7 +51,7 @@ class Drawn:
 
     def _found(self, uri, *, transparent):
         data = self._files.get(uri.removeprefix(f"s3://{samples.PHOTOS}/"))
-        return NoPhoto("photo_not_found") if data is None else written_anew(data, transparent=transparent)  # fmt: skip
+        return NoPhoto("photo_not_found") if data is None else reencoded(data, transparent=transparent)  # fmt: skip
 
 
 def parts(url, *, settings=None, demo_user="Ann Peeters", files=None):
@@ -58,14 +59,14 @@ def parts(url, *, settings=None, demo_user="Ann Peeters", files=None):
     database = Database(url)
     return Parts(
         store=Store(database),
-        work=CaseActions(database, lambda name: f"pseudonym of {name}"),
+        actions=CaseActions(database, lambda name: f"pseudonym of {name}"),
         identity=Identity(settings or Settings(), host=LOOPBACK, demo_user=demo_user),
         tokens=Tokens(database),
         pictures=Drawn(samples.pictures() if files is None else files),
         zone=ZoneInfo("Europe/Brussels"),
         hosts=(LOOPBACK, "testserver"),
-        sent=lambda: None,
-        healthy=lambda: "",
+        on_decision=lambda: None,
+        problem=lambda: "",
         ready=lambda: True,
         cut_off=lambda: False,
         stopping=Stopping(),
@@ -102,13 +103,15 @@ def fill(console):
         risk=0.41,
         acceptance_time=samples.AT.replace(day=1),
     )
-    take(console.store.database, [*events, again], {})
-    ids = [case_id_of(one.declaration_id, one.declaration_version) for one in alerts]
+    ingest(console.store.database, [*events, again], {})
+    ids = [case_id_of(alert.declaration_id, alert.declaration_version) for alert in alerts]
     bram = User(id="bram", name="Bram Claes", role="inspector")
-    console.work.assign(ids[2], ANN)
-    console.work.assign(ids[3], bram)
-    console.work.assign(ids[0], ANN)
-    console.work.note(ids[0], ANN, "Photo shows a whole shoe, not parts. Goods held at the depot.")
+    console.actions.assign(ids[2], ANN)
+    console.actions.assign(ids[3], bram)
+    console.actions.assign(ids[0], ANN)
+    console.actions.note(
+        ids[0], ANN, "Photo shows a whole shoe, not parts. Goods held at the depot."
+    )
     return ids  # fmt: skip
 
 
@@ -144,7 +147,7 @@ async def loaded(page):
 
 
 def shrink(path):
-    """Write a picture with a palette: text and plain areas lose nothing one can see."""
+    """Write a picture with a palette: without visible loss in text and plain areas."""
     few = Image.open(path).convert("RGB").quantize(256, kmeans=4, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 

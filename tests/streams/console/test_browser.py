@@ -1,4 +1,4 @@
-"""The pages in a real browser, without Kafka: legible, in one piece, and deaf to markup."""
+"""The pages in a real browser, without Kafka: legible, in one piece, and inert against markup."""
 
 import os
 from dataclasses import replace
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streams.console.state.ingest import case_id_of, take
+from streams.console.state.ingest import case_id_of, ingest
 from streams.console.state.queries import Filter
 from streams.local.process import free_port
 from tests.streams.console import samples
@@ -62,7 +62,7 @@ async def page(tmp_path):
 def five_shown(monkeypatch):
     """A queue that shows five cases at a time."""
     monkeypatch.setattr("streams.console.state.queries.SHOWN", 5)
-    monkeypatch.setattr("streams.console.web.pages.SHOWN", 5)
+    monkeypatch.setattr("streams.console.web.queue_routes.SHOWN", 5)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 860), (820, 1180)])
@@ -90,13 +90,13 @@ async def test_markup_in_goods_text_does_nothing(page):
     await tab.open(f"{url}/")
     alert = samples.alert(0, name="EVIL", risk=0.99)
     item = replace(alert.items[0], description=MARKUP)
-    take(console.store.database, [replace(alert, items=(item,))], {})
+    ingest(console.store.database, [replace(alert, items=(item,))], {})
     case = case_id_of(alert.declaration_id, 1)
     await tab.until(f"document.getElementById('case-{case}')")
     assert await tab.do(f"document.querySelector('#case-{case} a').textContent") == MARKUP
     await tab.open(f"{url}/alerts/{case}")
     assert await tab.do("document.querySelector('.goods-text').textContent") == MARKUP
-    take(console.store.database, [samples.explanation(replace(alert, items=(item,)))], {})
+    ingest(console.store.database, [samples.explanation(replace(alert, items=(item,)))], {})
     await tab.until("document.querySelector('mark')")
     assert await tab.do("document.querySelector('.goods-text').textContent") == MARKUP
     assert await tab.do("window.hit") is None
@@ -128,7 +128,7 @@ async def test_everything_works_by_keyboard(page):
     await tab.press("c")
     await tab.press("Enter")  # in a form: sends it
     await tab.until("document.querySelector('.outcome.conforming')")
-    assert console.work.unsent() == 1
+    assert console.actions.unsent() == 1
     await tab.press("u")
     await tab.until("document.querySelector('html.js #rows')")
     await tab.press("/")
@@ -150,15 +150,15 @@ async def test_filters_are_moved_through_without_leaving_the_page(page):
     assert await tab.do("document.querySelector('.views a').href.includes('lane=yellow')")
     red = samples.alert(0, name="LATER")
     yellow = samples.alert(1, name="LATER")
-    take(console.store.database, [red, yellow], {})
+    ingest(console.store.database, [red, yellow], {})
     await tab.until(f"document.getElementById('case-{case_id_of(yellow.declaration_id, 1)}')")
     assert await tab.do(lanes) == "yellow"
     await tab.press("Escape")
     await tab.press("j")
     chosen = await tab.do("document.querySelector('.chosen').id")
-    take(console.store.database, [samples.alert(5, name="LATER", lane="yellow", risk=0.99)], {})
+    ingest(console.store.database, [samples.alert(5, name="LATER", lane="yellow", risk=0.99)], {})
     await tab.do(f"window.before = document.getElementById('{chosen}')")
-    console.work.note(chosen.removeprefix("case-"), console.identity.user({}, ""), "seen")
+    console.actions.note(chosen.removeprefix("case-"), console.identity.user({}, ""), "seen")
     await tab.until(f"document.getElementById('{chosen}') !== window.before")
     assert await tab.do("document.activeElement.closest('tr').id") == chosen
     await tab.press("Enter")
@@ -170,18 +170,18 @@ async def test_filters_are_moved_through_without_leaving_the_page(page):
 
 @pytest.mark.usefixtures("five_shown")
 async def test_the_queue_refills_from_what_it_does_not_show(page):
-    """Those with the highest risk are shown, whoever leaves and whatever arrives."""
+    """Those with the highest risk are shown, whichever leaves or arrives."""
     tab, url, _, console = page
     alerts = [samples.alert(place, name="MANY", risk=1 - place / 100) for place in range(9)]
-    take(console.store.database, alerts, {})
-    ids = [case_id_of(one.declaration_id, 1) for one in alerts]
+    ingest(console.store.database, alerts, {})
+    ids = [case_id_of(alert.declaration_id, 1) for alert in alerts]
     rows = "[...document.querySelectorAll('tr.case')].map((r) => r.id.slice(5)).join()"
     await tab.open(f"{url}/")
     assert await tab.do(rows) == ",".join(ids[:5])
     ann = console.identity.user({}, "")
     for case in ids[:4]:
-        console.work.decide(case, ann, "conforming", (), "")
-    take(console.store.database, [samples.alert(0, name="LOW", risk=0.01)], {})
+        console.actions.decide(case, ann, "conforming", (), "")
+    ingest(console.store.database, [samples.alert(0, name="LOW", risk=0.01)], {})
     await tab.until(f"{rows} == '{','.join(ids[4:9])}'")
     assert not await tab.do("document.getElementById('more').hidden")
     assert tab.errors == []
@@ -196,17 +196,17 @@ async def test_the_focus_stays_where_it_is(page):
     rows = "[...document.querySelectorAll('tr.case')].map((r) => r.id.slice(5))"
     shown = (await tab.do(f"{rows}.join()")).split(",")
     await tab.do("document.querySelectorAll('tr.case')[3].querySelector('a').focus()")
-    console.work.snooze(shown[1], ann, datetime.now(UTC) + timedelta(hours=1))
+    console.actions.snooze(shown[1], ann, datetime.now(UTC) + timedelta(hours=1))
     await tab.until(f"!{rows}.includes('{shown[1]}') && {rows}.length == 5")
     assert await tab.do("document.activeElement.closest('tr').id.slice(5)") == shown[3]
     await tab.press("j")
     chosen = await tab.do("document.querySelector('.chosen').id.slice(5)")
     await tab.press("/")
-    console.work.snooze(chosen, ann, datetime.now(UTC) + timedelta(hours=1))
+    console.actions.snooze(chosen, ann, datetime.now(UTC) + timedelta(hours=1))
     await tab.until(f"!{rows}.includes('{chosen}')")
     assert await tab.do("document.activeElement.id") == "filter-lane"
     total = console.store.queue(Filter()).total + 2
-    take(
+    ingest(
         console.store.database, [samples.alert(n, name="MORE", risk=0.01 * n) for n in range(2)], {}
     )
     await tab.until(f"document.getElementById('more').textContent.includes('first 5 of {total}')")
@@ -224,7 +224,7 @@ async def test_a_refill_that_fails_leaves_the_queue(page):
     )
     first = "document.querySelector('tr.case').id.slice(5)"
     gone = await tab.do(first)
-    console.work.decide(gone, console.identity.user({}, ""), "conforming", (), "")
+    console.actions.decide(gone, console.identity.user({}, ""), "conforming", (), "")
     await tab.until("window.asked == 1")
     assert await tab.do("document.querySelectorAll('tr.case').length") == 4
     await tab.until("document.querySelectorAll('tr.case').length == 5")
@@ -248,7 +248,7 @@ async def test_findings_are_added_and_taken_away(page):
     await tab.press("c")
     await tab.click(".send")
     await tab.until("document.querySelector('.outcome.conforming')")
-    assert console.work.unsent() == 1
+    assert console.actions.unsent() == 1
     assert tab.errors == []
 
 
@@ -258,10 +258,10 @@ async def test_a_heat_map_that_fails_leaves_the_others(page):
     alert = samples.alert(0, name="TWO")
     item = replace(alert.items[0], images=alert.items[0].images * 2)
     alert = replace(alert, items=(item,))
-    told = samples.explanation(alert)
-    maps = ("s3://goods-photos/gone.png", *told.items[0].heat_maps)
-    told = replace(told, items=(replace(told.items[0], heat_maps=maps),))
-    take(console.store.database, [alert, told], {})
+    explanation = samples.explanation(alert)
+    maps = ("s3://goods-photos/gone.png", *explanation.items[0].heat_maps)
+    explanation = replace(explanation, items=(replace(explanation.items[0], heat_maps=maps),))
+    ingest(console.store.database, [alert, explanation], {})
     await tab.open(f"{url}/alerts/{case_id_of(alert.declaration_id, 1)}")
     await tab.press("h")
     await tab.until("document.querySelectorAll('.heat').length == 1")
@@ -294,6 +294,6 @@ async def test_what_was_typed_outlives_a_failure(page):
         offline=False,
         **offline | {"downloadThroughput": -1, "uploadThroughput": -1},
     )
-    console.work.decide(ids[0], console.identity.user({}, ""), "conforming", (), "")
+    console.actions.decide(ids[0], console.identity.user({}, ""), "conforming", (), "")
     await tab.until("document.querySelector('.outcome')")
     assert await tab.do("document.getElementById('decision')") is None

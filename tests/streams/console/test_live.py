@@ -20,7 +20,7 @@ from schemas.topics import ALERTS, INSPECTION_OUTCOMES, TOPICS
 from streams.console.feed.outbox import Outbox
 from streams.console.feed.reader import Reader
 from streams.console.state.actions import CaseActions
-from streams.console.state.ingest import case_id_of, position, take
+from streams.console.state.ingest import case_id_of, ingest, position
 from streams.console.state.queries import Store
 from streams.console.state.tables import Database
 from streams.console.state.users import User
@@ -66,16 +66,16 @@ def start_console(stack, services, tmp_path):
 
     def start():
         directory = stack.directory / f"console-{port}"
-        one = Process("console", command, directory=directory, environment=environment).start()
-        started.append(one)
-        one.url = f"http://{LOOPBACK}:{port}"
-        one.wait_until(lambda: _answers(f"{one.url}/readyz"), within_s=40)
-        return one
+        process = Process("console", command, directory=directory, environment=environment).start()
+        started.append(process)
+        process.url = f"http://{LOOPBACK}:{port}"
+        process.wait_until(lambda: _answers(f"{process.url}/readyz"), within_s=40)
+        return process
 
     yield start
-    for one in started:
-        one.stop()
-        print(one.tail())
+    for process in started:
+        process.stop()
+        print(process.tail())
 
 
 @pytest.fixture
@@ -85,10 +85,10 @@ async def tab():
         assert "CI" not in os.environ, "CI must have chromium: apt-get install chromium"
         pytest.skip("there is no chromium: apt-get install chromium")
     async with browser(chromium()) as new_tab:
-        one = await new_tab()
-        await one.size(1280, 860)
-        yield one
-        assert one.errors == []
+        tab = await new_tab()
+        await tab.size(1280, 860)
+        yield tab
+        assert tab.errors == []
 
 
 def outcomes(settings, declaration_id):
@@ -96,7 +96,7 @@ def outcomes(settings, declaration_id):
     writers = Registry(settings.registry_url).writers(INSPECTION_OUTCOMES)
     consumer = Consumer(settings.confluent() | {"group.id": "count", "enable.partition.eof": True, "enable.auto.commit": False})  # fmt: skip
     consumer.assign([TopicPartition(INSPECTION_OUTCOMES.name, n, 0) for n in range(INSPECTION_OUTCOMES.partitions)])  # fmt: skip
-    found, ended = [], 0
+    published, ended = [], 0
     while ended < INSPECTION_OUTCOMES.partitions:
         message = consumer.poll(10)
         assert message is not None
@@ -105,9 +105,9 @@ def outcomes(settings, declaration_id):
             ended += 1
         elif message.key() == declaration_id.encode():
             record = codec.decode(message.value(), InspectionOutcome, writers)
-            found.append((dict(message.headers()), record))
+            published.append((dict(message.headers()), record))
     consumer.close()
-    return found
+    return published
 
 
 async def test_from_alert_to_outcome_in_a_browser(start_console, publish, tab, services):
@@ -180,7 +180,7 @@ async def test_a_lost_connection_loses_nothing(start_console, publish, tab):
     assert await tab.do("window.loadedOnce")
 
 
-async def test_a_broker_that_is_away_is_told_and_waited_for(
+async def test_a_broker_that_is_away_is_shown_and_waited_for(
     start_console, publish, tab, services, stack
 ):
     """The page stays, and says so; a decision made meanwhile is sent once, and alerts go on."""
@@ -210,7 +210,7 @@ async def test_a_broker_that_is_away_is_told_and_waited_for(
     await tab.until(f"document.querySelector('{row}')", within_s=60)
 
 
-async def test_the_console_ends_when_told_though_pages_are_open(start_console, tab):
+async def test_the_console_ends_on_a_signal_though_pages_are_open(start_console, tab):
     """With 0, as every command."""
     console = start_console()
     await tab.open(f"{console.url}/")
@@ -222,20 +222,20 @@ def test_a_decision_survives_a_crash_and_is_sent_once(services, tmp_path):
     """Between commit and sending, and between sending and remembering it."""
     now = [datetime.now(UTC)]
     database = Database(f"sqlite:///{tmp_path / 'console.db'}")
-    work = CaseActions(database, str, lambda: now[0])
+    actions = CaseActions(database, str, lambda: now[0])
     alerts = [samples.alert(place, name=new_run()) for place in range(2)]
-    take(database, alerts, {})
+    ingest(database, alerts, {})
     for alert in alerts:
-        work.decide(case_id_of(alert.declaration_id, 1), ANN, "conforming", (), "")
-    crashed = Outbox(services, work)
-    crashed._publish(work.claim(60_000).outcome)  # and is killed; nobody remembers
-    assert work.claim(60_000) is not None  # is killed before it is sent
+        actions.decide(case_id_of(alert.declaration_id, 1), ANN, "conforming", (), "")
+    crashed = Outbox(services, actions)
+    crashed._publish(actions.claim(60_000).outcome)  # and is killed; nobody remembers
+    assert actions.claim(60_000) is not None  # is killed before it is sent
     now[0] += timedelta(minutes=2)
-    restarted = Outbox(services, work)
+    restarted = Outbox(services, actions)
     assert [restarted.send_one() for _ in range(3)] == [True, True, False]
     for alert in alerts:
         assert len(outcomes(services, alert.declaration_id)) == 1
-    assert work.unsent() == 0
+    assert actions.unsent() == 0
     database.close()
 
 
@@ -281,14 +281,16 @@ def test_what_cannot_be_shown_becomes_a_dead_letter(services, publish, tmp_path)
         _until(lambda: len(letters(services, run)) == 2)
         assert store.detail(case_id_of(alert.declaration_id, 1)).case.state == "open"
         assert reader.error is None
-    assert [(one.topic, one.reason, one.value == b"junk") for one in letters(services, run)] == [
+    assert [
+        (letter.topic, letter.reason, letter.value == b"junk") for letter in letters(services, run)
+    ] == [
         ("explanations", "value_not_avro", True),
         ("inspection-outcomes", "outcome_invalid", False),
     ]
 
 
 def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
-    """As long as it takes, but not for a right that is missing; told to stop, nothing was read."""
+    """As long as it takes, but not for a missing right; if stopped meanwhile, nothing counts as read."""
     database = Database(f"sqlite:///{tmp_path / 'console.db'}")
     reader = Reader(services, database)
     answers = [_refused(KafkaError._MSG_TIMED_OUT), NotDelivered("no answer"), None]
@@ -298,13 +300,13 @@ def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
             raise answer
 
     monkeypatch.setattr(Delivery, "put", put)
-    reader._take([_Junk()])
+    reader._process([samples.Junk()])
     assert (answers, position(database, "alerts", 2), reader.cut_off) == ([], 8, True)
     answers = [_refused(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
     with pytest.raises(KafkaException):
-        reader._take([_Junk(offset=8)])
+        reader._process([samples.Junk(offset=8)])
     reader._stopping.set()
-    reader._take([_Junk(offset=8)])
+    reader._process([samples.Junk(offset=8)])
     assert position(database, "alerts", 2) == 8
     reader.stop()
     database.close()
@@ -314,41 +316,10 @@ def _refused(code):
     return KafkaException(KafkaError(code))
 
 
-class _Junk:
-    """A message that is no event."""
-
-    def __init__(self, offset=7):
-        self._offset = offset
-
-    def error(self):
-        return None
-
-    def topic(self):
-        return "alerts"
-
-    def partition(self):
-        return 2
-
-    def offset(self):
-        return self._offset
-
-    def key(self):
-        return b"key"
-
-    def value(self):
-        return b"junk"
-
-    def headers(self):
-        return None
-
-    def timestamp(self):
-        return 1, 1000
-
-
 def letters(settings, run):
     """The dead letters of keys that begin so, by topic."""
-    found = [one for one in read_letters(settings) if one.key.startswith(run.encode())]
-    return sorted(found, key=lambda one: one.topic)
+    letters = [letter for letter in read_letters(settings) if letter.key.startswith(run.encode())]
+    return sorted(letters, key=lambda letter: letter.topic)
 
 
 def test_an_alert_as_large_as_a_declaration_makes_it_is_shown(services, tmp_path):
@@ -369,8 +340,8 @@ def test_an_alert_as_large_as_a_declaration_makes_it_is_shown(services, tmp_path
         _until(lambda: store.detail(case_id_of(alert.declaration_id, 1)))
 
 
-def test_no_broker_is_told_and_waited_for(services, tmp_path):
-    """The pages stay: what is known can be looked at, and decisions wait."""
+def test_no_broker_is_noticed_and_waited_for(services, tmp_path):
+    """The pages stay: what was read can be looked at, and decisions wait."""
     nowhere = services.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"})
     with _reading(nowhere, tmp_path) as (_, reader):
         _until(lambda: reader.cut_off)

@@ -5,12 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import stamina
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from schemas.records import InspectionOutcome
-from streams.console.state.ingest import case_id_of, position, take
+from streams.console.state.ingest import case_id_of, ingest, position
 from streams.console.state.queries import Filter
-from streams.console.state.tables import Database, Unusable
+from streams.console.state.tables import Database, Unusable, with_retries
 from tests.streams.console import samples
 
 
@@ -35,8 +38,8 @@ def test_any_order_and_twice_is_one_case(store, order):
     alert = samples.alert()
     events = (alert, samples.assessment(alert), samples.explanation(alert), outcome(alert))
     for place in order:
-        take(store.database, [events[place]], {})
-        take(store.database, [events[place]], {})
+        ingest(store.database, [events[place]], {})
+        ingest(store.database, [events[place]], {})
     detail = store.detail(id_of(alert))
     assert (detail.alert, detail.assessment, detail.explanation, detail.outcomes) == (
         *events[:3],
@@ -49,14 +52,14 @@ def test_any_order_and_twice_is_one_case(store, order):
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_versions_in_any_order_are_one_state(store, order):
-    """The last one that was alerted is open; each tells of the latest version of all."""
+    """The last one that was alerted is open; each has the number of the latest."""
     first = samples.alert()
     green = replace(samples.assessment(first), declaration_version=4, lane="green")
     events = (first, samples.alert(version=3), green, outcome(first))
     for place in order:
-        take(store.database, [events[place]], {})
-    found = [store.detail(id_of(one)).case for one in events[:2]]
-    assert [(one.state, one.amended) for one in found] == [("decided", 4), ("open", 4)]
+        ingest(store.database, [events[place]], {})
+    cases = [store.detail(id_of(alert)).case for alert in events[:2]]
+    assert [(case.state, case.amended) for case in cases] == [("decided", 4), ("open", 4)]
 
 
 def test_an_amendment_leaves_one_open_case(store):
@@ -66,32 +69,32 @@ def test_an_amendment_leaves_one_open_case(store):
         (first, second),
         (replace(second, declaration_id="B"), replace(first, declaration_id="B")),
     ):
-        take(store.database, events[:1], {})
-        take(store.database, events[1:], {})
+        ingest(store.database, events[:1], {})
+        ingest(store.database, events[1:], {})
     open_ones = store.queue(Filter()).cases
     assert [case.declaration_version for case in open_ones] == [2, 2]
     old = store.detail(id_of(first)).case
     assert (old.state, old.amended) == ("superseded", 2)
 
 
-def test_an_amendment_into_the_green_lane_is_told(store):
+def test_an_amendment_into_the_green_lane_is_stored(store):
     """An open alert stays open: an amendment is no proof of innocence."""
     alert = samples.alert()
     green = replace(samples.assessment(alert), declaration_version=2, lane="green")
-    take(store.database, [alert, green], {})
+    ingest(store.database, [alert, green], {})
     case = store.detail(id_of(alert)).case
     assert (case.state, case.amended) == ("open", 2)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_an_amendment_into_green_is_told_in_any_order(store, order):
-    """The topics are read side by side: the amendment may be known before what it amends."""
+def test_an_amendment_into_green_is_stored_in_any_order(store, order):
+    """The topics are read side by side: the amendment may be read before what it amends."""
     first = samples.alert()
     green = replace(samples.assessment(first), declaration_version=2, lane="green")
     greener = replace(green, declaration_version=3)
     events = (first, green, greener)
     for place in order:
-        take(store.database, [events[place]], {})
+        ingest(store.database, [events[place]], {})
     case = store.detail(id_of(first)).case
     assert (case.state, case.amended) == ("open", 3)
 
@@ -105,7 +108,7 @@ def test_what_is_declared_may_be_long_and_hold_a_nul(store):
     alert = replace(
         samples.alert(), declaration_id=long, declaration_office="\0" * 20, items=(item,)
     )
-    take(store.database, [alert, outcome(alert, outcome_id=long + "\0")], {})
+    ingest(store.database, [alert, outcome(alert, outcome_id=long + "\0")], {})
     detail = store.detail(id_of(alert))
     assert detail.alert == alert
     assert detail.case.goods == "a\ufffdb"
@@ -124,21 +127,43 @@ def test_tables_of_another_version_are_refused(url):
         Database(url)
 
 
+def test_a_database_that_does_not_answer_is_asked_four_times():
+    """And the log names neither what was written nor what was asked."""
+    answers = [OperationalError("INSERT", {"goods": "SHOES"}, Exception("gone"))] * 3 + ["done"]
+
+    def ask(**_given):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with stamina.set_testing(True, attempts=9, cap=True), capture_logs() as logs:
+        assert with_retries(ask, goods="SHOES") == "done"
+        answers += [OperationalError("SELECT", {}, Exception("gone"))] * 5
+        with pytest.raises(OperationalError):
+            with_retries(ask, goods="SHOES")
+    assert len(answers) == 1
+    assert len(logs) == 6
+    assert "gone" in repr(logs)
+    assert "SHOES" not in repr(logs)
+    assert "INSERT" not in repr(logs)
+
+
 def test_replicas_may_start_together(url):
     """On an empty database: one creates the tables, the others find them."""
     with ThreadPoolExecutor(4) as threads:
-        for one in threads.map(lambda _: Database(url), range(4)):
-            assert one.change() == 0
-            one.close()
+        for database in threads.map(lambda _: Database(url), range(4)):
+            assert database.change() == 0
+            database.close()
 
 
 def test_the_queue_is_filtered_and_sorted(store):
     """By lane, office and reason; what SQL keeps is what the live stream keeps."""
     alerts = [samples.alert(place) for place in range(8)]
-    take(store.database, alerts, {})
+    ingest(store.database, alerts, {})
     everything = store.queue(Filter()).cases
     assert [case.risk for case in everything] == sorted((a.risk for a in alerts), reverse=True)
-    for wanted in (
+    for queue_filter in (
         Filter(lane="red"),
         Filter(office="BEANR000", sort="time"),
         Filter(reason="photo_reused", sort="revenue"),
@@ -147,41 +172,43 @@ def test_the_queue_is_filtered_and_sorted(store):
         Filter(view="decided"),
         Filter(view="unheard of"),
     ):
-        found = store.queue(wanted).cases
-        assert set(found) == {case for case in everything if wanted.keeps(case)}
-        assert [wanted.key(case) for case in found] == sorted(map(wanted.key, found), reverse=True)
+        cases = store.queue(queue_filter).cases
+        assert set(cases) == {case for case in everything if queue_filter.keeps(case)}
+        assert [queue_filter.key(case) for case in cases] == sorted(
+            map(queue_filter.key, cases), reverse=True
+        )
     assert len(store.queue(Filter(reason="photo_reused")).cases) == 2
 
 
-def test_changes_are_told_once_and_in_order(store):
+def test_changes_are_returned_once_and_in_order(store):
     """A reader who goes on from the last change it saw misses nothing, whatever the batches."""
     alerts = [samples.alert(place) for place in range(6)]
-    take(store.database, alerts[:2], {})
-    take(store.database, alerts[2:5], {})
-    take(store.database, [samples.explanation(alerts[0])], {})
+    ingest(store.database, alerts[:2], {})
+    ingest(store.database, alerts[2:5], {})
+    ingest(store.database, [samples.explanation(alerts[0])], {})
     seen, after = [], 0
-    while found := store.changes(after, limit=2):
-        assert all(case.changed > after for case in found)
-        seen += [case.declaration_id for case in found]
-        after = found[-1].changed
+    while changed := store.changes(after, limit=2):
+        assert all(case.changed > after for case in changed)
+        seen += [case.declaration_id for case in changed]
+        after = changed[-1].changed
     assert seen == [alerts[place].declaration_id for place in (1, 2, 3, 4, 0)]
     assert after == store.database.change()
 
 
 def test_positions_are_kept_with_what_was_read(store):
     """All or nothing, and never back."""
-    take(store.database, [samples.alert()], {("alerts", 0): 5})
-    take(store.database, [], {("alerts", 0): 3})
+    ingest(store.database, [samples.alert()], {("alerts", 0): 5})
+    ingest(store.database, [], {("alerts", 0): 3})
     assert position(store.database, "alerts", 0) == 5
     assert position(store.database, "alerts", 1) is None
     with pytest.raises(AttributeError):
-        take(store.database, [samples.alert(1), "no event"], {("alerts", 0): 9})
+        ingest(store.database, [samples.alert(1), "no event"], {("alerts", 0): 9})
     assert position(store.database, "alerts", 0) == 5
     assert store.detail(id_of(samples.alert(1))) is None
 
 
-def test_other_declarations_with_the_same_photo_are_known(store):
+def test_other_declarations_with_the_same_photo_are_listed(store):
     """History goes by what alerts have: the declaration and the photos."""
     alert, other = samples.alert(), samples.alert(name="OTHER")
-    take(store.database, [alert, other, samples.alert(1)], {})
+    ingest(store.database, [alert, other, samples.alert(1)], {})
     assert [case.declaration_id for case in store.detail(id_of(alert)).same_photo] == ["OTHER00"]

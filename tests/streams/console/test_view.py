@@ -11,7 +11,7 @@ from PIL import Image
 from schemas.reasons import Reason
 from schemas.records import Contribution
 from streams.console.web.charts import WIDTH, log_odds, peers, waterfall
-from streams.console.web.pictures import written_anew
+from streams.console.web.pictures import reencoded
 from streams.console.web.view import _words
 from streams.evidence.photos import NoPhoto
 from tests.streams.console import samples
@@ -34,8 +34,8 @@ def test_a_waterfall_stays_in_its_drawing(weights, start):
 @given(st.floats(-1, 1e9), st.floats(-1, 1e9), st.floats(-1, 1e9))
 def test_peers_stay_in_their_drawing(value, low, high):
     """However far off the price."""
-    if found := peers(value, low, high):
-        for x in (found.value_x, found.low_x, found.median_x, found.high_x):
+    if drawn := peers(value, low, high):
+        for x in (drawn.value_x, drawn.low_x, drawn.median_x, drawn.high_x):
             assert 0 <= x <= WIDTH
 
 
@@ -51,8 +51,8 @@ def test_marked_words_never_change_the_text(text, weights):
 
 def test_words_are_marked_by_weight():
     """The strongest in the darkest shade; lowering ones below 0."""
-    found = _words("RED SHOES OLD", [Contribution(part="SHOES", start=4, weight=2.0), Contribution(part="OLD", start=10, weight=-1.0)])  # fmt: skip
-    assert [(word.text, word.level) for word in found] == [("RED ", 0), ("SHOES", 4), (" ", 0), ("OLD", -2)]  # fmt: skip
+    words = _words("RED SHOES OLD", [Contribution(part="SHOES", start=4, weight=2.0), Contribution(part="OLD", start=10, weight=-1.0)])  # fmt: skip
+    assert [(word.text, word.level) for word in words] == [("RED ", 0), ("SHOES", 4), (" ", 0), ("OLD", -2)]  # fmt: skip
 
 
 @pytest.mark.parametrize("risk", [0.0, 0.5, 1.0])
@@ -61,21 +61,21 @@ def test_log_odds_are_finite(risk):
     assert math.isfinite(log_odds(risk))
 
 
-def test_a_picture_is_written_anew():
+def test_a_picture_is_encoded_again():
     """Smaller, without metadata or what was appended; heat maps stay transparent."""
     photo = Image.new("RGB", (3000, 40), "red")
     exif = Image.Exif()
     exif[0x010E] = "secret place"
     out = io.BytesIO()
     photo.save(out, "JPEG", exif=exif, comment=b"secret")
-    found = written_anew(out.getvalue() + b"<script>", transparent=False)
-    assert b"secret" not in found
-    assert b"<script>" not in found
-    assert Image.open(io.BytesIO(found)).width <= 1400
-    heat = Image.open(io.BytesIO(written_anew(samples.heat_map(), transparent=True)))
+    encoded = reencoded(out.getvalue() + b"<script>", transparent=False)
+    assert b"secret" not in encoded
+    assert b"<script>" not in encoded
+    assert Image.open(io.BytesIO(encoded)).width <= 1400
+    heat = Image.open(io.BytesIO(reencoded(samples.heat_map(), transparent=True)))
     assert heat.getpixel((0, 0))[3] == 0
     for bad in (b"", b"GIF89a", out.getvalue()[:200]):
-        assert isinstance(written_anew(bad, transparent=False), NoPhoto)
+        assert isinstance(reencoded(bad, transparent=False), NoPhoto)
     huge = io.BytesIO()
     Image.new("1", (8000, 8000)).save(huge, "PNG")
-    assert written_anew(huge.getvalue(), transparent=False) == NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
+    assert reencoded(huge.getvalue(), transparent=False) == NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)

@@ -18,12 +18,13 @@ from models.risk.attributes import Attributes
 from models.risk.signals import Rate
 from schemas.examples import examples
 from schemas.records import Party
-from streams.evidence.observations import Keys, Observed, rate_keys
-from streams.evidence.signals import KEPT, Signals, read
+from streams.evidence.observations import Observation
+from streams.evidence.signals import KEPT, Signals, read_signals
 from streams.local.process import LOOPBACK, free_port
+from streams.redis.keys import SignalKeys, inspection_keys
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
-KEYS = Keys(b"key")
+KEYS = SignalKeys(b"key")
 PICTURE, NEAR, OTHER = 0x8F3A_55C0_1234_BEEF, 0x8F3A_55C0_1234_BEE8, 0x0123_4567_89AB_CDEF
 
 
@@ -54,7 +55,7 @@ def observed(number, *, seconds=0, value=100.0, mass=2.0, photo=PICTURE, version
         goods_items=(item,),
         **usual | fields,
     )
-    return Observed(
+    return Observation(
         f"event-{number}-{version}",
         declaration,
         (Attributes.of(declaration, item),),
@@ -78,27 +79,27 @@ def stream(count=60, seed=7):
     ]
 
 
-async def gathered(signals, found, size):
+async def gathered(signals, observations, size):
     return [
         one
-        for start in range(0, len(found), size)
-        for one in await signals.gather(found[start : start + size])
+        for start in range(0, len(observations), size)
+        for one in await signals.gather(observations[start : start + size])
     ]
 
 
 @pytest.mark.parametrize("size", [1, 7, 60])
 async def test_any_suffix_that_is_redelivered_gets_identical_signals(signals, size):
     """In whichever batches, and although later declarations were observed in between."""
-    found = stream()
-    first = await gathered(signals, found, 8)
+    observations = stream()
+    first = await gathered(signals, observations, 8)
     for start in (0, 23, 59):
-        assert await gathered(signals, found[start:], size) == first[start:]
+        assert await gathered(signals, observations[start:], size) == first[start:]
 
 
 async def test_a_record_gives_back_the_same_values(signals):
     """Exactly, floats too."""
     for one in await gathered(signals, stream(), 20):
-        assert read(json.loads(json.dumps(asdict(one)))) == one
+        assert read_signals(json.dumps(asdict(one))) == one
 
 
 @pytest.mark.parametrize("record", [b"not json", b"[]", b"null", b'{"items": [1]}', b'{"new": 1}'])
@@ -129,8 +130,8 @@ async def test_absurd_amounts_are_no_small_consignments(signals, value):
     (item,) = odd.declaration.goods_items
     none = replace(odd.declaration, goods_items=(replace(item, item_amount=None),))
     await signals.gather([odd, replace(odd, event_id="none", declaration=none)])
-    (found,) = await signals.gather([observed(2, seconds=1, importer=buyer)])
-    assert (found.importer_day, found.small_count) == (1, 0)
+    (signals_of_next,) = await signals.gather([observed(2, seconds=1, importer=buyer)])
+    assert (signals_of_next.importer_day, signals_of_next.small_count) == (1, 0)
 
 
 def picture(seed):
@@ -172,10 +173,10 @@ async def test_declarations_of_one_batch_see_each_other(signals):
     """Parts of one consignment often come together; none sees what came after it."""
     buyer = Party(identification="BE-buyer")
     parts = [observed(n, seconds=n, value=90, importer=buyer) for n in range(4)]
-    found = await signals.gather(parts)
-    assert [one.small_count for one in found] == [0, 1, 2, 3]
-    assert [one.small_value for one in found] == [0, 90, 180, 270]
-    assert [one.importer_day for one in found] == [0, 1, 2, 3]
+    gathered_signals = await signals.gather(parts)
+    assert [one.small_count for one in gathered_signals] == [0, 1, 2, 3]
+    assert [one.small_value for one in gathered_signals] == [0, 90, 180, 270]
+    assert [one.importer_day for one in gathered_signals] == [0, 1, 2, 3]
 
 
 async def test_windows_end(signals):
@@ -233,12 +234,12 @@ async def test_past_inspections_are_counted_strictly_from_the_past(signals, redi
     """What was decided when the declaration came, or later, is not known to it."""
     one = observed(1)
     at = one.declaration.acceptance_time.timestamp()
-    rated = KEYS.rates(one.attributes[0])["code"]
-    inspected, irregular = rate_keys(rated)
+    history = KEYS.histories(one.attributes[0])["code"]
+    inspected, irregular = inspection_keys(history)
     await redis.zadd(inspected, {"a": at - 10, "b": at - 5, "c": at, "d": at + 5, "e": at - 4e7})
     await redis.zadd(irregular, {"b": at - 5, "d": at + 5})
-    (found,) = await signals.gather([one])
-    assert found.items[0].rates == {"code": Rate(inspected=2, irregular=1)}
+    (live,) = await signals.gather([one])
+    assert live.items[0].rates == {"code": Rate(inspected=2, irregular=1)}
 
 
 async def test_a_store_that_is_gone_gives_nothing_at_once():
@@ -262,8 +263,8 @@ async def test_a_store_that_was_lost_begins_anew(signals, redis):
 
 async def test_what_is_kept_and_read_is_bounded(signals, redis):
     """A photo or a code of thousands costs no more than one of hundreds."""
-    found = [observed(n, seconds=n) for n in range(KEPT + 300)]
-    await gathered(signals, found, 200)
+    observations = [observed(n, seconds=n) for n in range(KEPT + 300)]
+    await gathered(signals, observations, 200)
     sets = [key async for key in redis.scan_iter() if await redis.type(key) == b"zset"]
     assert max([await redis.zcard(key) for key in sets]) == KEPT
     (one,) = await signals.gather([observed(9999, seconds=9999)])
@@ -317,16 +318,16 @@ async def test_nobody_is_no_trader(signals):
 
 def test_a_key_is_needed():
     with pytest.raises(ValueError, match="REDLANE_PSEUDONYM_KEY"):
-        Keys(b"")
+        SignalKeys(b"")
 
 
 @pytest.mark.parametrize("size", [1, 5])
 async def test_versions_of_one_batch_are_one_declaration(signals, size):
     """Whichever declarations come together, each is left out of its own count, and no other."""
     buyer = Party(identification="BE-buyer")
-    found = [observed(n, seconds=n, importer=buyer) for n in range(3)]
-    found += [observed(9, seconds=10 * v, version=v, importer=buyer) for v in (1, 2)]
-    days = [one.importer_day for one in await gathered(signals, found, size)]
+    observations = [observed(n, seconds=n, importer=buyer) for n in range(3)]
+    observations += [observed(9, seconds=10 * v, version=v, importer=buyer) for v in (1, 2)]
+    days = [one.importer_day for one in await gathered(signals, observations, size)]
     assert days == [0, 1, 2, 3, 3]
 
 

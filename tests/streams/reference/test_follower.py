@@ -1,4 +1,4 @@
-"""Reference topics: what is put on them is known to every worker, and nothing bad gets in."""
+"""Reference topics: what is put on them is read by every worker, and nothing bad gets in."""
 
 import json
 import struct
@@ -41,7 +41,7 @@ DECLARATION = Declaration(
 
 
 @pytest.fixture
-def known():
+def state():
     """Knows schema ids 1 and, after it has asked again, 2; `asked` has the times."""
 
     def writers(topic):
@@ -49,30 +49,30 @@ def known():
         return {i: codec.schema(topic.schema) for i in ((1, 2) if len(asked) > 2 else (1,))}
 
     asked = []
-    found = ReferenceState(writers)
-    found.asked = asked
-    return found
+    state = ReferenceState(writers)
+    state.asked = asked
+    return state
 
 
-def take(known, record, offset=0, *, key=None, schema_id=1):
+def take(state, record, offset=0, *, key=None, schema_id=1):
     topic = RISK_PROFILES if isinstance(record, RiskProfile) else TARIFF_MEASURES
     own = getattr(record, topic.key).encode()
-    known.take(topic.name, key or own, codec.encode(record, schema_id), offset)
+    state.take(topic.name, key or own, codec.encode(record, schema_id), offset)
 
 
-def test_the_later_event_wins_unless_its_version_is_older(known):
+def test_the_later_event_wins_unless_its_version_is_older(state):
     """And a removed profile may begin again."""
-    take(known, replace(PROFILE, version=2))
-    take(known, replace(PROFILE, version=2, title="again"))
+    take(state, replace(PROFILE, version=2))
+    take(state, replace(PROFILE, version=2, title="again"))
     with capture_logs() as logs:
-        take(known, PROFILE, offset=7)
-    (found,) = known.snapshot().profiles
-    assert (found.version, found.title) == (2, "again")
+        take(state, PROFILE, offset=7)
+    (profile,) = state.snapshot().profiles
+    assert (profile.version, profile.title) == (2, "again")
     assert (logs[0]["event"], logs[0]["offset"]) == ("older profile not taken", 7)
-    known.take(RISK_PROFILES.name, b"TEST-1", None, 8)
-    assert known.snapshot().profiles == ()
-    take(known, PROFILE)
-    assert known.snapshot().profiles == (PROFILE,)
+    state.take(RISK_PROFILES.name, b"TEST-1", None, 8)
+    assert state.snapshot().profiles == ()
+    take(state, PROFILE)
+    assert state.snapshot().profiles == (PROFILE,)
 
 
 @pytest.mark.parametrize(
@@ -87,32 +87,32 @@ def test_the_later_event_wins_unless_its_version_is_older(known):
         (None, None, "it has no key"),
     ],
 )  # fmt: skip
-def test_a_bad_event_is_skipped_and_the_last_good_one_stays(known, key, value, reason):
+def test_a_bad_event_is_skipped_and_the_last_good_one_stays(state, key, value, reason):
     """Logged with its place and the reason."""
-    take(known, PROFILE)
+    take(state, PROFILE)
     with capture_logs() as logs:
-        known.take(RISK_PROFILES.name, key, value, 5)
-    assert known.snapshot().profiles == (PROFILE,)
+        state.take(RISK_PROFILES.name, key, value, 5)
+    assert state.snapshot().profiles == (PROFILE,)
     assert (logs[0]["event"], logs[0]["offset"]) == ("reference event skipped", 5)
     assert logs[0]["reason"] == reason
 
 
-def test_a_schema_that_was_registered_later_is_asked_for_once(known):
+def test_a_schema_that_was_registered_later_is_asked_for_once(state):
     """An upgrade deploys first; workers of the old version read on."""
-    take(known, PROFILE, schema_id=2)
-    assert known.snapshot().profiles == (PROFILE,)
+    take(state, PROFILE, schema_id=2)
+    assert state.snapshot().profiles == (PROFILE,)
     for _ in range(3):
-        take(known, replace(PROFILE, title="unknown"), schema_id=9)
-    assert known.snapshot().profiles == (PROFILE,)
-    assert known.asked == [RISK_PROFILES.name, TARIFF_MEASURES.name] + [RISK_PROFILES.name] * 2
+        take(state, replace(PROFILE, title="unknown"), schema_id=9)
+    assert state.snapshot().profiles == (PROFILE,)
+    assert state.asked == [RISK_PROFILES.name, TARIFF_MEASURES.name] + [RISK_PROFILES.name] * 2
 
 
-def test_snapshots_do_not_change(known):
+def test_snapshots_do_not_change(state):
     """A micro-batch is judged by one."""
-    before = known.snapshot()
-    take(known, PROFILE)
-    take(known, TariffMeasure(measure_id="m", commodity_code="6406", duty_rate=3.0))
-    after = known.snapshot()
+    before = state.snapshot()
+    take(state, PROFILE)
+    take(state, TariffMeasure(measure_id="m", commodity_code="6406", duty_rate=3.0))
+    after = state.snapshot()
     assert before.profiles == ()
     assert before.tariff.duty("640620", "CN", NOW) is None
     assert after.matcher.matching(DECLARATION) == [PROFILE]
@@ -127,8 +127,8 @@ def publisher(stack):
     """Publishes; what the tests put is removed at the end."""
     publisher = Publisher(stack.settings(), source="redlane/test")
     yield publisher
-    found = read(stack.settings())
-    publisher.remove(RISK_PROFILES, [one.profile_id for one in found.profiles])
+    snapshot = read(stack.settings())
+    publisher.remove(RISK_PROFILES, [one.profile_id for one in snapshot.profiles])
     publisher.remove(TARIFF_MEASURES, ["TEST-640411"])
 
 
@@ -190,16 +190,16 @@ def test_a_profile_is_put_changed_and_expired(stack, redlane, reference, file):
     soon(lambda: selected(reference) == [("TEST-1", 1)], reference)
     assert redlane("put", file, *BY).stdout == "TEST-1 version 2 is published.\n"
     soon(lambda: selected(reference) == [("TEST-1", 2)], reference)
-    (found,) = reference.profiles
-    assert found.author == pseudonym(KEY.encode(), "Ann Peeters")
-    assert found.approver == pseudonym(KEY.encode(), "Bob Maes")
+    (profile,) = reference.snapshot.profiles
+    assert profile.author == pseudonym(KEY.encode(), "Ann Peeters")
+    assert profile.approver == pseudonym(KEY.encode(), "Bob Maes")
     accepted_before = replace(DECLARATION, acceptance_time=datetime.now(UTC))
 
     assert redlane("expire", "TEST-1", *BY).stdout == "TEST-1 version 3 is published: expired.\n"
     soon(lambda: selected(reference) == [], reference)
     assert reference.snapshot.matcher.matching(accepted_before)
     with Reference(stack.settings()) as later:
-        assert later.profiles == reference.profiles
+        assert later.snapshot.profiles == reference.snapshot.profiles
         assert selected(later) == []
     assert "had expired already" in redlane("expire", "TEST-1", *BY).output
 
@@ -217,22 +217,22 @@ def test_the_list_tells_each_profiles_state(stack, redlane, publisher, file):
         ],
     )
     redlane("put", file, *BY)
-    told = json.loads(redlane("list", "--all", "--json").stdout)
-    assert {one["profile_id"]: one["state"] for one in told} == {
+    listed = json.loads(redlane("list", "--all", "--json").stdout)
+    assert {one["profile_id"]: one["state"] for one in listed} == {
         "TEST-1": "in force",
         "TEST-2": "ignored",
         "TEST-3": "expired",
         "TEST-4": "in force",
         "TEST-5": "not yet",
     }
-    assert told[1]["problem"] == "needs a second person"
-    assert told[0]["conditions"] == WRITTEN["conditions"]
+    assert listed[1]["problem"] == "needs a second person"
+    assert listed[0]["conditions"] == WRITTEN["conditions"]
     assert "TEST-3" not in redlane("list", "--json").output
     producer = Producer(stack.settings().confluent())
     producer.produce(RISK_PROFILES.name, key=b"TEST-9", value=b"?")
     assert producer.flush(30) == 0
     again = redlane("list", "--all", "--json")
-    assert json.loads(again.stdout) == told
+    assert json.loads(again.stdout) == listed
     assert "reference event skipped" in again.stderr
     table = redlane("list")
     assert table.exit_code == 0
@@ -246,13 +246,13 @@ def test_a_profile_of_one_person_selects_nothing(publisher, reference):
         publisher.put(RISK_PROFILES, [replace(PROFILE, approver="a", conditions=(watch,))])
         soon(lambda: logs, reference)
     assert selected(reference) == []
-    (told,) = logs
-    assert (told["event"], told["reason"]) == ("profile ignored", "needs a second person")
+    (logged,) = logs
+    assert (logged["event"], logged["reason"]) == ("profile ignored", "needs a second person")
     assert "BE0123" not in str(logs)
 
 
 @pytest.mark.parametrize(
-    ("change", "by", "told"),
+    ("change", "by", "message"),
     [
         ({}, ("--author", "Ann Peeters", "--approver", " ann  PEETERS"), "are the same person"),
         ({}, ("--author", "Ann Peeters", "--approver", " "), "A name is empty"),
@@ -264,12 +264,12 @@ def test_a_profile_of_one_person_selects_nothing(publisher, reference):
         ({"valid_until": "2100-01-01T00:00:00"}, BY, "valid_until: Input should have timezone info"),
     ],
 )  # fmt: skip
-def test_a_profile_that_would_be_ignored_is_not_put(redlane, file, change, by, told):
+def test_a_profile_that_would_be_ignored_is_not_put(redlane, file, change, by, message):
     """The message says what to mend; nothing is published."""
     file.write_text(json.dumps(WRITTEN | change))
     result = redlane("put", file, *by)
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert message in result.stderr
     assert json.loads(redlane("list", "--all", "--json").stdout) == []
 
 
@@ -300,9 +300,9 @@ def test_malformed_events_do_not_stop_the_reader(stack, publisher, reference):
     measure = TariffMeasure(measure_id="TEST-640411", commodity_code="640411", duty_rate=16.9)
     publisher.put(TARIFF_MEASURES, [measure])
     soon(lambda: selected(reference) == [("TEST-1", 1)], reference)
-    soon(lambda: reference.tariff.duty("640411", "CN", NOW) == 16.9, reference)
+    soon(lambda: reference.snapshot.tariff.duty("640411", "CN", NOW) == 16.9, reference)
     assert publisher.remove(TARIFF_MEASURES, ["TEST-640411"]) == 1
-    soon(lambda: reference.tariff.duty("640411", "CN", NOW) is None, reference)
+    soon(lambda: reference.snapshot.tariff.duty("640411", "CN", NOW) is None, reference)
 
 
 def test_a_reader_that_died_is_seen(publisher, reference, monkeypatch):
@@ -312,7 +312,7 @@ def test_a_reader_that_died_is_seen(publisher, reference, monkeypatch):
         raise ZeroDivisionError("a bug")
 
     reference.check()
-    monkeypatch.setattr(reference._known, "take", broken)
+    monkeypatch.setattr(reference._state, "take", broken)
     publisher.put(RISK_PROFILES, [PROFILE])
     with pytest.raises(ReferenceLost, match="a bug"):
         soon(lambda: False, reference)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from models.selection.policy import Budget, Thresholds
 from streams.local.process import LOOPBACK, free_port
-from streams.selection.capacity import MONDAY, WEEK, Capacity, Decided
+from streams.selection.capacity import MONDAY, WEEK, Capacity, CapacityUse
 
 BUDGET = Budget(yellow=0.08, red=0.02, random=0.01, offices={"DE001": Budget(0.2, 0.1)})
 FALLBACK = Thresholds(0.5, 0.9)
@@ -29,12 +29,12 @@ async def screen(workers, cases):
     for number, start in enumerate(range(0, len(cases), 16)):
         worker, batch = workers[number % len(workers)], cases[start : start + 16]
         in_force = await worker.thresholds([(accepted, office) for _, office, accepted, _ in batch])
-        decided = []
+        uses = []
         for (name, office, accepted, risk), now in zip(batch, in_force, strict=True):
             decision = now.thresholds.decide(name, risk, key=KEY)
             decisions.append(decision)
-            decided.append(Decided(name, accepted, office, risk, decision.charged))
-        await worker.record(decided)
+            uses.append(CapacityUse(name, accepted, office, risk, decision.charged))
+        await worker.record(uses)
     return decisions
 
 
@@ -91,16 +91,16 @@ async def test_redelivery_finds_the_same_thresholds_and_changes_no_account(redis
 
 async def everything(redis):
     """Return what is counted and sampled."""
-    found = {}
+    records = {}
     for key in sorted(await redis.keys("capacity:*")):
         kind = key.split(b":")[1]
         if kind in {b"arrived", b"selected", b"red"}:
-            found[key] = await redis.pfcount(key)
+            records[key] = await redis.pfcount(key)
         elif kind == b"thresholds":
-            found[key] = await redis.get(key)
+            records[key] = await redis.get(key)
         else:
-            found[key] = await redis.zrange(key, 0, -1, withscores=True)
-    return found
+            records[key] = await redis.zrange(key, 0, -1, withscores=True)
+    return records
 
 
 async def test_workers_that_meet_a_window_at_once_agree(redis):
@@ -168,15 +168,15 @@ async def test_records_are_bounded_and_expire(redis):
 
 async def test_a_worker_remembers_a_bounded_number_of_windows(redis, monkeypatch):
     """The oldest are asked for again."""
-    monkeypatch.setattr("streams.selection.capacity.KNOWN", 3)
+    monkeypatch.setattr("streams.selection.capacity.REMEMBERED", 3)
     worker = capacity(redis)
     for hour in range(5):
         await worker.thresholds([(START + timedelta(hours=hour), "NL000396")])
-    assert len(worker._known) == 3
+    assert len(worker._remembered) == 3
 
 
 async def test_without_redis_the_fallback_decides_at_once_and_says_so():
-    """It is left alone for the pause, and windows that are known stay known."""
+    """It is left alone for the pause."""
     client = Redis.from_url(f"redis://{LOOPBACK}:{free_port()}/0", socket_connect_timeout=0.2)
     worker = capacity(client)
     when = [(START, "NL000396"), (START, "DE001")]
@@ -186,15 +186,15 @@ async def test_without_redis_the_fallback_decides_at_once_and_says_so():
     assert lost[0].thresholds == Thresholds(0.5, 0.9, random=0.01)
     worker._redis = None  # were it asked again, this would raise
     assert await worker.thresholds(when) == lost
-    await worker.record([Decided("D1", START, "NL000396", 0.3, "green")])
+    await worker.record([CapacityUse("D1", START, "NL000396", 0.3, "green")])
 
 
 async def test_windows_known_before_redis_was_lost_stay_in_force():
     """They were written down for all."""
     worker = capacity(FakeAsyncRedis())
-    known = await worker.thresholds([(START, "NL000396")])
-    worker._pause(OSError())
-    assert await worker.thresholds([(START, "NL000396")]) == known
+    in_force = await worker.thresholds([(START, "NL000396")])
+    worker._breaker.trip(OSError())
+    assert await worker.thresholds([(START, "NL000396")]) == in_force
 
 
 @pytest.mark.parametrize("window", [timedelta(0), timedelta(hours=5), timedelta(days=8)])

@@ -32,12 +32,12 @@ from schemas.topics import ALERTS, DECLARATIONS
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
-from streams.evidence.observations import Keys
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.kafka.events import ORIGIN, Inbound
 from streams.kafka.origin import Origins
 from streams.kafka.registry import Decoder
+from streams.redis.keys import SignalKeys
 from streams.stages.explain import Explain
 from tests.fakes import NOW, FakeScorer, inbound
 from tests.streams.stages.test_screen import LOW, jpeg, made, risky
@@ -86,7 +86,7 @@ class Place:
         scorer, executor = FakeScorer(), ThreadPoolExecutor(1)
         self.screen = made(self.photos, scorer, redis=self.redis)
         cache = EmbeddingCache(self.redis, ttl=timedelta(days=1), pause_s=1)
-        signals = Signals(self.redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1)
+        signals = Signals(self.redis, keys=SignalKeys(b"key"), ttl=timedelta(days=1), pause_s=1)
         self.stage = Explain(
             decoder=Decoder(lambda topic: dict(self.schemas[topic]), (ALERTS, DECLARATIONS)),
             schema_id=EXPLANATION,
@@ -143,7 +143,7 @@ def codes(item):
 async def test_an_alert_is_explained_with_the_evidence_it_was_scored_with(place):
     """The same declaration, signals, text, photo; the heat map lies where the event says."""
     alert = await place.alert(risky(0.9))
-    found = await place.explained(alert)
+    explanation = await place.explained(alert)
     ((evidence, pixels),) = place.explainer.given
     assert dict(alert.headers)[ORIGIN] == b"declarations/0/5"
     assert evidence.declaration == risky(0.9)
@@ -151,15 +151,16 @@ async def test_an_alert_is_explained_with_the_evidence_it_was_scored_with(place)
     assert evidence.items[0].text is not None
     assert len(evidence.items[0].photos) == 1
     assert pixels[0][0].dtype == np.uint8
-    (item,) = found.items
+    (item,) = explanation.items
     (reference,) = item.heat_maps
     assert re.fullmatch(r"s3://explanations/[0-9a-f]{64}\.png", reference)
     key = reference.removeprefix("s3://explanations/")
     assert bytes(obstore.get(place.heat_maps, key).bytes()) == b"png"
     assert codes(item) == []
-    assert found.declaration_id == "D1"
+    assert explanation.declaration_id == "D1"
     assert (
-        found.assessment_id == codec.decode(alert.value, Alert, place.schemas[ALERTS]).assessment_id
+        explanation.assessment_id
+        == codec.decode(alert.value, Alert, place.schemas[ALERTS]).assessment_id
     )
 
 
@@ -178,18 +179,18 @@ async def test_goods_text_with_markup_is_left_as_it_is(place):
     """It is for the reader to show it inert."""
     text = "<script>alert(1)</script> RISK 0.9"
     item = replace(LOW.goods_items[0], description=text)
-    found = await place.explained(await place.alert(replace(LOW, goods_items=(item,))))
-    assert found.items[0].words[0].part == text
+    explanation = await place.explained(await place.alert(replace(LOW, goods_items=(item,))))
+    assert explanation.items[0].words[0].part == text
 
 
 async def test_a_declaration_that_is_gone_leaves_what_the_alert_says(place):
     """Marked; nothing is guessed."""
     alert = await place.alert(risky(0.9))
     place.kept.clear()
-    found = await place.explained(alert)
+    explanation = await place.explained(alert)
     assert place.explainer.given == []
-    assert [item.sequence_number for item in found.items] == [1]
-    assert codes(found.items[0]) == [Reason.DECLARATION_GONE]
+    assert [item.sequence_number for item in explanation.items] == [1]
+    assert codes(explanation.items[0]) == [Reason.DECLARATION_GONE]
 
 
 async def test_another_declaration_at_the_same_place_is_not_explained(place):
@@ -234,14 +235,14 @@ def fails(act, error, failures, when=lambda *_args: True):
 
 
 async def test_photos_of_a_failing_storage_are_waited_for_a_while(place, monkeypatch):
-    """Then the rest is explained, and told what is missing."""
+    """Then the rest is explained, and the explanation names what is missing."""
     alert = await place.alert(risky(0.9))
     failures = [1]
     failing = fails(obstore.get_async, obstore.exceptions.GenericError, failures)
     monkeypatch.setattr(obstore, "get_async", failing)
-    found = (await place.explained(alert)).items[0]
-    assert codes(found) == []
-    assert found.heat_maps[0]
+    item = (await place.explained(alert)).items[0]
+    assert codes(item) == []
+    assert item.heat_maps[0]
     failures[0] = 2
     assert codes((await place.explained(alert)).items[0]) == [Reason.PHOTO_UNAVAILABLE]
 
@@ -267,13 +268,13 @@ async def test_schemas_that_are_registered_after_the_start_are_read(place):
     assert codes((await place.explained(later)).items[0]) == []
 
 
-@pytest.mark.parametrize(("basis", "told"), [("risk", 1), ("profile", 0), ("random", 0)])
-async def test_what_was_not_selected_by_risk_would_not_be_green_without_it(place, basis, told):
+@pytest.mark.parametrize(("basis", "changes"), [("risk", 1), ("profile", 0), ("random", 0)])
+async def test_what_was_not_selected_by_risk_would_not_be_green_without_it(place, basis, changes):
     alert = await place.alert(risky(0.9))
-    found = codec.decode(alert.value, Alert, place.schemas[ALERTS])
-    selected = replace(found, selection=replace(found.selection or Selection(), basis=basis))
+    decoded = codec.decode(alert.value, Alert, place.schemas[ALERTS])
+    selected = replace(decoded, selection=replace(decoded.selection or Selection(), basis=basis))
     (item,) = (await place.explained(replace(alert, value=codec.encode(selected, ALERT)))).items
-    assert len(item.changes) == told
+    assert len(item.changes) == changes
 
 
 async def test_an_alert_of_another_bundle_is_marked(place):
@@ -340,9 +341,9 @@ def test_a_declaration_is_fetched_from_where_it_lies(stack):
     assert producer.flush(10) == 0
     origins = Origins(stack.settings(), within_s=5)
     for number in (1, 2, 0):
-        found = origins(f"declarations/5/{places[number]}")
-        assert (found.key, found.value) == (str(number).encode(), value)
-        assert found.headers == (("ce_id", f"e{number}".encode()),)
+        event = origins(f"declarations/5/{places[number]}")
+        assert (event.key, event.value) == (str(number).encode(), value)
+        assert event.headers == (("ce_id", f"e{number}".encode()),)
     for gone in (
         f"declarations/5/{places[-1] + 1}",
         "declarations/99/0",

@@ -11,6 +11,7 @@ from schemas import codec
 from schemas.codec import encode
 from schemas.examples import examples
 from schemas.reasons import Reason
+from streams.evidence.past_inspections import PastInspections
 from streams.evidence.signals import Signals
 from streams.stages.learn import Learn
 from tests.fakes import inbound
@@ -30,15 +31,14 @@ async def signals(redis):
 def learn(redis):
     writers = {9: codec.schema("inspection-outcome")}
     now = observed(1).declaration.acceptance_time + timedelta(days=1)
-    return Learn(
-        writers=writers, redis=redis, keys=KEYS, attempts=2, delay_s=0.01, now=now.timestamp
-    )
+    inspections = PastInspections(redis, keys=KEYS, now=now.timestamp)
+    return Learn(writers=writers, inspections=inspections, attempts=2, delay_s=0.01)
 
 
 def outcome(number, result, *, hours=1, id_="o1", key=None, **fields):
     one = observed(number)
     findings = OUTCOME.findings[:1] if result == "irregular" else ()
-    found = replace(
+    record = replace(
         OUTCOME,
         outcome_id=id_,
         declaration_id=f"D{number}",
@@ -47,12 +47,12 @@ def outcome(number, result, *, hours=1, id_="o1", key=None, **fields):
         findings=tuple(replace(f, sequence_number=1) for f in findings),
         **fields,
     )
-    return inbound(value=encode(found, 9), key=key or f"D{number}".encode())
+    return inbound(value=encode(record, 9), key=key or f"D{number}".encode())
 
 
 async def rate(signals, days=2):
-    (found,) = await signals.gather([observed(7 + days, seconds=86_400 * days)])
-    return found.items[0].rates.get("code")
+    (live,) = await signals.gather([observed(7 + days, seconds=86_400 * days)])
+    return live.items[0].rates.get("code")
 
 
 async def test_outcomes_become_the_hit_rates_of_later_declarations(learn, signals):
@@ -106,9 +106,11 @@ async def test_what_is_no_outcome_is_a_dead_letter(learn, event, reason):
     assert reason.encode() in headers["__streams.errors.exception"] + headers.get("x_dlq.reason", b"") + headers["__streams.errors.message"]  # fmt: skip
 
 
-async def test_a_failing_store_is_tried_again_then_stops_the_worker(learn, signals, monkeypatch):
+async def test_a_failing_store_is_tried_again_then_stops_the_worker(
+    learn, redis, signals, monkeypatch
+):
     """An outcome is never passed over for a failing service."""
-    mget, failures = learn._redis.mget, [2]
+    mget, failures = redis.mget, [2]
 
     async def failing(keys):
         if failures[0]:
@@ -116,7 +118,7 @@ async def test_a_failing_store_is_tried_again_then_stops_the_worker(learn, signa
             raise Lost
         return await mget(keys)
 
-    monkeypatch.setattr(learn._redis, "mget", failing)
+    monkeypatch.setattr(redis, "mget", failing)
     with pytest.raises(Lost):
         await learn([outcome(1, "irregular")])
     failures[0] = 1

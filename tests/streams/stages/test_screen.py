@@ -26,10 +26,10 @@ from schemas.topics import ALERTS, ASSESSMENTS
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
-from streams.evidence.observations import Keys
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.local.process import LOOPBACK, free_port
+from streams.redis.keys import SignalKeys
 from streams.reference.state import Snapshot
 from streams.selection.capacity import Capacity
 from streams.selection.lanes import Lanes
@@ -63,12 +63,12 @@ def scorer():
     return FakeScorer()
 
 
-def made(store, scorer, *, redis=None, capacity=None, known=None):
+def made(store, scorer, *, redis=None, capacity=None, reference=None):
     """Wire a stage on fakes."""
     executor = ThreadPoolExecutor(1)
     redis = redis or FakeAsyncRedis()
     cache = EmbeddingCache(redis, ttl=timedelta(days=1), pause_s=1)
-    snapshot = known or Snapshot((), Matcher(()), Tariff(()))
+    snapshot = reference or Snapshot((), Matcher(()), Tariff(()))
     budget = capacity and Capacity(
         redis,
         budget=capacity,
@@ -76,7 +76,7 @@ def made(store, scorer, *, redis=None, capacity=None, known=None):
         window=timedelta(seconds=20),
         pause_s=1,
     )
-    signals = Signals(redis, keys=Keys(b"key"), ttl=timedelta(days=1), pause_s=1)
+    signals = Signals(redis, keys=SignalKeys(b"key"), ttl=timedelta(days=1), pause_s=1)
     return Screen(
         writers={7: codec.schema("declaration")},
         schema_ids=IDS,
@@ -89,7 +89,7 @@ def made(store, scorer, *, redis=None, capacity=None, known=None):
         ),
         signals=signals,
         lanes=Lanes(scorer.thresholds, budget, key=b"key"),
-        known=lambda: snapshot,
+        reference=lambda: snapshot,
         executor=executor,
         now=lambda: NOW,
     )
@@ -101,7 +101,7 @@ def screen(store, scorer):
 
 
 def risky(risk, number=1, **fields):
-    """The low-value example, its risk told by its goods text."""
+    """The low-value example; the goods text gives its risk."""
     item = replace(LOW.goods_items[0], description=f"SHOES RISK {risk}", **fields)
     return replace(LOW, declaration_id=f"D{number}", goods_items=(item,))
 
@@ -179,18 +179,18 @@ async def test_headers_are_cloud_events_and_carry_the_trace(screen):
     ],
 )
 async def test_a_photo_that_cannot_be_had_degrades_with_its_reason(screen, reference, reason):
-    """The verdict is made from what is there, and says what was not."""
+    """The verdict rests on the other evidence, and names what is missing."""
     images = (ImageReference(**reference, media_type="image/jpeg"),)
     (outcome,) = await screen([inbound(risky(0.1, images=images))])
-    found = assessment(outcome)
-    assert [(d.sequence_number, d.evidence, d.code) for d in found.degraded] == [
+    verdict = assessment(outcome)
+    assert [(d.sequence_number, d.evidence, d.code) for d in verdict.degraded] == [
         (1, "image", reason)
     ]
-    assert found.items[0].modalities == ("text",)
+    assert verdict.items[0].modalities == ("text",)
 
 
 async def test_absent_text_and_photos_degrade(screen):
-    """Nothing to look at is told, not hidden."""
+    """The verdict names what is missing."""
     item = replace(LOW.goods_items[0], description="  ", images=())
     (outcome,) = await screen([inbound(replace(LOW, goods_items=(item,)))])
     codes = [degradation.code for degradation in assessment(outcome).degraded]
@@ -230,9 +230,9 @@ async def test_a_dead_letter_keeps_the_event_and_tells_its_origin(screen):
     ((letter,),) = await screen([event])
     assert (letter.key, letter.value, letter.timestamp) == (event.key, event.value, event.timestamp)
     assert letter.headers[:1] == event.headers
-    told = dict(letter.headers[1:])
+    added = dict(letter.headers[1:])
     assert {
-        name: told[f"__streams.errors.{name}"]
+        name: added[f"__streams.errors.{name}"]
         for name in ("topic", "partition", "offset", "message")
     } == {
         "topic": b"declarations",
@@ -240,8 +240,8 @@ async def test_a_dead_letter_keeps_the_event_and_tells_its_origin(screen):
         "offset": b"41",
         "message": b"it does not begin with a zero byte and schema id",
     }
-    assert told["x_dlq.reason"] == b"value_not_avro"
-    assert told["x_dlq.retryable"] == b"false"
+    assert added["x_dlq.reason"] == b"value_not_avro"
+    assert added["x_dlq.retryable"] == b"false"
 
 
 async def test_the_alert_shows_the_riskiest_goods_first(screen):
@@ -287,8 +287,8 @@ async def test_any_suffix_that_is_redelivered_gets_identical_scores_and_lanes(st
     another = made(store, scorer, redis=redis, capacity=budget)  # restarted: it knows nothing
     for start in (0, 37, 79):
         again = [outcome for event in events[start:] for outcome in await another([event])]
-        wanted = [[event.value for event in outcome] for outcome in first[start:]]
-        assert [[event.value for event in outcome] for outcome in again] == wanted
+        expected = [[event.value for event in outcome] for outcome in first[start:]]
+        assert [[event.value for event in outcome] for outcome in again] == expected
 
 
 async def test_every_lane_tells_why_and_with_what_probability(store, scorer):
@@ -313,12 +313,12 @@ async def test_a_profile_selects_whatever_the_risk_and_one_persons_profile_does_
     )
     for approver, lane in (("b", "red"), ("a", "green"), ("", "green")):
         profile = replace(both, approver=approver)
-        known = Snapshot((profile,), Matcher((profile,)), Tariff(()))
-        (outcome,) = await made(store, scorer, known=known)([inbound(risky(0.1))])
-        found = assessment(outcome)
-        assert found.lane == lane
-        assert (found.selection.basis == "profile") == (lane == "red")
-        assert found.selection.profile_id == ("shoes" if lane == "red" else "")
+        reference = Snapshot((profile,), Matcher((profile,)), Tariff(()))
+        (outcome,) = await made(store, scorer, reference=reference)([inbound(risky(0.1))])
+        verdict = assessment(outcome)
+        assert verdict.lane == lane
+        assert (verdict.selection.basis == "profile") == (lane == "red")
+        assert verdict.selection.profile_id == ("shoes" if lane == "red" else "")
 
 
 async def test_without_redis_the_verdict_is_degraded_and_not_late(store, scorer):
@@ -326,9 +326,9 @@ async def test_without_redis_the_verdict_is_degraded_and_not_late(store, scorer)
     gone = Redis.from_url(f"redis://{LOOPBACK}:{free_port()}/0", socket_connect_timeout=0.2)
     stage = made(store, scorer, redis=gone, capacity=Budget(yellow=0.15, red=0.05))
     (outcome,) = await stage([inbound(risky(0.9))])
-    found = assessment(outcome)
-    assert found.lane == "red"
-    missing = {one.code for one in found.degraded}
+    verdict = assessment(outcome)
+    assert verdict.lane == "red"
+    missing = {one.code for one in verdict.degraded}
     assert {Reason.SIGNALS_UNAVAILABLE, Reason.CAPACITY_UNKNOWN} <= missing
 
 
@@ -338,6 +338,6 @@ async def test_a_declaration_that_is_to_be_inspected_can_be_learned_from(store, 
     await made(store, scorer, redis=redis)(
         [inbound(risky(0.9, 1)), inbound(risky(0.1, 2), offset=1)]
     )
-    keys = Keys(b"key")
+    keys = SignalKeys(b"key")
     assert await redis.get(keys.inspected("D1")) is not None
     assert await redis.get(keys.inspected("D2")) is None

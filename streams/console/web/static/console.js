@@ -1,4 +1,4 @@
-// The pages work without this. It keeps them live, and adds keys and the heat-map switch.
+// The pages work without this script. It keeps them live, and adds keys and the heat-map switch.
 "use strict";
 
 const main = document.getElementById("main");
@@ -6,12 +6,12 @@ const rows = document.getElementById("rows");
 const problem = document.getElementById("problem");
 document.documentElement.classList.add("js");
 
-function tell(text) {
+function showProblem(text) {
   problem.textContent = text;
   problem.hidden = !text;
 }
 
-// --- live: server-sent events, going on after the last one that was seen --------------------------
+// --- live: server-sent events, from the last change that the page has seen ------------------------
 
 let source = null;
 let seen = main?.dataset.after;
@@ -20,30 +20,30 @@ let refreshing = null;
 function connect() {
   if (source || !main?.dataset.live) return;
   source = new EventSource(`${main.dataset.live}&after=${seen}`);
-  source.onopen = () => link(true);
+  source.onopen = () => showConnection(true);
   source.onerror = () => {
-    link(false);
-    // After an answer that is no stream the browser gives up; we do not.
+    showConnection(false);
+    // After an answer that is not a stream the browser gives up; this page does not.
     if (source?.readyState === EventSource.CLOSED) {
       disconnect();
       setTimeout(connect, 2000);
     }
   };
   source.addEventListener("case", (event) => {
-    remember(event);
+    rememberChange(event);
     const change = JSON.parse(event.data);
-    if (rows) place(change);
+    if (rows) updateRow(change);
     else if (change.id === main.dataset.case) refresh();
   });
   source.addEventListener("counts", (event) => {
-    remember(event);
+    rememberChange(event);
     const counts = JSON.parse(event.data);
     for (const shown of document.querySelectorAll("[data-count]"))
       shown.textContent = counts[shown.dataset.count];
     if (rows) {
       rows.dataset.total = counts.total;
       if (rows.children.length < Math.min(counts.total, rows.dataset.shown)) refillSoon();
-      told();
+      showTotals();
     }
   });
   source.addEventListener("cut-off", (event) => {
@@ -51,7 +51,7 @@ function connect() {
   });
 }
 
-function remember(event) {
+function rememberChange(event) {
   if (event.lastEventId) seen = event.lastEventId;
 }
 
@@ -60,7 +60,7 @@ function disconnect() {
   source = null;
 }
 
-function link(up) {
+function showConnection(up) {
   const shown = document.getElementById("link");
   shown.hidden = false;
   shown.classList.toggle("lost", !up);
@@ -80,7 +80,7 @@ function parsed(html, selector) {
   return new DOMParser().parseFromString(html, "text/html").querySelector(selector);
 }
 
-function place(change) {
+function updateRow(change) {
   const old = document.getElementById(`case-${change.id}`);
   const chosen = old?.classList.contains("chosen");
   const held = old?.contains(document.activeElement);
@@ -94,7 +94,7 @@ function place(change) {
     old?.remove();
     const key = Number(row.dataset.key);
     const next = [...rows.children].find((other) => Number(other.dataset.key) < key);
-    // Below the last one shown there are others that are not: it may be below some of them.
+    // Cases below the last row are not shown, and this one may be below some of them.
     if (!next && !old && rows.children.length < Number(rows.dataset.total)) return;
     rows.insertBefore(row, next ?? null);
     if (held) row.querySelector("a").focus({ preventScroll: true });
@@ -105,10 +105,10 @@ function place(change) {
     }
     while (rows.children.length > Number(rows.dataset.shown)) rows.lastElementChild.remove();
   }
-  told();
+  showTotals();
 }
 
-function told() {
+function showTotals() {
   const [shown, total] = [rows.children.length, rows.dataset.total];
   const more = document.getElementById("more");
   more.hidden = total <= shown;
@@ -118,23 +118,23 @@ function told() {
 
 let refilling = null;
 let turn = 0;
-let wanted = location.href;
+let queueAddress = location.href;
 
 function refillSoon(afterMs = 500) {
-  refilling ??= setTimeout(() => refill(wanted), afterMs);
+  refilling ??= setTimeout(() => refill(queueAddress), afterMs);
 }
 
-// The queue as it is now, or another: the rows, what they are counted by, and where to go on.
+// Load the queue anew, or another one: its rows, its total, and the change to continue from.
 async function refill(address) {
   clearTimeout(refilling);
   refilling = null;
-  const mine = ++turn;
+  const own = ++turn;
   const other = address !== location.href;
-  wanted = address;
+  queueAddress = address;
   try {
     const answer = await fetch(address, { headers: { accept: "text/html" } });
     const html = await answer.text();
-    if (mine !== turn) return; // another filter was chosen meanwhile
+    if (own !== turn) return; // another filter was chosen meanwhile
     if (!answer.ok) return other ? location.assign(address) : refillSoon(5000);
     const page = new DOMParser().parseFromString(html, "text/html");
     const chosen = rows.querySelector(".chosen")?.id;
@@ -148,20 +148,20 @@ async function refill(address) {
     rows.replaceChildren(...page.getElementById("rows").children);
     for (const part of other ? [".views", ".languages"] : [])
       document.querySelector(part).replaceWith(page.querySelector(part));
-    told();
+    showTotals();
     if (chosen) document.getElementById(chosen)?.classList.add("chosen");
     if (held) document.getElementById(held)?.querySelector("a").focus({ preventScroll: true });
     keepQueue();
     if (!document.hidden) connect();
   } catch {
-    if (other) location.assign(address); // or else the stream tells when the console is back
+    if (other) location.assign(address); // else the stream reports when the console is back
   }
 }
 
-// So that the way back from an alert leads to the same queue.
+// So that the link back from an alert leads to the same queue.
 function keepQueue() {
   const query = new URLSearchParams(location.search);
-  query.delete("language"); // it may be another one by then
+  query.delete("language"); // which may have changed by then
   sessionStorage.setItem("queue", `?${query}`);
 }
 if (rows) keepQueue();
@@ -172,7 +172,7 @@ function choose(row, held = true) {
   if (!row) return;
   rows.querySelector(".chosen")?.classList.remove("chosen");
   row.classList.add("chosen");
-  if (!held) return; // somebody is elsewhere on the page
+  if (!held) return; // the focus is elsewhere on the page
   row.querySelector("a").focus({ preventScroll: true });
   row.scrollIntoView({ block: "nearest" });
 }
@@ -182,13 +182,13 @@ rows?.addEventListener("click", (event) => {
   if (row && !event.target.closest("a")) row.querySelector("a").click();
 });
 
-// Without leaving the page, so that a filter can be moved through by arrows.
+// Without leaving the page, so that arrow keys can step through a filter.
 for (const select of document.querySelectorAll(".filter select"))
   select.addEventListener("change", () => {
     refill(`/?${new URLSearchParams(new FormData(select.form))}`);
   });
 
-// --- one alert: parts that changed are taken from the page as it is now ---------------------------
+// --- one alert: parts that changed are replaced from the current page -----------------------------
 
 async function refresh() {
   if (refreshing) return (refreshing = "again");
@@ -196,32 +196,32 @@ async function refresh() {
     refreshing = "now";
     try {
       const answer = await fetch(location.pathname, { headers: { accept: "text/html" } });
-      if (answer.ok) renew(await answer.text());
+      if (answer.ok) replaceParts(await answer.text());
     } catch {
-      // The stream tells when the console is back, and what changed.
+      // The stream reports when the console is back, and what changed.
     }
   } while (refreshing === "again");
   refreshing = null;
 }
 
-function renew(html) {
+function replaceParts(html) {
   const page = new DOMParser().parseFromString(html, "text/html");
   const mapped = document.querySelector('.heat-toggle[aria-pressed="true"]') !== null;
-  const open = new Set([...document.querySelectorAll("details[open]")].map((one) => one.id));
-  const shut = new Set([...document.querySelectorAll("details:not([open])")].map((one) => one.id));
+  const open = new Set([...document.querySelectorAll("details[open]")].map(({ id }) => id));
+  const shut = new Set([...document.querySelectorAll("details:not([open])")].map(({ id }) => id));
   for (const old of document.querySelectorAll("[data-part]")) {
     const fresh = page.querySelector(`[data-part="${old.dataset.part}"]`);
-    // What somebody may be typing in stays, as long as it is still to be filled in.
+    // A form that somebody may be filling in stays, as long as the page still has it.
     if (!fresh || ("keep" in old.dataset && "keep" in fresh.dataset)) continue;
-    for (const one of fresh.querySelectorAll("details"))
-      if (open.has(one.id) || shut.has(one.id)) one.open = open.has(one.id);
-    const taken = document.importNode(fresh, true);
-    if (!taken.isEqualNode(old)) old.replaceWith(taken);
+    for (const details of fresh.querySelectorAll("details"))
+      if (open.has(details.id) || shut.has(details.id)) details.open = open.has(details.id);
+    const copy = document.importNode(fresh, true);
+    if (!copy.isEqualNode(old)) old.replaceWith(copy);
   }
-  if (mapped) heat(true);
+  if (mapped) showHeat(true);
 }
 
-function heat(on) {
+function showHeat(on) {
   for (const toggle of document.querySelectorAll(".heat-toggle")) {
     toggle.setAttribute("aria-pressed", String(on));
     toggle.closest("figure").querySelector(".heat").hidden = !on;
@@ -230,7 +230,7 @@ function heat(on) {
 
 document.addEventListener("click", (event) => {
   const toggle = event.target.closest(".heat-toggle");
-  if (toggle) heat(document.querySelector('.heat-toggle[aria-pressed="true"]') === null);
+  if (toggle) showHeat(document.querySelector('.heat-toggle[aria-pressed="true"]') === null);
   if (event.target.id === "add-finding") {
     const all = document.querySelectorAll(".finding");
     const copy = all[0].cloneNode(true);
@@ -259,7 +259,7 @@ document.addEventListener(
   true,
 );
 
-// --- forms: sent in the background, so that what was typed is not lost ----------------------------
+// --- forms: sent in the background, so that no input is lost --------------------------------------
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;
@@ -274,15 +274,15 @@ document.addEventListener("submit", async (event) => {
     const answer = await fetch(form.action, { method: "POST", body });
     const html = await answer.text();
     if (answer.ok) {
-      tell("");
-      renew(html);
+      showProblem("");
+      replaceParts(html);
       form.reset();
     } else {
-      tell(parsed(html, "#problem")?.textContent || document.body.dataset.failed);
+      showProblem(parsed(html, "#problem")?.textContent || document.body.dataset.failed);
       refresh();
     }
   } catch {
-    tell(document.body.dataset.failed);
+    showProblem(document.body.dataset.failed);
   } finally {
     delete form.dataset.busy;
     button.disabled = false;
@@ -295,26 +295,26 @@ const keys = document.getElementById("keys");
 document.getElementById("keys-open")?.addEventListener("click", () => keys.showModal());
 document.getElementById("keys-close")?.addEventListener("click", () => keys.close());
 
-function result(value) {
+function chooseResult(value) {
   const radio = document.querySelector(`#decision [value="${value}"]`);
   radio?.click();
   radio?.focus();
 }
 
-const acts = {
+const actions = {
   "?": () => keys.showModal(),
   u: () => document.getElementById("back")?.click(),
   h: () => document.querySelector(".heat-toggle")?.click(),
   a: () => document.getElementById("assign")?.click(),
-  c: () => result("conforming"),
-  i: () => result("irregular"),
+  c: () => chooseResult("conforming"),
+  i: () => chooseResult("irregular"),
   n: () => document.getElementById("note")?.focus(),
   "/": () => document.getElementById("filter-lane")?.focus(),
-  j: () => move(1),
-  k: () => move(-1),
+  j: () => moveChoice(1),
+  k: () => moveChoice(-1),
 };
 
-function move(step) {
+function moveChoice(step) {
   if (!rows) return;
   const all = [...rows.children];
   const at = all.findIndex((row) => row.classList.contains("chosen"));
@@ -325,9 +325,9 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
   const typing = event.target.matches("input:not([type=radio]), textarea, select");
   if (event.key === "Escape" && typing) return event.target.blur();
-  if (typing || !Object.hasOwn(acts, event.key)) return;
+  if (typing || !Object.hasOwn(actions, event.key)) return;
   event.preventDefault();
-  acts[event.key]();
+  actions[event.key]();
 });
 
 connect();

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.records import Finding
 from streams.console.state.actions import CaseActions, Conflict, Refused, amount
-from streams.console.state.ingest import case_id_of, take
+from streams.console.state.ingest import case_id_of, ingest
 from streams.console.state.queries import Filter
 from streams.console.state.users import User
 from tests.streams.console import samples
@@ -24,124 +24,124 @@ WRONG = (Finding(sequence_number=1, kind="misclassification", established_code="
 def case(store):
     """An open case's id."""
     alert = samples.alert()
-    take(store.database, [alert], {})
+    ingest(store.database, [alert], {})
     return case_id_of(alert.declaration_id, 1)
 
 
-def test_the_same_decision_again_is_the_first_one(work, case, store):
+def test_the_same_decision_again_is_the_first_one(actions, case, store):
     """A double click, a retry: one outcome, and the first one's id."""
-    first = work.decide(case, ANN, "irregular", WRONG, " note ")
-    assert work.decide(case, ANN, "irregular", WRONG, "note") == first
+    first = actions.decide(case, ANN, "irregular", WRONG, " note ")
+    assert actions.decide(case, ANN, "irregular", WRONG, "note") == first
     with pytest.raises(Conflict):
-        work.decide(case, ANN, "conforming", (), "")
+        actions.decide(case, ANN, "conforming", (), "")
     with pytest.raises(Conflict):
-        work.decide(case, BRAM, "irregular", WRONG, "note")
-    assert work.unsent() == 1
-    pending = work.claim(1000)
+        actions.decide(case, BRAM, "irregular", WRONG, "note")
+    assert actions.unsent() == 1
+    pending = actions.claim(1000)
     assert (pending.outcome.outcome_id, pending.outcome.findings) == (first, WRONG)
     assert pending.outcome.inspector == "pseudonym of ann"
     assert pending.tried is None
     assert store.detail(case).outcomes == (pending.outcome,)
 
 
-def test_many_at_once_decide_once(work, case):
+def test_many_at_once_decide_once(actions, case):
     """Two browsers, one database: the first wins, the others get its id or a conflict."""
-    found, barrier = [], threading.Barrier(8)
+    ids, barrier = [], threading.Barrier(8)
 
     def decide(user):
         barrier.wait()
         try:
-            found.append(work.decide(case, user, "irregular", WRONG, ""))
+            ids.append(actions.decide(case, user, "irregular", WRONG, ""))
         except Conflict:
-            found.append(None)
+            ids.append(None)
 
     threads = [threading.Thread(target=decide, args=(user,)) for user in (ANN, BRAM) * 4]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 8
-    assert len({id_ for id_ in found if id_}) == 1
-    assert found.count(None) == 4
-    assert work.unsent() == 1
+    assert len(ids) == 8
+    assert len({id_ for id_ in ids if id_}) == 1
+    assert ids.count(None) == 4
+    assert actions.unsent() == 1
 
 
 def test_a_claim_is_one_senders_until_it_ends(database, case):
-    """Then it is told when it was first tried, so that the topic is looked at."""
+    """Then the next sender learns when it was first tried, so that it searches the topic."""
     now = [samples.AT]
-    work = CaseActions(database, str, lambda: now[0])
-    work.decide(case, ANN, "conforming", (), "")
-    first = work.claim(1000)
-    assert work.claim(1000) is None
+    actions = CaseActions(database, str, lambda: now[0])
+    actions.decide(case, ANN, "conforming", (), "")
+    first = actions.claim(1000)
+    assert actions.claim(1000) is None
     now[0] += timedelta(seconds=2)
-    again = work.claim(1000)
+    again = actions.claim(1000)
     assert again.outcome == first.outcome
     assert again.tried == round(samples.AT.timestamp() * 1000)
-    work.sent(again.outcome.outcome_id)
+    actions.sent(again.outcome.outcome_id)
     now[0] += timedelta(seconds=2)
-    assert work.claim(1000) is None
-    assert work.unsent(case) == 0
+    assert actions.claim(1000) is None
+    assert actions.unsent(case) == 0
 
 
-def test_somebody_elses_case_is_left_alone(work, case, store):
+def test_somebody_elses_case_is_left_alone(actions, case, store):
     """But by a supervisor."""
-    work.assign(case, ANN)
+    actions.assign(case, ANN)
     for act in (
-        lambda: work.assign(case, BRAM),
-        lambda: work.release(case, BRAM),
-        lambda: work.snooze(case, BRAM, samples.AT),
-        lambda: work.decide(case, BRAM, "conforming", (), ""),
+        lambda: actions.assign(case, BRAM),
+        lambda: actions.release(case, BRAM),
+        lambda: actions.snooze(case, BRAM, samples.AT),
+        lambda: actions.decide(case, BRAM, "conforming", (), ""),
     ):
         with pytest.raises(Conflict):
             act()
     with pytest.raises(Refused):
-        work.reopen(case, ANN)
-    work.release(case, EVA)
+        actions.reopen(case, ANN)
+    actions.release(case, EVA)
     assert store.detail(case).case.assignee is None
-    work.note(case, BRAM, "seen")
+    actions.note(case, BRAM, "seen")
     assert [entry.act for entry in store.detail(case).journal] == ["assigned", "released", "note"]
 
 
-def test_a_reopened_case_gets_a_decision_of_its_own(work, case):
+def test_a_reopened_case_gets_a_decision_of_its_own(actions, case):
     """Another id, so that it is another decision."""
-    first = work.decide(case, ANN, "conforming", (), "")
-    work.reopen(case, EVA)
-    second = work.decide(case, EVA, "irregular", WRONG, "")
+    first = actions.decide(case, ANN, "conforming", (), "")
+    actions.reopen(case, EVA)
+    second = actions.decide(case, EVA, "irregular", WRONG, "")
     assert first != second
-    assert work.unsent() == 2
+    assert actions.unsent() == 2
 
 
-def test_what_was_amended_since_is_not_reopened(work, case, store):
-    """There is one open case of a declaration, and it is the later version's."""
-    work.decide(case, ANN, "conforming", (), "")
-    take(store.database, [samples.alert(version=2)], {})
+def test_what_was_amended_since_is_not_reopened(actions, case, store):
+    """A declaration has one open case, that of the later version."""
+    actions.decide(case, ANN, "conforming", (), "")
+    ingest(store.database, [samples.alert(version=2)], {})
     with pytest.raises(Conflict):
-        work.reopen(case, EVA)
-    assert [one.declaration_version for one in store.queue(Filter()).cases] == [2]
+        actions.reopen(case, EVA)
+    assert [other.declaration_version for other in store.queue(Filter()).cases] == [2]
 
 
-def test_a_decision_that_is_on_the_topic_was_sent(work, case, store):
-    """However the database knows it: one that was restored may think that it waits."""
-    work.decide(case, ANN, "conforming", (), "")
+def test_a_decision_that_is_on_the_topic_was_sent(actions, case, store):
+    """Whatever the database says: a restored one may say that it waits."""
+    actions.decide(case, ANN, "conforming", (), "")
     (outcome,) = store.detail(case).outcomes
     before = store.database.change()
-    take(store.database, [outcome], {})
-    assert (work.unsent(), work.claim(1000)) == (0, None)
-    assert [one.id for one in store.changes(before)] == [case]
+    ingest(store.database, [outcome], {})
+    assert (actions.unsent(), actions.claim(1000)) == (0, None)
+    assert [changed.id for changed in store.changes(before)] == [case]
 
 
 def test_a_snoozed_case_comes_back(database, store, case):
     """By itself, as a change that the live queue sees."""
     now = [samples.AT]
-    work = CaseActions(database, str, lambda: now[0])
-    work.snooze(case, ANN, samples.AT + timedelta(hours=1))
+    actions = CaseActions(database, str, lambda: now[0])
+    actions.snooze(case, ANN, samples.AT + timedelta(hours=1))
     assert (store.queue(Filter()).cases, store.counts(Filter())["snoozed"]) == ((), 1)
-    assert work.wake() == 0
+    assert actions.wake() == 0
     now[0] += timedelta(hours=1)
     before = database.change()
-    assert work.wake() == 1
-    assert [one.id for one in store.changes(before)] == [case]
-    assert [one.id for one in store.queue(Filter()).cases] == [case]
+    assert actions.wake() == 1
+    assert [changed.id for changed in store.changes(before)] == [case]
+    assert [changed.id for changed in store.queue(Filter()).cases] == [case]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +158,12 @@ def test_a_snoozed_case_comes_back(database, store, case):
         ("irregular", WRONG * 51, "finding_missing"),
     ],
 )
-def test_what_breaks_a_rule_is_refused(result, findings, key, work, case):
+def test_what_breaks_a_rule_is_refused(result, findings, key, actions, case):
     """And nothing is kept of it."""
     with pytest.raises(Refused) as refused:
-        work.decide(case, ANN, result, findings, "")
+        actions.decide(case, ANN, result, findings, "")
     assert refused.value.key == key
-    assert work.unsent() == 0
+    assert actions.unsent() == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""One goods item's evidence → the share of each part in its risk.
+
+Shares are of the risk's log-odds, and exact: a part is taken away just as the risk model itself
+treats missing evidence.
+"""
+
+from functools import cached_property
+from itertools import chain
+from typing import Final
+
+from models.explanation.shapley import owen
+from models.risk.kinds import EXTERNAL
+from models.risk.model import ModalityPosteriors, log_ratios, modality_posteriors
+from models.scoring.scorer import DeclarationEvidence, ItemContext, Scorer
+from models.vectors import Array
+
+TABULAR: Final = ("price", "history", "consignments")
+"""Evidence of EXTERNAL that is no part of the image."""
+NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}
+"""Whether text and photo are present → the name in `models.hs.classifier.MODALITIES`."""
+
+
+class Attribution:
+    """The shares of one goods item's evidence in its risk."""
+
+    def __init__(
+        self, scorer: Scorer, evidence: DeclarationEvidence, place: int, context: ItemContext
+    ) -> None:
+        """Compute what each combination of text and photos says of the code.
+
+        Args:
+            scorer: whose risk is explained.
+            evidence: of the declaration.
+            place: of the goods item.
+            context: of the goods item.
+        """
+        self.place = place
+        self.evidence = item = evidence.items[place]
+        self.context = context
+        self._scorer = scorer
+        self._log_ratios = log_ratios(context.likelihood_ratios)
+        photos: tuple[Array | None, ...] = item.photos or (None,)
+        similarities = [scorer.hs.similar(item.text, photo) for photo in photos]
+        self._posteriors = {
+            (with_text, with_photos): modality_posteriors(
+                scorer.hs,
+                item.text if with_text else None,
+                item.photos if with_photos else (),
+                [similar.of(NAMES[with_text, with_photos]) for similar in similarities]
+                if with_text or with_photos
+                else (),
+            )
+            for with_text in {False, item.text is not None}
+            for with_photos in {False, bool(item.photos)}
+        }
+
+    @property
+    def posteriors(self) -> ModalityPosteriors:
+        """What all text and photos say of the code."""
+        return self._posteriors[self.evidence.text is not None, bool(self.evidence.photos)]
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The modalities present → the evidence in each."""
+        present = {kind.evidence for kind in EXTERNAL if kind.name in self._log_ratios}
+        text = ("text",) if self.evidence.text is not None else ()
+        photo = ("photo",) if self.evidence.photos else ()
+        groups = {
+            "text": text,
+            "image": photo + tuple(present & {"photo_use"}),
+            "tabular": tuple(name for name in TABULAR if name in present),
+        }
+        return {name: players for name, players in groups.items() if players}
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Evidence → its share of the log-odds. Unit: nats."""
+        return owen(self.groups, self._log_odds)
+
+    @property
+    def log_odds(self) -> float:
+        """Log-odds of the risk, by all evidence. Unit: nats."""
+        return self._log_odds(frozenset(chain.from_iterable(self.groups.values())))
+
+    def _log_odds(self, present: frozenset[str]) -> float:
+        return self._scorer.log_odds(
+            self.evidence.item.commodity_code,
+            self._posteriors["text" in present, "photo" in present],
+            {
+                kind.name: self._log_ratios[kind.name]
+                for kind in EXTERNAL
+                if kind.evidence in present
+            },
+        )

@@ -1,0 +1,134 @@
+"""A declaration → its live signals: what is looked up for it, and what the replies mean."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from models.encoding.perceptual_hash import NEAR, distance
+from models.risk.attributes import Attributes
+from models.risk.signals import (
+    DE_MINIMIS,
+    MIN_USES,
+    USES_SPREAD,
+    ItemSignals,
+    LiveSignals,
+    Peers,
+    PhotoUse,
+    Rate,
+)
+from schemas.records import GoodsItem
+from streams.evidence.lookups import Lookups, Reply
+from streams.evidence.members import (
+    ConsignmentMember,
+    PhotoMember,
+    PriceMember,
+    latest_of_others,
+    without_separator,
+)
+from streams.evidence.observations import Observation
+from streams.redis.keys import SignalKeys
+
+DAY: Final = 86_400
+SPLIT: Final = 3 * DAY
+YEAR: Final = 365 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class _ItemReplies:
+    """The replies for a goods item."""
+
+    heading: str
+    peers: tuple[Reply[list[PriceMember]], ...]
+    """Prices of the code and origin, then of the code alone."""
+    photos: tuple[tuple[int, Reply[list[PhotoMember]]], ...]
+    """Perceptual hash of each photo, and the uses of photos that may be near it."""
+    rates: Mapping[str, Reply[Rate]]
+
+
+class SignalQuery:
+    """The look-ups for a declaration. None sees beyond its acceptance time."""
+
+    def __init__(self, keys: SignalKeys, observation: Observation, lookups: Lookups) -> None:
+        """Add the commands; `signals` reads the replies once `lookups` are executed."""
+        self._keys = keys
+        self._observation = observation
+        self._id_hash = keys.digest(observation.declaration.declaration_id)
+        self._seller = keys.digest(observation.seller)
+        self._at = observation.at
+        importer, seller = observation.importer, observation.seller
+        self._importer_day, self._seller_day = (
+            lookups.others(key, self._id_hash, until=self._at, within=DAY)
+            for key in (keys.importer(importer), keys.seller(seller))
+        )
+        self._consignments = lookups.newest(
+            ConsignmentMember, keys.pair(importer, seller), until=self._at, within=SPLIT
+        )
+        self._items = [self._ask(lookups, *item) for item in observation.items()]
+
+    def _ask(
+        self, lookups: Lookups, item: GoodsItem, attributes: Attributes, photos: Iterable[int]
+    ) -> _ItemReplies:
+        keys, hs6 = self._keys, item.commodity_code[:6]
+        return _ItemReplies(
+            without_separator(item.commodity_code[:4]),
+            tuple(
+                lookups.newest(PriceMember, key, until=self._at)
+                for key in (keys.prices(hs6, item.country_of_origin), keys.prices(hs6))
+            ),
+            tuple(
+                (photo, lookups.newest(PhotoMember, *keys.photo_bands(photo), until=self._at))
+                for photo in photos
+            ),
+            {
+                name: lookups.rate(history, before=self._at, within=YEAR)
+                for name, history in keys.histories(attributes).items()
+            },
+        )
+
+    def signals(self) -> LiveSignals:
+        """Return the signals; the look-ups must be executed."""
+        consignments = latest_of_others(self._consignments(), declaration=self._id_hash)
+        small = [other.value for other in consignments if 0 < other.value <= DE_MINIMIS]
+        items = [self._item_signals(item) for item in self._items]
+        beyond = len(self._observation.declaration.goods_items) - len(items)
+        return LiveSignals(
+            items=(*items, *[ItemSignals()] * beyond),
+            importer_day=self._importer_day(),
+            seller_day=self._seller_day(),
+            small_count=len(small),
+            small_value=round(math.fsum(small), 2),
+        )
+
+    def _item_signals(self, item: _ItemReplies) -> ItemSignals:
+        peers = (
+            Peers.of(
+                member.log_price for member in latest_of_others(prices(), declaration=self._id_hash)
+            )
+            for prices in item.peers
+        )
+        uses = [self._photo_use(item.heading, photo, near()) for photo, near in item.photos]
+        rates = {name: rate() for name, rate in item.rates.items()}
+        return ItemSignals(
+            price=next((some for some in peers if some is not None), None),
+            photo=max(uses, key=lambda use: use.other_heading, default=None),
+            rates={name: rate for name, rate in rates.items() if rate.inspected},
+        )
+
+    def _photo_use(self, heading: str, photo: int, members: Iterable[PhotoMember]) -> PhotoUse:
+        # First by photo, then by goods item: another photo of the item must not hide this one.
+        near = (use for use in members if distance(use.perceptual_hash, photo) <= NEAR)
+        uses = latest_of_others(near, declaration=self._id_hash)
+        elsewhere = [use for use in uses if use.heading != heading]
+        prices = (use.log_price for use in uses if use.heading == heading)
+        return PhotoUse(
+            same_heading=len(uses) - len(elsewhere),
+            other_heading=len(elsewhere),
+            other_trader=sum(use.seller != self._seller for use in uses),
+            price=Peers.of(
+                (price for price in prices if price is not None),
+                least=MIN_USES,
+                spread=USES_SPREAD,
+            ),
+            example=elsewhere[0].declaration_id if elsewhere else "",
+        )

@@ -1,0 +1,59 @@
+"""A Redis that fails or is slow is left alone for a while, so that no declaration waits for it."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+FAILURES: Final = (RedisError, OSError)
+"""What a failing Redis looks like."""
+log = structlog.get_logger(__name__)
+
+
+class CircuitBreaker:
+    """Opens for a while when Redis fails; a context manager that swallows such a failure.
+
+    Ask `is_open` first, and go without Redis while it is: `with breaker:` itself skips nothing.
+    """
+
+    def __init__(
+        self, lost: str, *, pause_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Start closed.
+
+        Args:
+            lost: what is missing without Redis, for the log.
+            pause_s: for which it stays open.
+            clock: monotonic. Unit: s.
+        """
+        self._lost = lost
+        self._pause_s = pause_s
+        self._clock = clock
+        self._open_until = -float("inf")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether Redis failed within the last `pause_s`."""
+        return self._clock() < self._open_until
+
+    def trip(self, error: Exception) -> None:
+        """Open for `pause_s`, and log the kind of the error."""
+        self._open_until = self._clock() + self._pause_s
+        log.warning(self._lost, error=type(error).__name__, pause_s=self._pause_s)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, FAILURES):
+            return False
+        self.trip(error)
+        return True

@@ -1,0 +1,123 @@
+"""Names of all keys in Redis. All workers share them; a changed name loses what was stored.
+
+| key | type | holds |
+|---|---|---|
+| `embedding:ENCODER:CONTENT` | string | the embedding of a text or a photo |
+| `signals:1:record:EVENT` | string | the signals that an event was first scored with |
+| `signals:1:importer:…`, `seller:…` | sorted set | declarations of a trader |
+| `signals:1:pair:…` | sorted set | small consignments from one seller to one importer |
+| `signals:1:price:…` | sorted set | unit prices of a code, with or without its origin |
+| `signals:1:photo:…` | sorted set | uses of the photos whose hashes agree in 16 bits |
+| `signals:1:declaration:…` | string | which histories an inspection of a declaration counts for |
+| `signals:1:inspected:…`, `irregular:…` | sorted set | past inspections of a history |
+| `signals:1:learned:…` | string | which histories its last inspection was counted for |
+| `signals:1:decided:…` | string | the last decision on a declaration |
+| `capacity:NAME:OFFICE:NUMBER` | see streams/selection/capacity.py | the inspectors' capacity |
+"""
+
+import hashlib
+import json
+from typing import Final
+
+from models.risk.attributes import Attributes, histories
+
+SIGNALS_FORMAT: Final = 1
+"""Raise it when a record or a member changes its meaning: older ones are then not read."""
+BAND_BITS: Final = 16
+"""Four bands: hashes that differ in at most 3 of 64 bits are equal in one of them."""
+
+
+def embedding_key(encoder_id: str, content_sha256: str) -> str:
+    """Return the key of an embedding."""
+    return f"embedding:{encoder_id}:{content_sha256}"
+
+
+def capacity_key(name: str, office: str, number: int) -> str:
+    """Return a key of the inspectors' capacity.
+
+    Args:
+        name: of what it holds.
+        office: that has a budget of its own, or empty.
+        number: of the window or of the week.
+    """
+    return f"capacity:{name}:{office}:{number}"
+
+
+def inspection_keys(history: str) -> tuple[str, str]:
+    """Return the sets of the inspected and of the irregular goods items of a history.
+
+    Args:
+        history: one of `SignalKeys.histories`.
+    """
+    return _signals("inspected", history), _signals("irregular", history)
+
+
+class SignalKeys:
+    """Keys of the signals. What a declaration says appears in them as a keyed hash alone."""
+
+    def __init__(self, key: bytes) -> None:
+        """Take the pseudonym key.
+
+        Raises:
+            ValueError: it does not have 1 to 64 bytes.
+        """
+        if not 0 < len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
+            raise ValueError("The pseudonym key has not 1 to 64 bytes: set REDLANE_PSEUDONYM_KEY.")
+        self._key = key
+
+    def digest(self, *values: str) -> str:
+        """Return the keyed hash of values; their boundaries count too."""
+        content = json.dumps(values).encode()
+        return hashlib.blake2b(content, digest_size=12, key=self._key).hexdigest()
+
+    def record(self, event_id: str) -> str:
+        """Return the key of the signals that an event was first scored with."""
+        return _signals("record", event_id)
+
+    def importer(self, identification: str) -> str:
+        """Return the set of an importer's declarations."""
+        return self._hashed("importer", identification)
+
+    def seller(self, identification: str) -> str:
+        """Return the set of a seller's declarations."""
+        return self._hashed("seller", identification)
+
+    def pair(self, importer: str, seller: str) -> str:
+        """Return the set of the small consignments from a seller to an importer."""
+        return self._hashed("pair", importer, seller)
+
+    def prices(self, hs6: str, origin: str | None = None) -> str:
+        """Return the set of a code's unit prices; of all origins where none is given."""
+        return self._hashed("price", hs6) if origin is None else self._hashed("price", hs6, origin)
+
+    def photo_bands(self, perceptual_hash: int) -> list[str]:
+        """Return the sets that hold the near duplicates of a photo; each may hold others too."""
+        mask = (1 << BAND_BITS) - 1
+        return [
+            self._hashed("photo", str(band), f"{(perceptual_hash >> band * BAND_BITS) & mask:04x}")
+            for band in range(64 // BAND_BITS)
+        ]
+
+    def inspected(self, declaration_id: str) -> str:
+        """Return the key of the histories that an inspection of a declaration counts for."""
+        return self._hashed("declaration", declaration_id)
+
+    def learned(self, declaration_id: str) -> str:
+        """Return the key of the histories that the last inspection was counted for."""
+        return self._hashed("learned", declaration_id)
+
+    def decided(self, declaration_id: str) -> str:
+        """Return the key of the last decision on a declaration."""
+        return self._hashed("decided", declaration_id)
+
+    def histories(self, attributes: Attributes) -> dict[str, str]:
+        """Return models.risk.attributes.HISTORIES → the end of its sets' keys."""
+        values_of = histories(attributes)
+        return {name: f"{name}:{self.digest(*values)}" for name, values in values_of.items()}
+
+    def _hashed(self, name: str, *values: str) -> str:
+        return _signals(name, self.digest(*values))
+
+
+def _signals(name: str, end: str) -> str:
+    return f"signals:{SIGNALS_FORMAT}:{name}:{end}"

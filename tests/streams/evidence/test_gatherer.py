@@ -1,0 +1,124 @@
+"""Evidence of a micro-batch: each goods item gets its own photos and text, in order."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import obstore
+import pytest
+from fakeredis import FakeAsyncRedis
+from obstore.store import MemoryStore
+from PIL import Image
+
+from models.encoding.image import decode
+from schemas.examples import examples
+from schemas.reasons import Reason
+from schemas.records import ImageReference
+from streams.evidence.embedding import EmbeddedPhoto, Embedder
+from streams.evidence.embedding_cache import EmbeddingCache
+from streams.evidence.gatherer import Gatherer
+from streams.evidence.photos import NoPhoto, Photos
+from tests.fakes import FakeScorer, vector
+
+LOW = dict(examples("declaration"))["declaration/low-value"]
+COLOURS = ("red", "green", "blue")
+
+
+def jpeg(colour):
+    out = io.BytesIO()
+    Image.new("RGB", (30, 20), colour).save(out, "JPEG")
+    return out.getvalue()
+
+
+class CountingPhotos(Photos):
+    """Counts what is fetched."""
+
+    fetched = 0
+
+    async def fetch(self, reference):
+        self.fetched += 1
+        return await super().fetch(reference)
+
+
+@pytest.fixture
+def photos():
+    store = MemoryStore()
+    for colour in COLOURS:
+        obstore.put(store, colour, jpeg(colour))
+    return CountingPhotos({"goods-photos": store}, concurrency=4, deadline_s=5, max_bytes=10_000)
+
+
+@pytest.fixture
+def gatherer(photos):
+    cache = EmbeddingCache(FakeAsyncRedis(), ttl=timedelta(days=1), pause_s=1)
+    embedder = Embedder(FakeScorer(), cache, ThreadPoolExecutor(1))
+    return Gatherer(photos=photos, embedder=embedder, signals=None, photos_per_item=2)
+
+
+def item(number, description, *names):
+    images = tuple(ImageReference(uri=f"s3://goods-photos/{name}") for name in names)
+    return replace(
+        LOW.goods_items[0], sequence_number=number, description=description, images=images
+    )
+
+
+def declared(*items):
+    return replace(LOW, goods_items=items)
+
+
+def photo_vector(colour):
+    return vector(decode(jpeg(colour)).tobytes(), FakeScorer.image_dimension).tolist()
+
+
+async def test_each_goods_item_gets_its_own_photos_and_text(gatherer):
+    """Whatever is missing of the others."""
+    declarations = [
+        declared(item(1, "red shoes", "red", "gone", "blue"), item(2, " ", "green")),
+        declared(item(1, "no photo"), item(2, "blue shoes", "gone", "blue")),
+    ]
+    first, second = await gatherer.embed(declarations, {})
+    assert [one.item for one in (*first, *second)] == [
+        one for declaration in declarations for one in declaration.goods_items
+    ]
+    assert [
+        [photo.vector.tolist() for photo in one.embedded_photos] for one in (*first, *second)
+    ] == [[photo_vector("red")], [photo_vector("green")], [], [photo_vector("blue")]]
+    texts = [one.text if one.text is None else one.text.tolist() for one in (*first, *second)]
+    expected = [
+        vector(text.encode(), FakeScorer.text_dimension).tolist()
+        for text in ("red shoes", "no photo", "blue shoes")
+    ]
+    assert texts == [expected[0], None, expected[1], expected[2]]
+    assert [one.code for one in first[0].degradations()] == [
+        Reason.PHOTO_NOT_FOUND,
+        Reason.PHOTOS_TOO_MANY,
+    ]
+    assert [one.code for one in first[1].degradations()] == [Reason.TEXT_ABSENT]
+    assert [one.code for one in second[0].degradations()] == [Reason.PHOTO_ABSENT]
+
+
+async def test_equal_goods_items_are_fetched_once(gatherer, photos):
+    """As where a declaration and its amendment come together."""
+    one = declared(item(1, "red shoes", "red", "green"))
+    first, second = await gatherer.embed([one, replace(one, version=2)], {})
+    assert photos.fetched == 2
+    assert [photo.vector.tolist() for photo in first[0].embedded_photos] == [
+        photo.vector.tolist() for photo in second[0].embedded_photos
+    ]
+
+
+async def test_files_and_embeddings_stand_in_the_order_declared(gatherer):
+    """A missing one keeps its place."""
+    ((only,),) = await gatherer.embed([declared(item(1, "shoes", "gone", "green"))], {})
+    assert only.files[0] == only.photos[0] == NoPhoto(Reason.PHOTO_NOT_FOUND)
+    assert only.files[1].data == jpeg("green")
+
+
+def test_a_cached_photo_is_read_back_to_the_bit():
+    """Vector and hash."""
+    photo = EmbeddedPhoto(np.array([0.1, -3e-7, 5], np.float32), 0x8F3A_55C0_1234_BEEF)
+    again = EmbeddedPhoto.decode(photo.encode())
+    assert again.vector.tobytes() == photo.vector.tobytes()
+    assert again.perceptual_hash == photo.perceptual_hash

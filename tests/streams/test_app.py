@@ -1,0 +1,61 @@
+"""Wiring: what is not configured is said in one line, before a service is asked."""
+
+import pytest
+from fakeredis import FakeAsyncRedis
+
+from models.selection.policy import Budget, Thresholds
+from streams import app
+from streams.kafka import registry
+from streams.settings import NotConfigured, Settings
+from tests.fakes import FakeScorer
+
+KEYS = {"pseudonym_key": "pseudonyms", "selection_key": "selections"}
+
+
+@pytest.fixture(autouse=True)
+def no_service(monkeypatch):
+    """Fails a test that asks the registry."""
+
+    def asked(*_):
+        pytest.fail("a service was asked")
+
+    monkeypatch.setattr(registry, "SchemaRegistryClient", asked)
+
+
+@pytest.mark.parametrize("wire", [app.screening, app.explaining])
+def test_a_worker_without_a_bundle_says_so(wire):
+    """In one line that names the setting and the command that builds a bundle."""
+    with pytest.raises(NotConfigured) as caught:
+        wire(Settings(**KEYS, bundle=None))
+    assert "\n" not in str(caught.value)
+    assert "REDLANE_BUNDLE" in str(caught.value)
+    assert "redlane bundle" in str(caught.value)
+
+
+@pytest.mark.parametrize("wire", [app.screening, app.explaining, app.learning])
+@pytest.mark.parametrize("missing", KEYS)
+@pytest.mark.parametrize("value", ["", "x" * 65])
+def test_a_worker_without_a_shared_key_says_so(wire, missing, value):
+    """Neither an empty nor a too long one."""
+    with pytest.raises(NotConfigured, match=f"^Set REDLANE_{missing.upper()}: ") as caught:
+        wire(Settings(**KEYS | {missing: value}))
+    assert "\n" not in str(caught.value)
+
+
+def test_redis_is_not_waited_for():
+    """A slow one costs a declaration no more than the timeout."""
+    client = app.redis_client(Settings(redis_url="redis://store:7000/3", cache_timeout_s=0.25))
+    options = client.connection_pool.connection_kwargs
+    assert (options["host"], options["port"], options["db"]) == ("store", 7000, 3)
+    assert options["socket_timeout"] == options["socket_connect_timeout"] == 0.25
+
+
+def test_lanes_are_decided_within_a_capacity_where_one_is_set():
+    """Else by the thresholds of the bundle."""
+    budget = Budget(yellow=0.08, red=0.02)
+    without = app.lanes(Settings(**KEYS), FakeScorer(), FakeAsyncRedis())
+    within = app.lanes(Settings(**KEYS, capacity=budget), FakeScorer(), FakeAsyncRedis())
+    assert without._capacity is None
+    assert without._fallback == Thresholds(yellow=0.5, red=0.8)
+    assert within._capacity._budget == budget
+    assert within._key == b"selections"
