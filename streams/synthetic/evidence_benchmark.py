@@ -190,12 +190,12 @@ def _judge(
             store,
             [
                 Observation(
-                    one.declaration.declaration_id,
-                    one.declaration,
-                    (one.attributes,),
-                    ((hashes[one.photo],),),
+                    case.declaration.declaration_id,
+                    case.declaration,
+                    (case.attributes,),
+                    ((hashes[case.photo],),),
                 )
-                for one in cases
+                for case in cases
             ],
         )
     )
@@ -222,14 +222,14 @@ def _judge(
     return risks
 
 
-async def _gather(store: Signals, observed: Sequence[Observation]) -> list[LiveSignals]:
-    found: list[LiveSignals] = []
-    for start in range(0, len(observed), 16):
-        some = await store.gather(observed[start : start + 16])
-        found += [one for one in some if one is not None]
-    if len(found) != len(observed):
+async def _gather(store: Signals, observations: Sequence[Observation]) -> list[LiveSignals]:
+    gathered: list[LiveSignals] = []
+    for start in range(0, len(observations), 16):
+        batch = await store.gather(observations[start : start + 16])
+        gathered += [signals for signals in batch if signals is not None]
+    if len(gathered) != len(observations):
         raise BadDeclarations("The store of the live signals failed: run it again.")
-    return found
+    return gathered
 
 
 class _Maker:

@@ -37,20 +37,20 @@ def per_call(work: Callable[[], object]) -> float:
 
 def signals_per_declaration(consignments: Sequence[Consignment], photo: int) -> float:
     """Return the seconds of one declaration's signals, in micro-batches on a store that fills up."""
-    observed = [
+    observations = [
         Observation(
-            one.declaration.declaration_id,
-            one.declaration,
-            tuple(Attributes.of(one.declaration, item) for item in one.declaration.goods_items),
-            ((photo,),) * len(one.declaration.goods_items),
+            each.declaration.declaration_id,
+            each.declaration,
+            tuple(Attributes.of(each.declaration, item) for item in each.declaration.goods_items),
+            ((photo,),) * len(each.declaration.goods_items),
         )
-        for one in consignments
+        for each in consignments
     ]
     with stores(1) as (signals,), asyncio.Runner() as runner:
         start = time.perf_counter()
-        for first in range(0, len(observed), BATCH):
-            runner.run(signals.gather(observed[first : first + BATCH]))
-        return (time.perf_counter() - start) / len(observed)
+        for first in range(0, len(observations), BATCH):
+            runner.run(signals.gather(observations[first : first + BATCH]))
+        return (time.perf_counter() - start) / len(observations)
 
 
 def main() -> None:
