@@ -165,7 +165,7 @@ def _figures(name: str, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "recall_at_10": float(np.mean(recalls)),
         "spread": float(np.std(recalls)),
         "ece": float(np.mean(errors)),
-        "by_kind": {kind: float(np.mean(some)) for kind, some in sorted(by_kind.items())},
+        "by_kind": {kind: float(np.mean(shares)) for kind, shares in sorted(by_kind.items())},
     }
 
 
@@ -181,55 +181,55 @@ def _judge(
     Returns:
         combination → risks (N,), and `kinds` (N,).
     """
-    seen = {one.photo: image.decode(one.photo) for one in cases}
-    vectors = dict(zip(seen, scorer.embed_photos(list(seen.values())), strict=True))
-    hashes = {photo: perceptual_hash(pixels) for photo, pixels in seen.items()}
-    texts = scorer.embed_texts([one.declaration.goods_items[0].description for one in cases])
+    photos = {case.photo: image.decode(case.photo) for case in cases}
+    vectors = dict(zip(photos, scorer.embed_photos(list(photos.values())), strict=True))
+    hashes = {photo: perceptual_hash(pixels) for photo, pixels in photos.items()}
+    texts = scorer.embed_texts([case.declaration.goods_items[0].description for case in cases])
     live = asyncio.run(
         _gather(
             store,
             [
                 Observation(
-                    one.declaration.declaration_id,
-                    one.declaration,
-                    (one.attributes,),
-                    ((hashes[one.photo],),),
+                    case.declaration.declaration_id,
+                    case.declaration,
+                    (case.attributes,),
+                    ((hashes[case.photo],),),
                 )
-                for one in cases
+                for case in cases
             ],
         )
     )
-    risks: dict[str, Any] = {"kinds": np.array([one.kind for one in cases])}
+    risks: dict[str, Any] = {"kinds": np.array([case.kind for case in cases])}
     for name, (with_text, with_photo) in COMBINATIONS.items():
         evidence = []
-        for one, text, signals in zip(cases, texts, live, strict=True):
+        for case, text, signals in zip(cases, texts, live, strict=True):
             item_signals = ItemSignals(
-                price=history.peers(one.attributes),
+                price=history.peers(case.attributes),
                 photo=signals.items[0].photo if with_photo else None,
-                rates=history.rates(one.attributes),
+                rates=history.rates(case.attributes),
             )
             item = ItemEvidence(
-                one.declaration.goods_items[0],
+                case.declaration.goods_items[0],
                 text if with_text else None,
-                (vectors[one.photo],) if with_photo else (),
+                (vectors[case.photo],) if with_photo else (),
             )
             evidence.append(
                 DeclarationEvidence(
-                    one.declaration, (item,), replace(signals, items=(item_signals,)), tariff
+                    case.declaration, (item,), replace(signals, items=(item_signals,)), tariff
                 )
             )
         risks[name] = np.array([verdict.risk for verdict in scorer.score(evidence)])
     return risks
 
 
-async def _gather(store: Signals, observed: Sequence[Observation]) -> list[LiveSignals]:
-    found: list[LiveSignals] = []
-    for start in range(0, len(observed), 16):
-        some = await store.gather(observed[start : start + 16])
-        found += [one for one in some if one is not None]
-    if len(found) != len(observed):
+async def _gather(store: Signals, observations: Sequence[Observation]) -> list[LiveSignals]:
+    gathered: list[LiveSignals] = []
+    for start in range(0, len(observations), 16):
+        batch = await store.gather(observations[start : start + 16])
+        gathered += [signals for signals in batch if signals is not None]
+    if len(gathered) != len(observations):
         raise BadDeclarations("The store of the live signals failed: run it again.")
-    return found
+    return gathered
 
 
 class _Maker:
@@ -359,12 +359,12 @@ def _tariff(rows: Sequence[Labelled]) -> Tariff:
         TariffMeasure(
             measure_id=code,
             commodity_code=code,
-            duty_rate=median(some),
+            duty_rate=median(declared),
             valid_from=epoch,
             valid_until=epoch,
             source="median of the declared rates",
         )
-        for code, some in rates.items()
+        for code, declared in rates.items()
     )
 
 

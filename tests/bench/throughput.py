@@ -25,7 +25,7 @@ BATCH = 16
 
 
 def per_call(work: Callable[[], object]) -> float:
-    """Return the seconds of one call, the median of several runs."""
+    """Return the seconds of one call: the median of several runs."""
     runs = []
     for _ in range(5):
         start = time.perf_counter()
@@ -35,22 +35,22 @@ def per_call(work: Callable[[], object]) -> float:
     return sorted(runs)[2]
 
 
-def of_signals(consignments: Sequence[Consignment], photo: int) -> float:
-    """Return the seconds of a declaration's signals, in micro-batches on a store that fills."""
-    observed = [
+def signals_per_declaration(consignments: Sequence[Consignment], photo: int) -> float:
+    """Return the seconds of one declaration's signals, in micro-batches on a store that fills up."""
+    observations = [
         Observation(
-            one.declaration.declaration_id,
-            one.declaration,
-            tuple(Attributes.of(one.declaration, item) for item in one.declaration.goods_items),
-            ((photo,),) * len(one.declaration.goods_items),
+            each.declaration.declaration_id,
+            each.declaration,
+            tuple(Attributes.of(each.declaration, item) for item in each.declaration.goods_items),
+            ((photo,),) * len(each.declaration.goods_items),
         )
-        for one in consignments
+        for each in consignments
     ]
     with stores(1) as (signals,), asyncio.Runner() as runner:
         start = time.perf_counter()
-        for first in range(0, len(observed), BATCH):
-            runner.run(signals.gather(observed[first : first + BATCH]))
-        return (time.perf_counter() - start) / len(observed)
+        for first in range(0, len(observations), BATCH):
+            runner.run(signals.gather(observations[first : first + BATCH]))
+        return (time.perf_counter() - start) / len(observations)
 
 
 def main() -> None:
@@ -67,17 +67,17 @@ def main() -> None:
     photo = next(iter(consignment.photos.values()))
     pixels = decode(photo)
     (text,), (image,) = scorer.embed_texts([item.description]), scorer.embed_photos([pixels])
-    case = DeclarationEvidence(declaration, (ItemEvidence(item, text, (image,)),))
+    evidence = DeclarationEvidence(declaration, (ItemEvidence(item, text, (image,)),))
     steps: dict[str, Callable[[], object]] = {
         "decode the event": lambda: codec.decode(value, Declaration, writers),
         "decode a photo": lambda: decode(photo),
         "embed a photo": lambda: scorer.embed_photos([pixels]),
         "embed a text": lambda: scorer.embed_texts([item.description]),
         "hash a photo": lambda: perceptual_hash(pixels),
-        "score": lambda: scorer.score([case]),
+        "score": lambda: scorer.score([evidence]),
     }
     times = {name: per_call(work) for name, work in steps.items()}
-    times["live signals"] = of_signals(consignments, perceptual_hash(pixels))
+    times["live signals"] = signals_per_declaration(consignments, perceptual_hash(pixels))
     total = sum(times.values())
     for name, seconds in times.items():
         print(f"{name:18} {seconds * 1000:7.2f} ms  {seconds / total:5.0%}")

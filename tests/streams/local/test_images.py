@@ -1,4 +1,4 @@
-"""docker-compose.yml and the Dockerfile, as far as they can be checked without an engine."""
+"""docker-compose.yml and the Dockerfile, as far as a test can check them without an engine."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ ONE_SHOT = {"deploy"}
 
 
 def test_every_service_has_a_pinned_image_and_a_health_check():
-    """No `latest`, and nobody depends on what cannot be asked."""
+    """No `latest`, and every service can report its health."""
     for name, service in COMPOSE["services"].items():
         assert service["image"].rpartition(":")[2] not in {"", "latest"}, name
         assert ("healthcheck" in service) != (name in ONE_SHOT), name
 
 
 def test_ports_are_published_on_the_loopback_address_only():
-    """A laptop on a foreign network shows nothing."""
+    """A laptop on a foreign network exposes nothing."""
     for service in COMPOSE["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
 
@@ -29,12 +29,12 @@ def test_dependencies_exist_and_wait_for_health():
     """A service waits until what it needs answers."""
     for service in COMPOSE["services"].values():
         for name, condition in service.get("depends_on", {}).items():
-            wanted = "service_completed_successfully" if name in ONE_SHOT else "service_healthy"
-            assert condition["condition"] == wanted
+            expected = "service_completed_successfully" if name in ONE_SHOT else "service_healthy"
+            assert condition["condition"] == expected
             assert name in COMPOSE["services"]
 
 
-def test_no_secret_stands_in_the_file():
+def test_no_secret_is_in_the_file():
     """Keys come from the environment, and their absence is an error."""
     for service in COMPOSE["services"].values():
         for name, value in service.get("environment", {}).items():
@@ -44,9 +44,9 @@ def test_no_secret_stands_in_the_file():
 
 
 def test_the_settings_in_the_file_are_ones_that_redlane_reads():
-    """A misspelt setting would be silently ignored."""
-    known = {f"REDLANE_{name.upper()}" for name in Settings.model_fields}
-    assert COMPOSE["services"]["screen"]["environment"].keys() <= known
+    """A misspelt setting would be ignored without a warning."""
+    settings = {f"REDLANE_{name.upper()}" for name in Settings.model_fields}
+    assert COMPOSE["services"]["screen"]["environment"].keys() <= settings
 
 
 def test_the_image_runs_as_nobody_special_and_as_pid_1():

@@ -53,10 +53,10 @@ def test_the_registry_refuses_a_breaking_change(stack):
 
 
 def test_the_doctor_finds_a_whole_stack_well(stack, bundle):
-    """Every part is ok, with what was found."""
+    """Every part is ok, with a detail."""
     settings = stack.settings().model_copy(update={"bundle": bundle})
-    found = doctor.examine(settings)
-    assert [(f.part, f.problem) for f in found] == [
+    findings = doctor.examine(settings)
+    assert [(finding.part, finding.problem) for finding in findings] == [
         (part, None)
         for part in (
             "Kafka",
@@ -67,7 +67,7 @@ def test_the_doctor_finds_a_whole_stack_well(stack, bundle):
             "model bundle",
         )
     ]
-    assert f"all {len(TOPICS)} topics" in found[0].detail
+    assert f"all {len(TOPICS)} topics" in findings[0].detail
 
 
 def test_the_doctor_says_what_to_do_where_nothing_runs(tmp_path):
@@ -98,7 +98,7 @@ def test_a_worker_without_its_secret_keys_says_which(command, monkeypatch):
 
 @pytest.mark.heavy
 def test_three_brokers_outlive_one(tmp_path):
-    """With one of three killed, acks=all is still given."""
+    """With one of three killed, acks=all still succeeds."""
     kafka = Kafka(tmp_path, ports=(0, 0, 0))
     try:
         kafka.start().wait()
@@ -116,7 +116,7 @@ def test_three_brokers_outlive_one(tmp_path):
 
 
 def test_a_killed_parent_leaves_no_process(tmp_path):
-    """Even SIGKILL of whoever started it ends a service."""
+    """A service ends even if its parent gets SIGKILL."""
     code = (
         "import sys, time; from pathlib import Path; from streams.local.process import Process\n"
         f"p = Process('sleep', ['sleep', '300'], directory=Path({str(tmp_path)!r})).start()\n"
@@ -131,14 +131,14 @@ def test_a_killed_parent_leaves_no_process(tmp_path):
 
 
 def test_a_service_that_exits_shows_its_log(tmp_path):
-    """The reason is in the message, not in a file that nobody opens."""
+    """The message has the reason, so nobody must open a file."""
     process = Process("broken", ["sh", "-c", "echo no such setting; exit 3"], directory=tmp_path)
     with pytest.raises(ServiceFailed, match=r"(?s)broken exited with 3.*no such setting"):
         process.start().wait_until(lambda: False, within_s=10)
 
 
 def test_preflight_names_every_problem_at_once(tmp_path, monkeypatch):
-    """A taken port and a full disk: both told, with the setting to change."""
+    """A taken port and a full disk: both are named, with the setting to change."""
     monkeypatch.setattr(preflight, "NEEDED_MB", 10**9)
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
@@ -153,7 +153,7 @@ def test_preflight_names_every_problem_at_once(tmp_path, monkeypatch):
     assert "--kafka-port" in lines[1]
 
 
-def test_an_unsupported_platform_is_told(tmp_path, monkeypatch):
+def test_an_unsupported_platform_is_named(tmp_path, monkeypatch):
     """The message names what is supported."""
     monkeypatch.setattr("platform.system", lambda: "Plan9")
     (problem,) = preflight.problems(tmp_path, {})
@@ -163,7 +163,7 @@ def test_an_unsupported_platform_is_told(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("bundle")  # so that `redlane up` need not build one
 def test_interrupting_up_leaves_no_process_behind(tmp_path):
-    """`redlane up` writes its settings for the owner alone, and SIGINT ends all of it."""
+    """`redlane up` writes its settings for the owner alone, and SIGINT ends every service."""
     env = tmp_path / "redlane.env"
     command = [sys.executable, "-m", "streams.cli", "up", "--env-file", str(env)]
     command += [f"--{name}-port=0" for name in ("kafka", "registry", "redis", "s3")]

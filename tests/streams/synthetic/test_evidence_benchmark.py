@@ -28,39 +28,39 @@ def folders(goods_folder, tmp_path_factory):
         writer.writeheader()
         writer.writerows(row | {"split": "test"} for row in rows)
     declarations = tmp_path_factory.mktemp("declarations")
-    codes = sorted({one.hs6 for one in read(goods)})
+    codes = sorted({product.hs6 for product in read(goods)})
     for name, start, seed in (("train", date(2020, 1, 1), 1), ("valid", date(2021, 1, 1), 2)):
         dice = np.random.default_rng(seed)
-        found = []
+        labelled = []
         for number in range(KIND_ROWS):
             code = str(dice.choice(codes))
-            one = attributes(
+            row = attributes(
                 hs6=code,
                 importer=f"I{dice.integers(200)}",
                 seller=f"S{dice.integers(100)}",
                 duty_rate=float(codes.index(code)),
                 amount=1350 * math.exp(dice.normal(5.5, 0.3)),
             )
-            found.append((start + timedelta(days=number // 4), one, number % 5 == 0))
-        write(declarations / f"{name}.csv", found)
+            labelled.append((start + timedelta(days=number // 4), row, number % 5 == 0))
+        write(declarations / f"{name}.csv", labelled)
     return goods, declarations
 
 
 def test_each_evidence_is_judged_on_the_same_declarations(bundle, folders):
-    """Photos find what they alone can tell; all shares are fractions."""
+    """Photos reveal what only they can reveal; all shares are fractions."""
     goods, declarations = folders
     with stores(1) as signals:
-        found = evaluate_evidence(goods, declarations, Scorer.load(bundle, threads=1), signals, say=lambda *_: None)  # fmt: skip
-    assert found["irregular"] == pytest.approx(sum(SHARES.values()) + 0.04, abs=0.04)
+        figures = evaluate_evidence(goods, declarations, Scorer.load(bundle, threads=1), signals, say=lambda *_: None)  # fmt: skip
+    assert figures["irregular"] == pytest.approx(sum(SHARES.values()) + 0.04, abs=0.04)
     for name in COMBINATIONS:
-        assert set(found[name]["by_kind"]) == {*SHARES, "own"}
-        assert 0 <= found[name]["recall_at_10"] <= 1
-        assert 0 <= found[name]["ece"] <= 1
-    by_photo, without = (found[name]["by_kind"]["photo_reuse"] for name in ("all", "tabular"))
+        assert set(figures[name]["by_kind"]) == {*SHARES, "own"}
+        assert 0 <= figures[name]["recall_at_10"] <= 1
+        assert 0 <= figures[name]["ece"] <= 1
+    by_photo, without = (figures[name]["by_kind"]["photo_reuse"] for name in ("all", "tabular"))
     assert by_photo > without
 
 
-def test_declarations_of_other_goods_are_told(bundle, folders, tmp_path):
+def test_declarations_of_other_goods_are_refused(bundle, folders, tmp_path):
     """No row's code occurs among the goods."""
     goods, _ = folders
     for name in ("train", "valid"):

@@ -31,8 +31,8 @@ def make(goods, seed=7, count=100, **shares):
 
 def test_equal_seeds_give_equal_events(goods):
     """The demo can be repeated to the byte; another seed is another stream."""
-    one, same, other = (make(goods, seed) for seed in (7, 7, 8))
-    values = [[c.value(SCHEMA_ID) for c in consignments] for consignments in (one, same, other)]
+    first, same, other = (make(goods, seed) for seed in (7, 7, 8))
+    values = [[c.value(SCHEMA_ID) for c in consignments] for consignments in (first, same, other)]
     assert values[0] == values[1]
     assert values[0] != values[2]
 
@@ -49,24 +49,24 @@ def test_every_declaration_but_the_malformed_keeps_the_contract(goods):
     for consignment in make(goods, count=200):
         key = consignment.declaration.declaration_id.encode()
         try:
-            found = decode_value(
+            decoded = decode_value(
                 consignment.value(SCHEMA_ID), Declaration, {SCHEMA_ID: schema("declaration")}
             )
-            rules.check(found, key)
+            rules.check(decoded, key)
         except Undecodable:
             refused.add(consignment.truth.kind)
             continue
         assert consignment.truth.kind != "malformed"
-        assert found == consignment.declaration
+        assert decoded == consignment.declaration
     assert refused == {"malformed"}
 
 
 def test_a_wrong_code_lowers_the_duty_and_changes_nothing_else(goods):
-    """The goods' own code stands in the truth alone."""
-    by_code = {one.lower_duty_hs6 for one in goods if one.lower_duty_hs6}
+    """Only the truth contains the goods' own code."""
+    false_codes = {each.lower_duty_hs6 for each in goods if each.lower_duty_hs6}
     for consignment in make(goods, wrong_code=1.0, count=30):
         item = consignment.declaration.goods_items[consignment.truth.item - 1]
-        assert item.commodity_code in by_code
+        assert item.commodity_code in false_codes
         assert consignment.truth.detail.endswith(f"declared as {item.commodity_code}")
         assert consignment.photos.keys() >= {image.sha256 for image in item.images}
 
@@ -93,14 +93,14 @@ def test_the_bomb_is_small_and_is_refused():
 
 def test_the_products_codes_exist_and_their_false_ones_cost_less():
     """Each code of our table is in the nomenclature; each false code's duty is lower."""
-    known = {line.hs6 for line in lines()}
+    codes = {line.hs6 for line in lines()}
     with TABLE.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 54
     for row in rows:
-        assert row["hs6"] in known, row
+        assert row["hs6"] in codes, row
         if row["lower_duty_hs6"]:
-            assert row["lower_duty_hs6"] in known, row
+            assert row["lower_duty_hs6"] in codes, row
             assert row["lower_duty_hs6"][:4] != row["hs6"][:4], row
             assert float(row["lower_duty_percent"]) < float(row["duty_percent"]), row
 
@@ -124,8 +124,8 @@ def test_a_bad_catalogue_says_what_to_mend(tmp_path, table, message):
 
 
 def test_a_catalogue_without_duties_still_has_wrong_codes(goods):
-    """Any folder serves: the false code is then another heading of the catalogue."""
-    plain = [replace(one, lower_duty_hs6="") for one in goods]
+    """Any folder will do: the false code is then another heading of the catalogue."""
+    plain = [replace(each, lower_duty_hs6="") for each in goods]
     for consignment in make(plain, wrong_code=1.0, count=10):
         true, _, false = consignment.truth.detail.partition(" declared as ")
         assert true[:4] != false[:4]

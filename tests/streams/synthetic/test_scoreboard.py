@@ -1,10 +1,10 @@
-"""The tally: what became of every declaration, each delivery counted once."""
+"""The scoreboard: what became of every declaration, each delivery counted once."""
 
 from streams.synthetic.irregularities import Truth
 from streams.synthetic.scoreboard import Scoreboard
 
 
-def tally_of(*kinds):
+def scoreboard_of(*kinds):
     scoreboard = Scoreboard()
     for number, kind in enumerate(kinds):
         scoreboard.sent(Truth(f"D{number}", kind, 0, ""))
@@ -12,8 +12,8 @@ def tally_of(*kinds):
 
 
 def test_the_summary_counts_each_fate_once():
-    """Redelivered verdicts change nothing; what has no fate is lost."""
-    scoreboard = tally_of("clean", "clean", "wrong_code", "malformed", "clean")
+    """Redelivered verdicts change nothing; a declaration without a fate is lost."""
+    scoreboard = scoreboard_of("clean", "clean", "wrong_code", "malformed", "clean")
     scoreboard.assessed("D0", "green", b"0")
     scoreboard.assessed("D0", "green", b"0")
     scoreboard.assessed("D1", "yellow", b"1")
@@ -33,9 +33,9 @@ def test_the_summary_counts_each_fate_once():
     }
 
 
-def test_the_summary_tells_how_long_explanations_took():
+def test_the_summary_says_how_long_explanations_took():
     """From the first delivery of an alert to the first of its explanation."""
-    scoreboard = tally_of()
+    scoreboard = scoreboard_of()
     for number in range(4):
         scoreboard.alerted(f"D{number}", 10.0)
     for number in range(3):
@@ -49,7 +49,7 @@ def test_the_summary_tells_how_long_explanations_took():
 
 def test_two_fates_that_differ_are_a_conflict():
     """Another verdict, or a verdict and a dead letter."""
-    scoreboard = tally_of("clean", "clean", "clean")
+    scoreboard = scoreboard_of("clean", "clean", "clean")
     scoreboard.assessed("D0", "green", b"0")
     scoreboard.assessed("D0", "red", b"1")
     scoreboard.assessed("D1", "green", b"0")
