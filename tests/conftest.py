@@ -1,13 +1,16 @@
 """The real services, once a session; and a worker on them."""
 
 import contextlib
+import logging
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
+import structlog
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
+from stamina.instrumentation import set_on_retry_hooks
 
 from models.training.bundle_builder import default_bundle
 from streams.local.process import LOOPBACK, Process, free_port
@@ -35,6 +38,18 @@ def pytest_collection_modifyitems(items):
             or HEAVY_FOLDERS.intersection(item.path.relative_to(TESTS).parts)
         ):
             item.add_marker("heavy")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """A command that a test runs in this process configures the logging of all."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+    set_on_retry_hooks(None)
 
 
 @pytest.fixture(scope="session")
