@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from streams import logs
 from streams.cli import app
 from streams.local.preflight import NotReady
 from streams.operations import doctor
@@ -30,7 +31,8 @@ def invoke(*words):
 
 @pytest.fixture
 def keys(monkeypatch):
-    """Secret keys are set, a bundle is not."""
+    """Secret keys are set, a bundle is not; logging stays as the other tests need it."""
+    monkeypatch.setattr(logs, "configure", lambda _: None)
     monkeypatch.setenv("REDLANE_PSEUDONYM_KEY", "pseudonym")
     monkeypatch.setenv("REDLANE_SELECTION_KEY", "selection")
     monkeypatch.delenv("REDLANE_BUNDLE", raising=False)
