@@ -136,7 +136,7 @@ class Degradation:
     evidence: str = ""
     """What is missing: image, text, price. No unit."""
     code: str = ""
-    """Stable reason code, such as photo_truncated. No unit."""
+    """Stable reason code, such as photo_not_found. No unit."""
     detail: str = ""
     """For a person, without personal data. No unit."""
 

@@ -41,7 +41,7 @@ def write(
         lines: of the nomenclature, each in several languages; embedded is their mean.
         words: of the image classifier.
         kept: an earlier file, which may be missing or of other encoders.
-        say: told of progress.
+        say: called with the progress.
     """
     made_by = _made_by(directory, [*lines, words])
     if kept.exists():
