@@ -6,6 +6,7 @@ reader who has seen change n has missed none before it.
 """
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,6 +184,8 @@ SECRETS: Final = Table(
 )
 """Keys that restarts keep and replicas share."""
 
+LOCKED_S: Final = 30
+"""Longest wait for a SQLite file that another process writes to."""
 CREATING: Final = 0x5EED1A2E
 """Key of the lock that a replica holds while it creates the tables."""
 
@@ -283,12 +286,22 @@ def _create(connection: Connection) -> None:
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": LOCKED_S})
 
     @event.listens_for(engine, "connect")
     def on_connect(raw: Any, _record: object) -> None:
         raw.isolation_level = None  # the driver would begin transactions too late
-        raw.execute("PRAGMA journal_mode=WAL")
+        # The change to WAL needs the file for itself, and SQLite's own timeout does not cover that:
+        # of two replicas that start on a new file, one would fail.
+        for attempt in stamina.retry_context(
+            sqlite3.OperationalError,
+            attempts=None,
+            timeout=LOCKED_S,
+            wait_initial=0.01,
+            wait_max=0.2,
+        ):
+            with attempt:
+                raw.execute("PRAGMA journal_mode=WAL")
         raw.execute("PRAGMA synchronous=FULL")  # what a page confirmed must survive a crash
 
     @event.listens_for(engine, "begin")

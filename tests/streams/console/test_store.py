@@ -155,8 +155,8 @@ def test_a_database_that_does_not_answer_is_asked_four_times():
 
 def test_replicas_may_start_together(url):
     """On an empty database: one creates the tables, the others find them."""
-    with ThreadPoolExecutor(4) as threads:
-        for database in threads.map(lambda _: Database(url), range(4)):
+    with ThreadPoolExecutor(8) as threads:
+        for database in threads.map(lambda _: Database(url), range(8)):
             assert database.change() == 0
             database.close()
 
