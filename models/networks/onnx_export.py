@@ -36,7 +36,7 @@ def export(
             axes[name][1] = "tokens"
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer tells of constants that are constants
+        warnings.simplefilter("ignore")  # the tracer warns of constants that are constants
         torch.onnx.export(
             model.eval(),
             example,

@@ -56,6 +56,22 @@ def verify(directory: Path) -> str:
     Raises:
         BadBundle: of another format; or a file is missing, was added or was changed.
     """
+    listed = file_hashes(directory)
+    present = {path.name for path in directory.iterdir()} - {MANIFEST}
+    if differing := sorted(present ^ listed.keys()):
+        raise BadBundle(f"{directory} does not match its manifest: {', '.join(differing)}.")
+    for name, expected in listed.items():
+        if sha256(directory / name) != expected:
+            raise BadBundle(f"{directory / name} was changed after the bundle was built.")
+    return sha256(directory / MANIFEST)
+
+
+def file_hashes(directory: Path) -> dict[str, str]:
+    """Return the manifest's sha256 of each other file, by name.
+
+    Raises:
+        BadBundle: there is no manifest, or it is of another format.
+    """
     manifest = directory / MANIFEST
     if not manifest.is_file():
         raise BadBundle(f"{directory} is no model bundle: build one with `redlane bundle`.")
@@ -65,19 +81,7 @@ def verify(directory: Path) -> str:
             f"{directory} is a bundle of format {content['format']}, and this version reads format "
             f"{FORMAT}: build it anew with `redlane bundle`."
         )
-    listed: dict[str, str] = content["files"]
-    present = {path.name for path in directory.iterdir()} - {MANIFEST}
-    if differing := sorted(present ^ listed.keys()):
-        raise BadBundle(f"{directory} does not match its manifest: {', '.join(differing)}.")
-    for name, expected in listed.items():
-        if sha256(directory / name) != expected:
-            raise BadBundle(f"{directory / name} was changed after the bundle was built.")
-    return sha256(manifest)
-
-
-def file_hashes(directory: Path) -> dict[str, str]:
-    """Return the manifest's sha256 of each other file, by name."""
-    hashes: dict[str, str] = json.loads((directory / MANIFEST).read_text())["files"]
+    hashes: dict[str, str] = content["files"]
     return hashes
 
 

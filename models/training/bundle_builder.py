@@ -17,7 +17,7 @@ from models.networks.fusion import export_network
 from models.networks.image_encoder import ImageEncoder
 from models.progress import Say
 from models.scoring import release_gate as release
-from models.scoring.bundle import FORMAT, cache, sha256
+from models.scoring.bundle import FORMAT, MANIFEST, cache, sha256
 from models.training import pretrained as sources
 from models.training.precision import Precision, convert
 from models.training.tabular_risk import TREES, export_tabular
@@ -89,7 +89,7 @@ def write_manifest(directory: Path) -> None:
     """List every file with its hash."""
     files = {path.name: sha256(path) for path in sorted(directory.iterdir())}
     content = json.dumps({"format": FORMAT, "files": files}, indent=2, sort_keys=True)
-    (directory / "manifest.json").write_text(content + "\n")
+    (directory / MANIFEST).write_text(content + "\n")
 
 
 def default_bundle(say: Say = print, artifacts: Path = ARTIFACTS) -> Path:
@@ -98,15 +98,15 @@ def default_bundle(say: Say = print, artifacts: Path = ARTIFACTS) -> Path:
     parts += [sha256(path) for path in sorted(artifacts.iterdir()) if path.is_file()]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     target = cache() / "bundles" / key
-    if not (target / "manifest.json").exists():
-        say("Building the model bundle, once (two minutes)")
+    if not (target / MANIFEST).exists():
+        say("Building the model bundle, once (a minute)")
         target.parent.mkdir(exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent))
         try:
             build(temporary, artifacts, say=say)
             temporary.rename(target)
         except OSError:
-            if not (target / "manifest.json").exists():  # else another process was faster
+            if not (target / MANIFEST).exists():  # else another process was faster
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

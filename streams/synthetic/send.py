@@ -29,7 +29,9 @@ class Sender:
     def __init__(self, settings: Settings) -> None:
         self._store = stores(settings)[settings.s3_buckets[0]]
         self._schema_id = Registry(settings.registry_url).schema_id(DECLARATIONS)
-        self._deliveries = Deliveries(producer(settings, max_message_mb=17))
+        # One more than the topic takes: the broker, not the client, refuses what is too large.
+        limit_mb = DECLARATIONS.max_message_mb + 1
+        self._deliveries = Deliveries(producer(settings, max_message_mb=limit_mb))
         self._uploaded: set[str] = set()
 
     def send(self, consignment: Consignment) -> None:
