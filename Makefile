@@ -56,7 +56,7 @@ $(INSTALLED): requirements.lock requirements-data.lock pyproject.toml
 	  { echo "$$free MB are free here and the installation needs 12000: free some."; exit 1; }
 	@echo "Installing into $(VENV) (6 GB, a few minutes; once) …"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $(INSTALLED)
