@@ -22,7 +22,6 @@ from models.explanation.explainer import Explainer
 from models.progress import Say
 from models.scoring.release_gate import JUDGED
 from models.scoring.scorer import Scorer
-from models.training.bundle_builder import ARTIFACTS, default_bundle
 
 FEW: Final = 40
 """Goods for the sanity checks."""
@@ -36,17 +35,18 @@ SEED: Final = 7
 def evaluate_explain(
     goods: Path,
     declarations: Path,
+    bundle: Path,
     split: str = JUDGED,
-    artifacts: Path = ARTIFACTS,
     say: Say = print,
 ) -> dict[str, Any]:
     """Return the figures of the contract.
 
     Args:
-        goods: folder of goods; its split train shows which words name goods.
+        goods: folder of goods; its split train shows which words name goods. Those of which there
+            is only a photo are left out.
         declarations: folder with train.csv, the past, and valid.csv.
-        split: of the goods whose explanations are measured.
-        artifacts: what was learned; the bundle built of it is explained.
+        bundle: whose explanations are measured.
+        split: of the goods that are explained.
         say: called with the progress.
 
     Returns:
@@ -56,16 +56,16 @@ def evaluate_explain(
 
     Raises:
         BadCatalogue, BadDeclarations: a folder cannot be read.
+        BadBundle: the bundle is incomplete or was changed.
     """
-    bundle = default_bundle(say, artifacts)
     # One thread: those of NumPy and of the encoders would keep each other waiting in turn.
     scorer = Scorer.load(bundle, threads=1)
     explainer = Explainer(scorer, bundle, threads=1)
     trial = Trial(scorer, explainer, np.random.default_rng(SEED))
-    every = read(goods, split)
+    every = read(goods, split, described=True)
     chosen = trial.dice.permutation(len(every))[:GOODS]
     asked = [every[int(place)] for place in chosen]
-    names = naming(read(goods, "train"))
+    names = naming(read(goods, "train", described=True))
     say("Taking words away")
     text = mean_curves([trial.text(item, every) for item in asked if has_order(item)])
     images = []

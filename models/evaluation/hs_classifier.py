@@ -1,21 +1,22 @@
 """A bundle on goods that it has not seen → figures and plots."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from models.datasets.goods import Goods, read
+from models.datasets.goods import BadCatalogue, Goods, read, split_or_test
 from models.encoding.encoders import Encoders
-from models.evaluation.ranking import RankingResult
-from models.hs import conformal
+from models.encoding.image import decode
+from models.evaluation.ranking import Ranked, RankingResult
 from models.hs.classifier import MODALITIES, HsModel, chosen
 from models.hs.nomenclature import LANGUAGES, held_out, lines
 from models.progress import Say
+from models.scoring.bundle import verify
 from models.scoring.scorer import load_hs
 from models.training.bundle_builder import ARTIFACTS, default_bundle
 from models.training.embeddings import Embedded, Embedder
@@ -25,68 +26,137 @@ PAIRS: Final = 5
 """Random pairs for each matched one, in the measure of agreement."""
 SEED: Final = 7
 """Of the random pairs."""
+OFTEN: Final = 100
+"""Goods between two reports of progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedGoods:
+    """Goods with their embeddings."""
+
+    code: str
+    text: Array | None  # (D,); None for goods of which there is only a photo
+    photo: Array  # (I,)
 
 
 def evaluate_hs(
-    goods: Path, split: str, plots: Path | None = None, say: Say = print
+    goods: Path,
+    split: str | None,
+    bundle: Path,
+    plots: Path | None = None,
+    say: Say = print,
+    *,
+    untrained: bool = False,
 ) -> dict[str, Any]:
     """Return the HS model's figures over the whole nomenclature.
 
+    Goods whose code the bundle's nomenclature lacks are left out; `outside` is their number.
+
     Args:
-        goods: folder of goods.
-        split: of it; text is `description`, never the title.
+        goods: folder of goods; text is `description`, never the title. A row without one is photo
+            only.
+        split: of it; None for `test`, or for all goods of a folder without splits.
+        bundle: to measure.
         plots: folder for reliability.png and confusion.png; None for no plots.
         say: called with the progress.
+        untrained: also measure what no training of the packaged artefacts covered.
 
     Returns:
-        {"text" | "image" | "both": {"top1", "top3", "top5", "macro_f1", "ece", "coverage",
-        "set_size"}, "agreement_auc", "unseen": see `unseen`,
-        "languages": {"en", "fr", "nl", "de"}}, fractions.
+        {"text" | "image" | "both": what `RankingResult.figures` returns, "paired": see `paired`,
+        "agreement_auc", "outside"}. "image" is over all goods, "text", "both" and "agreement_auc"
+        over those with a text; None without any. If asked for, "unseen": see `unseen`, and
+        "languages": see `languages`.
+
+    Raises:
+        BadCatalogue: the folder cannot be read, or has no goods to score.
+        BadBundle: the bundle is incomplete or was changed.
     """
-    bundle = default_bundle(say)
-    embedder = Embedder.of(bundle, say)
-    asked = read(goods, split)
-    embedded = embedder.embedded(asked)
-    hs = load_hs(bundle)
-    say("Asking the model")
-    results = {name: ask(hs, name, embedded) for name in MODALITIES}
+    every = read(goods, split_or_test(goods, split))
+    verify(bundle)
+    encoders, hs = Encoders(bundle), load_hs(bundle)
+    codes = set(hs.codes)
+    asked = [item for item in every if item.hs6 in codes]
+    if not asked:
+        raise BadCatalogue(f"{goods} has no goods whose hs6 is in the bundle's nomenclature.")
+    embedded = list(embed(encoders, asked, say))
+    results = {name: ask(hs, name, embedded, say) for name in MODALITIES}
     if plots is not None:
         from models.evaluation.plots import draw  # noqa: PLC0415 - only where plots are wanted
 
-        draw(results, hs.codes, plots)
-    return {
-        **{name: result.figures() for name, result in results.items()},
+        present = {name: result for name, result in results.items() if result is not None}
+        draw(present, hs.codes, plots)
+    figures = {
+        **{name: result and result.figures() for name, result in results.items()},
+        "paired": paired(embedded, results),
         "agreement_auc": agreement_auc(hs, embedded),
-        "unseen": unseen(asked, say),
-        "languages": languages(hs, embedder.encoders),
+        "outside": len(every) - len(asked),
     }
+    if untrained:
+        figures |= {"unseen": unseen(asked, say), "languages": languages(hs, encoders)}
+    return figures
 
 
-def ask(hs: HsModel, name: str, goods: Embedded) -> RankingResult:
-    """Ask the model about goods by one modality or both."""
+def embed(encoders: Encoders, goods: Sequence[Goods], say: Say) -> Iterator[EmbeddedGoods]:
+    """Yield goods as they are, embedded as a worker embeds them."""
+    for number, item in enumerate(goods):
+        if number % OFTEN == 0:
+            say("Embedding goods", number, len(goods))
+        text = encoders.embed_texts([item.description])[0] if item.has_text else None
+        (photo,) = encoders.embed_photos([decode(item.image.read_bytes())])
+        yield EmbeddedGoods(item.hs6, text, photo)
+
+
+def ask(
+    hs: HsModel, name: str, goods: Sequence[EmbeddedGoods], say: Say = print
+) -> RankingResult | None:
+    """Ask the model about the goods that have what a modality needs; None if none have."""
+    answerable = [item for item in goods if name == "image" or item.text is not None]
     rows = []
-    for code, text, photo in zip(goods.codes, goods.texts, goods.photos, strict=True):
-        probabilities = hs.posterior(*chosen(name, text, photo)).probabilities
-        right = int(np.searchsorted(hs.codes, code))
-        members = conformal.members(probabilities, hs.calibration[name].threshold)
-        top = int(probabilities.argmax())
-        rank = int((probabilities > probabilities[right]).sum())
-        rows.append((right, rank, top, probabilities[top], right in members, len(members)))
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return RankingResult(*columns)
+    for number, item in enumerate(answerable):
+        if number % OFTEN == 0:
+            say(f"Naming the codes by {name}", number, len(answerable))
+        posterior = hs.posterior(*chosen(name, item.text, item.photo))
+        rows.append(Ranked.of(hs, name, posterior, item.code))
+    return RankingResult.of(rows) if rows else None
 
 
-def agreement_auc(hs: HsModel, goods: Embedded) -> float:
+def paired(
+    goods: Sequence[EmbeddedGoods], results: Mapping[str, RankingResult | None]
+) -> dict[str, float | None]:
+    """Return the accuracy by each modality on the same goods: those with both text and photo.
+
+    Args:
+        goods: all of them.
+        results: of MODALITIES, as `ask` returns them.
+
+    Returns:
+        {"n", "text" | "image" | "both": top-1, a fraction; None without such goods}.
+    """
+    has_text = np.array([item.text is not None for item in goods])
+    figures: dict[str, float | None] = {"n": int(has_text.sum())}
+    for name, result in results.items():
+        hits = None if result is None else result.ranks == 0
+        if hits is not None and name == "image":
+            hits = hits[has_text]
+        figures[name] = None if hits is None or not len(hits) else float(hits.mean())
+    return figures
+
+
+def agreement_auc(hs: HsModel, goods: Sequence[EmbeddedGoods]) -> float | None:
     """Return how well agreement separates matched text and photo from pairs of other headings.
 
     The area under the ROC curve: the probability that a matched pair agrees more than a random one.
+    Only goods with a text count; None if there are none, or all are of one heading.
     """
     dice = np.random.default_rng(SEED)
-    headings = np.array([code[:4] for code in goods.codes])
-    photos = [hs.posterior(None, photo) for photo in goods.photos]
+    described = [item for item in goods if item.text is not None]
+    headings = np.array([item.code[:4] for item in described])
+    if len(set(headings)) < 2:  # noqa: PLR2004 - a pair
+        return None
+    photos = [hs.posterior(None, item.photo) for item in described]
     matched, random = [], []
-    for number, vector in enumerate(goods.texts):
-        text = hs.posterior(vector, None)
+    for number, item in enumerate(described):
+        text = hs.posterior(item.text, None)
         matched.append(hs.consistency(text, photos[number]))
         others = dice.choice(np.flatnonzero(headings != headings[number]), PAIRS)
         random += [hs.consistency(text, photos[other]) for other in others]
@@ -98,7 +168,8 @@ def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
     """Return how codes fare that nothing was trained on, by text and photo over all codes.
 
     For the artifacts in models/artifacts/unseen/ some codes were left out of all training, and the
-    encoders were not tuned at all. The figures are on goods of those codes.
+    encoders were not tuned at all. The figures are on goods of those codes that have a text. They
+    need a second bundle, which is built the first time.
 
     Returns:
         "codes" and "goods": how many; "top5": with past goods of the codes in the index;
@@ -107,7 +178,7 @@ def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
     bundle = default_bundle(say, ARTIFACTS / "unseen")
     hs = load_hs(bundle)
     withheld = json.loads((bundle / "model.json").read_text())["hs"]["withheld"]
-    asked = [item for item in goods if item.hs6 in withheld]
+    asked = [item for item in goods if item.hs6 in withheld and item.has_text]
     if not asked:
         return {"codes": 0, "goods": 0}
     embedded = Embedder.of(bundle, say).embedded(asked)
@@ -126,8 +197,14 @@ def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
     return figures
 
 
-def compare(goods: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
+def compare(goods: Path, bundle: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
     """Train each kind of fusion, and networks of one modality, and compare them on valid.
+
+    Args:
+        goods: folder of goods; those without a text are left out.
+        bundle: whose encoders the networks are trained over.
+        seed: of every random choice.
+        say: called with the progress.
 
     Returns:
         Kind, "text only" or "image only" → {"text" | "image" | "both": top-1}, fractions.
@@ -137,8 +214,9 @@ def compare(goods: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
     from models.networks.fusion import KINDS  # noqa: PLC0415 - only to train
     from models.training import fusion  # noqa: PLC0415 - only to train
 
-    embedder = Embedder.of(default_bundle(say), say)
-    learn, held = read(goods, "train"), embedder.embedded(read(goods, "valid"))
+    embedder = Embedder.of(bundle, say)
+    learn = read(goods, "train", described=True)
+    held = embedder.embedded(read(goods, "valid", described=True))
     names, labels = np.unique([item.hs6 for item in learn], return_inverse=True)
     texts, photos = (torch.from_numpy(views) for views in embedder.variants(learn, seed))
     right = torch.from_numpy(np.searchsorted(names, held.codes))

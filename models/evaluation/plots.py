@@ -23,10 +23,11 @@ STRATEGY_COLOURS: Final = {
 
 
 def draw(results: Mapping[str, "RankingResult"], codes: Sequence[str], folder: Path) -> None:
-    """Write reliability.png and confusion.png."""
+    """Write reliability.png, and confusion.png of text and photo, or of the photo alone."""
     folder.mkdir(parents=True, exist_ok=True)
     _reliability(results, folder / "reliability.png")
-    _confusion(results["both"], codes, folder / "confusion.png")
+    evidence, name = ("Text and photo", "both") if "both" in results else ("Photo", "image")
+    _confusion(results[name], codes, evidence, folder / "confusion.png")
 
 
 def _reliability(results: Mapping[str, "RankingResult"], path: Path) -> None:
@@ -44,7 +45,7 @@ def _reliability(results: Mapping[str, "RankingResult"], path: Path) -> None:
     _save(figure, path)
 
 
-def _confusion(result: "RankingResult", codes: Sequence[str], path: Path) -> None:
+def _confusion(result: "RankingResult", codes: Sequence[str], evidence: str, path: Path) -> None:
     wrong = result.right != result.best
     places, errors = np.unique(
         np.concatenate([result.right[wrong], result.best[wrong]]), return_counts=True
@@ -68,7 +69,7 @@ def _confusion(result: "RankingResult", codes: Sequence[str], path: Path) -> Non
             column, row, text, ha="center", va="center", fontsize=6, color="w" if dark else "k"
         )
     axes.set(xlabel="most probable code", ylabel="right code")
-    axes.set_title(f"Text and photo: the {len(shown)} codes of most errors, % of each row")
+    axes.set_title(f"{evidence}: the {len(shown)} codes of most errors, % of each row")
     figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the right code's goods")
     _save(figure, path)
 

@@ -11,7 +11,7 @@ Equal evidence, pixels and bundle give an equal explanation.
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from models.explanation.counterfactuals import Counterfactuals
 from models.explanation.details import detail, price_peers
 from models.explanation.duty import duty_difference
 from models.explanation.heat_map import GRID, Regions
+from models.explanation.similar_goods import similar_goods
 from models.risk.attributes import identified
 from models.risk.kinds import EXTERNAL
 from models.risk.model import ModalityPosteriors
@@ -34,14 +35,13 @@ from models.risk.signals import Rate
 from models.scoring.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.vectors import Array, best
 from schemas.reasons import Reason
-from schemas.records import Contribution, ItemExplanation, Signal, SimilarGoods, TraderHistory
+from schemas.records import Contribution, ItemExplanation, Signal, TraderHistory
 
 DETAILED: Final = 3
 """Most goods items of a declaration that are explained in detail: the riskiest, and those others
 that would be yellow by themselves."""
 PARTS: Final = 32
 """Most parts of a description; in longer ones neighbouring words form one part."""
-SIMILAR: Final = 5
 WORDS_KEPT: Final = 4096
 """Words whose embeddings are kept, some 4 kB each."""
 NO_WORD: Final = -1
@@ -179,7 +179,11 @@ class Explainer:
                 if kind.evidence in shares
             ),
             peers=price_peers(item, context),
-            similar_goods=tuple(self._similar(attribution.evidence)),
+            similar_goods=tuple(
+                similar_goods(
+                    self._scorer.hs, attribution.evidence.text, attribution.evidence.photos
+                )
+            ),
             suggested_hs6=suggested,
             duty_difference=duty_difference(
                 evidence.tariff,
@@ -200,24 +204,6 @@ class Explainer:
             for photo in photos
         )
         return ItemExplained(explanation, maps)
-
-    def _similar(self, item: ItemEvidence) -> Iterator[SimilarGoods]:
-        """Yield the most similar past goods; of several photos the mean counts."""
-        hs = self._scorer.hs
-        tuned = None if item.text is None else item.text[-hs.index.text_projection.centre.size :]
-        if tuned is None and not item.photos:
-            return
-        cosines = np.mean(
-            [hs.index.similarities(tuned, photo) for photo in item.photos or (None,)], axis=0
-        )
-        for place in best(cosines, SIMILAR):
-            code = int(hs.index.codes[place])
-            number = int(place - np.searchsorted(hs.index.codes, code)) + 1
-            yield SimilarGoods(
-                reference=f"{hs.codes[code]}/{number}",
-                hs6=hs.codes[code],
-                similarity=round(float(cosines[place]), DIGITS),
-            )
 
     def _against(self, heading: str, posteriors: Array) -> NDArray[np.float64]:
         """Return the log-odds that goods are not of a heading, by probabilities (N, C): (N,)."""

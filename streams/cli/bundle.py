@@ -7,6 +7,29 @@ import typer
 
 from streams.cli.exits import exit_on, requires
 from streams.progress import Bar
+from streams.settings import Settings
+
+BundleOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--bundle",
+        help="Folder of the model bundle; else REDLANE_BUNDLE, else the packaged one, which is "
+        "built into the cache the first time.",
+    ),
+]
+
+
+def model_bundle(named: Path | None, bar: Bar) -> Path:
+    """Return the bundle that a command is to use; see `BundleOption`.
+
+    Raises:
+        typer.Exit: with 2, if the packaged one must be built and a package for that is missing.
+    """
+    if folder := named or Settings().bundle:
+        return folder
+    with requires("build"):
+        from models.training.bundle_builder import default_bundle
+    return default_bundle(bar)
 
 
 def bundle(

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from models.encoding.text import GENERAL
-from models.evaluation.ranking import RankingResult
 from models.hs import conformal
 from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature, modality
 from models.hs.exemplars import ExemplarIndex, Projection, from_whole, share_of_others, whole
@@ -278,25 +277,6 @@ def test_lines_held_out_leave_a_sibling_of_their_subheading():
 def test_what_goods_are_not_is_dropped_in_four_languages(text):
     """It would draw them near to what they are not."""
     assert without_exclusions(text) == "Yarn"
-
-
-# The figures
-
-
-def test_figures_of_a_case_counted_by_hand():
-    """Four goods: three right, one of them by luck; one set misses."""
-    said = RankingResult(
-        right=np.array([0, 0, 1, 2]),
-        ranks=np.array([0, 0, 0, 3]),
-        best=np.array([0, 0, 1, 1]),
-        confidence=np.array([0.9, 0.9, 0.9, 0.1], np.float32),
-        covered=np.array([True, True, True, False]),
-        sizes=np.array([1, 1, 2, 4]),
-    )
-    found = said.figures()
-    expected = {"top1": 0.75, "top3": 0.75, "top5": 1.0, "coverage": 0.75, "set_size": 2.0}
-    expected |= {"macro_f1": (1 + 2 / 3 + 0) / 3, "ece": 0.75 * 0.1 + 0.25 * 0.1}
-    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_vectors_of_length_one():

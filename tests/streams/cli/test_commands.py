@@ -150,8 +150,8 @@ def test_classify_needs_a_text_or_a_photo():
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_classify_names_codes_of_a_text(bundle, as_json):
-    """Five candidates, best first, and the 95 % set."""
-    text = ("classify", "--text", "chaussures de sport en textile")
+    """Five candidates with their texts, best first, the 95 % set and the nearest past goods."""
+    text = ("classify", "--bundle", str(bundle), "--text", "chaussures de sport en textile")
     done = invoke(*text, *(["--json"] if as_json else []))
     assert done.exit_code == 0, done.output
     if as_json:
@@ -159,11 +159,78 @@ def test_classify_names_codes_of_a_text(bundle, as_json):
         chances = [candidate["probability"] for candidate in answer["candidates"]]
         assert len(chances) == 5
         assert chances == sorted(chances, reverse=True)
+        assert all(candidate["text"] and candidate["lines"] for candidate in answer["candidates"])
+        cosines = [goods["similarity"] for goods in answer["similar_goods"]]
+        assert len(cosines) == 5
+        assert cosines == sorted(cosines, reverse=True)
         assert answer["agreement"] is None
         assert answer["shown"] == []
     else:
         assert "95 % set:" in done.stdout
-        assert "6404" in done.stdout
+        assert "Nearest past goods (cosine): 64" in done.stdout
+        assert "outer soles of rubber" in " ".join(done.stdout.split())
+
+
+USING_A_BUNDLE = (
+    ("classify", "--text", "shoes"),
+    ("evaluate", "hs", "--texts"),
+    ("evaluate", "hs", "--goods"),
+    ("evaluate", "explain", "--declarations", "x", "--goods"),
+)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A text and a photo of goods, to measure on."""
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    (tmp_path / "goods.csv").write_text(
+        "id,source,lang,text,item_id,image,description,hs6\n1,x,en,shelf,1,a.jpg,shelf,940320\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("by_setting", [False, True], ids=["--bundle", "REDLANE_BUNDLE"])
+@pytest.mark.parametrize("words", USING_A_BUNDLE, ids=" ".join)
+def test_the_bundle_that_is_named_is_used_and_none_is_built(words, by_setting, data, monkeypatch):
+    """--bundle, else REDLANE_BUNDLE; one that is no bundle is refused in one line."""
+
+    def build(*_):
+        pytest.fail("A bundle was built.")
+
+    monkeypatch.setattr("models.training.bundle_builder.default_bundle", build)
+    none, other = data / "none", data / "other"
+    monkeypatch.setenv("REDLANE_BUNDLE", str(none if by_setting else other))
+    of_data = [str(data / "goods.csv" if words[-1] == "--texts" else data)]
+    options = [] if by_setting else ["--bundle", str(none)]
+    done = invoke(*words, *(of_data if words[0] == "evaluate" else []), *options)
+    assert done.exit_code == 1, done.output
+    assert done.stderr.splitlines()[-1].startswith(f"{none} is no model bundle")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("hs",), "Give --goods or --texts."),
+        (("hs", "--goods", "x", "--texts", "x"), "Give --goods or --texts."),
+        (("hs", "--texts", "x", "--unseen"), "need --goods."),
+        (
+            ("explain", "--goods", "x", "--declarations", "x", "--bundle", "x", "--artifacts", "x"),
+            "Give --bundle or --artifacts.",
+        ),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(words, message):
+    """Exit code 2."""
+    done = invoke("evaluate", *words)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+
+
+def test_a_split_that_a_folder_lacks_is_refused(bundle, data):
+    """Exit code 1, and which there are."""
+    done = invoke("evaluate", "hs", "--goods", str(data), "--split", "dev", "--bundle", str(bundle))
+    assert done.exit_code == 1
+    assert "has no column split, so there is no split 'dev'" in done.stderr
 
 
 def test_unknown_kinds_are_refused_before_anything_is_sent(goods_folder):
