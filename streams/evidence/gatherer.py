@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from models.encoding.encoders import Vector
 from models.encoding.perceptual_hash import BLANK
+from models.hs.editions import current
 from models.risk.attributes import Attributes
 from models.risk.signals import LiveSignals
 from models.risk.tariff import Tariff
@@ -178,7 +179,7 @@ def _observation(
     at = declaration.acceptance_time
     attributes = (
         Attributes.of(
-            declaration, item, tariff.duty(item.commodity_code, item.country_of_origin, at)
+            declaration, item, tariff.duty(current(item.commodity_code), item.country_of_origin, at)
         )
         for item in declaration.goods_items
     )

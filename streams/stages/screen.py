@@ -136,8 +136,7 @@ class Screen:
 
     def _decode(self, cause: Inbound) -> Declaration:
         declaration = codec.decode(cause.value, Declaration, self._writers)
-        rules.check(declaration, cause.key)
-        return declaration
+        return rules.check(declaration, cause.key)
 
     async def _score(self, batch: Sequence[GatheredEvidence]) -> list[_Scored | _Failed]:
         """Score all at once; where that fails each alone, so that no declaration fails others."""
