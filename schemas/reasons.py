@@ -17,6 +17,7 @@ class Reason(StrEnum):
     CODE_NOT_IN_TEXT = "code_not_in_text"
     CODE_NOT_IN_PHOTO = "code_not_in_photo"
     CODE_UNLIKELY = "code_unlikely"
+    CODE_UNKNOWN = "code_unknown"
     TEXT_PHOTO_DISAGREE = "text_photo_disagree"
     UNIT_PRICE_LOW = "unit_price_low"
     TEXT_VAGUE = "text_vague"

@@ -71,7 +71,7 @@ class AlertItem:
     description: str = ""
     """Goods text as declared. Inert: never render as markup. No unit."""
     commodity_code: str = ""
-    """As declared. No unit."""
+    """As declared, without dots and blanks; empty where none is declared. No unit."""
     suggested_hs6: str = ""
     """Most probable subheading; empty where there is none. No unit."""
     suggested_probability: float = 0.0
@@ -296,7 +296,7 @@ class ItemAssessment:
     sequence_number: int = 0
     """WCO: GovernmentAgencyGoodsItem/SequenceNumeric. As declared. No unit."""
     commodity_code: str = ""
-    """As declared. No unit."""
+    """As declared, without dots and blanks; empty where none is declared. No unit."""
     risk: float = 0.0
     """Calibrated probability that the item is irregular. Fraction, 0 to 1."""
     candidates: tuple[HsCandidate, ...] = ()
@@ -466,7 +466,7 @@ class GoodsItem:
     sequence_number: int = 0
     """WCO: GovernmentAgencyGoodsItem/SequenceNumeric. UCC D.E. 11 03 000 000. From 1."""
     commodity_code: str = ""
-    """WCO: Commodity/Classification/ID. UCC D.E. 18 09 000 000. Declared code, 6 (HS), 8 (CN) or 10 (TARIC) digits. No unit."""
+    """WCO: Commodity/Classification/ID. UCC D.E. 18 09 000 000. Declared code, 6 (HS), 8 (CN) or 10 (TARIC) digits; after ten digits additional codes may follow. Dots and blanks do not count; empty where none is declared. No unit."""
     description: str = ""
     """WCO: Commodity/Description. UCC D.E. 18 05 000 000. Description of goods as declared. No unit."""
     country_of_origin: str = ""

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from models.explanation.attribution import Attribution
+from models.hs.editions import current
 from models.risk.attributes import histories
 from models.risk.kinds import PHOTO_REUSE, UNDERVALUATION
 from models.risk.likelihoods import LikelihoodRatio
@@ -82,7 +83,8 @@ class Counterfactuals:
         """Yield changes of what is declared: code, words, and the evidence with each."""
         item, evidence, peers = self._item, self._evidence, self._attribution.context.peers
         price = self._ratios.get(UNDERVALUATION.name)
-        if suggested and not item.commodity_code.startswith(suggested):
+        declared = current(item.commodity_code)
+        if suggested and declared and not declared.startswith(suggested):
             changed = self._under(suggested)
             # Where no price under that code is known, a price that counts against the goods now
             # cannot be called usual.

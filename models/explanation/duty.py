@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
+from models.hs.editions import current
 from models.risk.tariff import Tariff
 from schemas.records import GoodsItem
 
@@ -12,7 +13,8 @@ def duty_difference(
 ) -> Decimal | None:
     """Return the duty under the suggested code less that under the declared code. Unit: EUR.
 
-    None where a duty or the value is unknown, or the declared code is part of the suggested one.
+    None where a duty or the value is unknown, no code is declared, or the declared code is part of
+    the suggested one.
 
     Args:
         tariff: in force.
@@ -21,7 +23,8 @@ def duty_difference(
         at: when the declaration was accepted.
         declared_duty: `tariff.duty` of the declared code. Percent.
     """
-    if not suggested or item.commodity_code.startswith(suggested):
+    declared = current(item.commodity_code)
+    if not suggested or not declared or declared.startswith(suggested):
         return None
     if item.item_amount is None or item.item_currency != "EUR":
         return None

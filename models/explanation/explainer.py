@@ -28,6 +28,7 @@ from models.explanation.details import detail, price_peers
 from models.explanation.duty import duty_difference
 from models.explanation.heat_map import GRID, Regions
 from models.explanation.similar_goods import similar_goods
+from models.hs.editions import current
 from models.risk.attributes import identified
 from models.risk.kinds import EXTERNAL
 from models.risk.model import ModalityPosteriors
@@ -35,7 +36,13 @@ from models.risk.signals import Rate
 from models.scoring.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.vectors import Array, best
 from schemas.reasons import Reason
-from schemas.records import Contribution, ItemExplanation, Signal, TraderHistory
+from schemas.records import (
+    Contribution,
+    GoodsItem,
+    ItemExplanation,
+    Signal,
+    TraderHistory,
+)
 
 DETAILED: Final = 3
 """Most goods items of a declaration that are explained in detail: the riskiest, and those others
@@ -59,7 +66,8 @@ class ItemExplained:
     explanation: ItemExplanation
     """Without references to heat maps: the caller adds them."""
     heat_maps: tuple[bytes | None, ...]
-    """PNG for each photo; None for one that is missing or not explained in detail."""
+    """PNG for each photo; None for one that is missing or not explained in detail, and where no
+    heading is declared that a photo could fit."""
 
 
 class Explainer:
@@ -115,10 +123,11 @@ class Explainer:
 
         The mean of what it adds to no other word and to all others: the first and the last of the
         orders that a Shapley value averages. 0 for a word beyond those that the encoder reads.
+        None where no heading is declared that a text could fit.
         """
-        text, heading = item.item.description, item.item.commodity_code[:4]
+        text, heading = item.item.description, self._heading(item.item)
         spans = [(start, end) for start, end in parts(text) if normalise(text[start:end])]
-        if not spans:
+        if not spans or not heading:
             return ()
         alone = [text[start:end] for start, end in spans]
         without = [" ".join((*alone[:n], *alone[n + 1 :])) for n in range(len(alone))]
@@ -197,10 +206,11 @@ class Explainer:
             if detailed
             else (),
         )
+        heading = self._heading(item)
         maps = tuple(
             None
-            if photo is None or not detailed
-            else heat_map.overlay(self.regions(item.commodity_code[:4], photo))
+            if photo is None or not detailed or not heading
+            else heat_map.overlay(self.regions(heading, photo))
             for photo in photos
         )
         return ItemExplained(explanation, maps)
@@ -210,6 +220,11 @@ class Explainer:
         return _log_odds_against(
             posteriors[:, self._of_heading(heading)].sum(axis=1, dtype=np.float64)
         )
+
+    def _heading(self, item: GoodsItem) -> str:
+        """Return the declared heading; empty where there is none that goods could fit."""
+        code = current(item.commodity_code)
+        return code[:4] if self._scorer.groups.of_code(code) is not None else ""
 
     def _of_heading(self, heading: str) -> NDArray[np.bool_]:
         """Return which codes are of a heading (C,)."""

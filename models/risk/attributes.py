@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from models.hs.editions import SUBHEADING, current
 from schemas.records import Declaration, GoodsItem, Party
 
 
@@ -25,6 +26,7 @@ class Attributes:
     importer: str
     seller: str
     hs6: str
+    """Of HS 2022; empty where no code is declared."""
     origin: str
     """ISO 3166-1 alpha-2, as the dispatch."""
     dispatch: str
@@ -58,7 +60,7 @@ class Attributes:
             declarant=identified(declaration.declarant),
             importer=identified(declaration.importer),
             seller=identified(declaration.seller),
-            hs6=item.commodity_code[:6],
+            hs6=current(item.commodity_code)[:SUBHEADING],
             origin=item.country_of_origin,
             dispatch=declaration.country_of_dispatch,
             mode=declaration.mode_of_transport,

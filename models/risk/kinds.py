@@ -38,6 +38,8 @@ class ExternalKind(Kind):
     evidence: str
     """Name of that evidence in an assessment."""
     reason: Reason
+    always_named: bool = False
+    """Whether an assessment names the reason wherever there is evidence, whatever it weighs."""
 
 
 WRONG_CODE: Final = LearnedKind(
@@ -80,9 +82,17 @@ HISTORY: Final = ExternalKind(
     name="history", share=0.02, evidence="history", reason=Reason.LIKE_PAST_IRREGULARITIES
 )
 """Whatever past inspections found where the attributes were alike."""
+UNKNOWN_CODE: Final = ExternalKind(
+    name="unknown_code",
+    share=0.0005,
+    evidence="code",
+    reason=Reason.CODE_UNKNOWN,
+    always_named=True,
+)
+"""A code that is none, as good as a wrong one."""
 
 LEARNED: Final = (WRONG_CODE, WRONG_PHOTO, VAGUE_TEXT)
-EXTERNAL: Final = (UNDERVALUATION, PHOTO_REUSE, SPLITTING, HISTORY)
+EXTERNAL: Final = (UNDERVALUATION, PHOTO_REUSE, SPLITTING, HISTORY, UNKNOWN_CODE)
 KINDS: Final[tuple[Kind, ...]] = (*LEARNED, *EXTERNAL)
 IRREGULAR_SHARE: Final = sum(kind.share for kind in KINDS)
 """Assumed share of irregular goods items."""

@@ -5,9 +5,11 @@ assumptions and stand only here. What inspections teach is learned (models/risk/
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from models.hs.editions import NATIONAL, SUBHEADING, current, successors
 from models.risk.prices import declared_log_unit_price
 from models.risk.signals import DE_MINIMIS, LiveSignals, Peers, PhotoUse
 from schemas.records import Declaration, GoodsItem
@@ -27,6 +29,10 @@ PAIR_SEEN: Final = 0.005
 """The same for a regular consignment of small value."""
 BUSY_DAY: Final = 3
 """Consignments that one importer may have in a day without a second look."""
+UNKNOWN_CODE: Final = math.log(2000)
+"""A code that never was one: 1 in 2,000 regular goods has one, by a slip. Unit: nats."""
+NAMED: Final = 6
+"""Most successors of a code that are named."""
 CAP: Final = 8.0
 """Largest log-ratio of one piece of evidence. Unit: nats."""
 
@@ -94,6 +100,27 @@ def splitting(declaration: Declaration, live: LiveSignals) -> LikelihoodRatio | 
         ratio, words = math.log((1 - SPLIT_SEEN) / (1 - PAIR_SEEN)), ""
     ratio += math.log1p(max(0, live.importer_day - BUSY_DAY)) / 2
     return LikelihoodRatio(min(ratio, CAP), words)
+
+
+def unknown_code(code: str, codes: Collection[str]) -> LikelihoodRatio | None:
+    """Judge a commodity code that the nomenclature lacks; None for one that it has, or for none.
+
+    One of an earlier edition, or of a chapter for national use, is no sign of irregularity.
+
+    Args:
+        code: as declared.
+        codes: HS6 codes of the nomenclature in force.
+    """
+    hs6 = current(code)[:SUBHEADING]
+    if not hs6 or hs6 in codes:
+        return None
+    if hs6.startswith(NATIONAL):
+        return LikelihoodRatio(0.0, f"{hs6} is of a chapter for national use, not of HS 2022")
+    now = successors(hs6, codes)
+    if not now:
+        return LikelihoodRatio(UNKNOWN_CODE, f"{hs6} is no subheading of HS 2022")
+    named = ", ".join(now[:NAMED]) + (", …" if len(now) > NAMED else "")
+    return LikelihoodRatio(0.0, f"{hs6} is not in HS 2022; its goods are in {named}")
 
 
 def _log_density(x: float, mean: float, spread: float) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.hs.classifier import HsModel, Posterior, Similar, modality
+from models.hs.editions import NATIONAL, current
 from models.risk.kinds import EXTERNAL, LEARNED, PHOTO_REUSE, prior_odds
 from models.risk.likelihoods import LikelihoodRatio
 from models.risk.signals import Peers
@@ -104,10 +105,8 @@ def log_ratio(probabilities: Array, groups: NDArray[np.int64], group: int) -> fl
     Args:
         probabilities: of each code (C,).
         groups: each code's group (C,).
-        group: number of the group; negative for one that the nomenclature lacks.
+        group: number of the group.
     """
-    if group < 0:
-        return WRONG
     best = probabilities[groups == group].max()
     return max(float(np.log(best) - np.log(probabilities.max())), WRONG)
 
@@ -116,6 +115,7 @@ def log_ratio(probabilities: Array, groups: NDArray[np.int64], group: int) -> fl
 class Groups:
     """The nomenclature's codes, grouped by heading."""
 
+    codes: frozenset[str]
     heading: Mapping[str, int]
     """Headings → numbers."""
     headings: NDArray[np.int64]  # (C,): number of each code's heading
@@ -124,25 +124,35 @@ class Groups:
     def of(cls, codes: tuple[str, ...]) -> Self:
         """Group the codes by heading."""
         heading = {name: n for n, name in enumerate(sorted({code[:4] for code in codes}))}
-        return cls(heading, np.array([heading[code[:4]] for code in codes]))
+        return cls(frozenset(codes), heading, np.array([heading[code[:4]] for code in codes]))
+
+    def of_code(self, declared: str) -> int | None:
+        """Return the number of a declared code's heading; None where no text could fit it.
+
+        That is where no code is declared, where the nomenclature lacks its heading, and where its
+        chapter is for national use: such a code names a procedure, not goods.
+        """
+        code = current(declared)
+        return None if code.startswith(NATIONAL) else self.heading.get(code[:4])
 
 
 def features(groups: Groups, declared: str, posteriors: ModalityPosteriors) -> dict[str, float]:
     """Return the features of one goods item, by the names in LEARNED.
 
     They judge the declared heading, not the subheading: what distinguishes subheadings (material,
-    weight, use) is seldom in a goods text, so regular goods would be flagged for it.
+    weight, use) is seldom in a goods text, so regular goods would be flagged for it. Where there is
+    none, there is nothing to judge.
 
     Args:
         groups: of the nomenclature.
-        declared: HS6 code.
+        declared: commodity code; empty for none.
         posteriors: of the codes, by its text and photos.
     """
     text, photo, both, agreement = posteriors
-    heading = groups.heading.get(declared[:4], -1)
+    heading = groups.of_code(declared)
     values = {"text_missing": float(text is None), "photo_missing": float(photo is None)}
     for name, posterior in (("text", text), ("photo", photo), ("both", both)):
-        if posterior is not None:
+        if posterior is not None and heading is not None:
             values[f"{name}_heading"] = log_ratio(posterior.probabilities, groups.headings, heading)
     if text is not None:
         values["text_certainty"] = float(np.log(text.probabilities.max()))
@@ -197,11 +207,12 @@ class RiskModel:
             posteriors: of the codes, by its text and photos.
             ratios: names of EXTERNAL → likelihood ratios; those without evidence are left out.
         """
-        item_features = features(groups, declared[:6], posteriors)
+        item_features = features(groups, declared, posteriors)
         best = posteriors.both or posteriors.photo or posteriors.text
         has_text, has_photo = posteriors.text is not None, posteriors.photo is not None
         odds, weights = self._odds(item_features, log_ratios(ratios))
         details = {kind.reason: ratios[kind.name].words for kind in EXTERNAL if kind.name in ratios}
+        named = {kind.reason for kind in EXTERNAL if kind.always_named} & details.keys()
         present = {
             "text": has_text,
             "image": has_photo,
@@ -212,7 +223,7 @@ class RiskModel:
             signals=tuple(
                 Signal(code=reason, weight=round(weight, 6), detail=details.get(reason, ""))
                 for reason, weight in sorted(weights.items(), key=lambda pair: -pair[1])
-                if weight >= FIRES
+                if weight >= FIRES or reason in named
             ),
             modalities=tuple(name for name, is_present in present.items() if is_present),
             probabilities=None if best is None else best.probabilities,
@@ -252,7 +263,7 @@ class RiskModel:
             external_log_ratios: names of EXTERNAL → log-likelihood ratios. Unit: nats.
             usual: features to replace by their usual values.
         """
-        item_features = features(groups, declared[:6], posteriors)
+        item_features = features(groups, declared, posteriors)
         item_features |= {name: self.usual[name] for name in usual if name in item_features}
         odds, _ = self._odds(item_features, external_log_ratios)
         return math.log(odds)

@@ -51,6 +51,9 @@ class Peers:
 class PhotoUse:
     """Earlier declarations of the same photo: by content, or nearly by perceptual hash.
 
+    Uses without a declared code are of no heading, and where none is declared now there is none to
+    compare with.
+
     Each goods item counts once, however often its declaration is delivered or amended.
     """
 

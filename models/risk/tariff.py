@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from models.hs.editions import current
 from schemas.records import EPOCH, GoodsItem, TariffMeasure
 
 LENGTHS: Final = (10, 8, 6, 4, 2)
@@ -56,10 +57,12 @@ class Tariff:
         promise revenue that few of the goods owe.
 
         Args:
-            code: 2 to 10 digits.
+            code: 2 to 10 digits, further characters do not count; empty for none.
             origin: ISO 3166-1 alpha-2, or empty.
             at: when the declaration was accepted (Art. 85 UCC).
         """
+        if not code:
+            return None
         origin = origin.strip().upper()
         rate = self._direct(code, origin, at)
         if rate is not None:
@@ -131,7 +134,7 @@ def expected_revenue(
     more = 0.0
     if declared_duty is not None:
         for hs6, probability in candidates:
-            if not item.commodity_code.startswith(hs6):
+            if not current(item.commodity_code).startswith(hs6):
                 duty = tariff.duty(hs6, item.country_of_origin, at)
                 more += probability * max(0.0, (duty or 0.0) - declared_duty) / 100 * tax
     hidden = 0.0

@@ -24,10 +24,18 @@ from models.encoding.text import GENERAL
 from models.hs import embedded_nomenclature
 from models.hs.classifier import Calibration, HsModel, Nomenclature
 from models.hs.conformal import COVERAGE
+from models.hs.editions import SUBHEADING, current
 from models.hs.exemplars import ExemplarIndex
 from models.risk import likelihoods
 from models.risk.attributes import Attributes
-from models.risk.kinds import HISTORY, PHOTO_REUSE, SPLITTING, UNDERVALUATION, prior_odds
+from models.risk.kinds import (
+    HISTORY,
+    PHOTO_REUSE,
+    SPLITTING,
+    UNDERVALUATION,
+    UNKNOWN_CODE,
+    prior_odds,
+)
 from models.risk.likelihoods import LikelihoodRatio
 from models.risk.model import (
     Groups,
@@ -116,7 +124,7 @@ class Scorer:
         self._risk = risk
         self._tabular = tabular
         self.thresholds = thresholds
-        self._groups = Groups.of(hs.codes)
+        self.groups = Groups.of(hs.codes)
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1) -> Self:
@@ -166,7 +174,7 @@ class Scorer:
         usual: Collection[str] = (),
     ) -> float:
         """Return the log-odds of a goods item's risk; see `RiskModel.log_odds`. Unit: nats."""
-        return self._risk.log_odds(self._groups, code, posteriors, external_log_ratios, usual)
+        return self._risk.log_odds(self.groups, code, posteriors, external_log_ratios, usual)
 
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
         """Judge declarations, in order."""
@@ -216,7 +224,10 @@ class Scorer:
         """Return the context of the goods item at a place."""
         attributes, peers = self.attributes(evidence, place), self.peers(evidence, place)
         item, live = evidence.items[place].item, evidence.live
-        ratios = {UNDERVALUATION.name: likelihoods.price(item, peers)}
+        ratios = {
+            UNDERVALUATION.name: likelihoods.price(item, peers),
+            UNKNOWN_CODE.name: likelihoods.unknown_code(item.commodity_code, self.groups.codes),
+        }
         if live is not None:
             signals = live.items[place]
             ratios |= {
@@ -231,7 +242,7 @@ class Scorer:
         """Return the declared attributes of a goods item."""
         declaration, item = evidence.declaration, evidence.items[place].item
         duty = evidence.tariff.duty(
-            item.commodity_code, item.country_of_origin, declaration.acceptance_time
+            current(item.commodity_code), item.country_of_origin, declaration.acceptance_time
         )
         return Attributes.of(declaration, item, duty)
 
@@ -239,14 +250,15 @@ class Scorer:
         """Return the prices to compare with: of the same photo, of the stream, of the bundle."""
         live = evidence.live.items[place] if evidence.live else ItemSignals()
         streamed = (live.photo.price if live.photo else None) or live.price
-        return streamed or self._risk.peers.get(evidence.items[place].item.commodity_code[:6])
+        code = current(evidence.items[place].item.commodity_code)
+        return streamed or self._risk.peers.get(code[:SUBHEADING])
 
     def _assess(
         self, declared: ItemEvidence, context: ItemContext, posteriors: ModalityPosteriors
     ) -> ItemAssessment:
         item = declared.item
         judged = self._risk.judge(
-            self._hs, self._groups, item.commodity_code, posteriors, context.likelihood_ratios
+            self._hs, self.groups, item.commodity_code, posteriors, context.likelihood_ratios
         )
         return ItemAssessment(
             sequence_number=item.sequence_number,

@@ -6,7 +6,7 @@ this module reports of a profile repeats a value of it.
 
 Both sides of a comparison are folded: case, compatibility forms (NFKC), invisible characters and
 white space do not count (in texts a run of white space is one space). Otherwise a blank in the
-EORI number would take a trader off a watch list.
+EORI number would take a trader off a watch list. In commodity codes dots do not count either.
 """
 
 import unicodedata
@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from models.selection.policy import RED, YELLOW
 from schemas.records import EPOCH, Condition, Declaration, GoodsItem, RiskProfile
+from schemas.rules import bare_code
 
 PARTIES: Final = ("declarant", "importer", "exporter", "seller")
 PARTY_FIELDS: Final = frozenset(
@@ -178,5 +179,7 @@ def _values(record: Declaration | GoodsItem, fields: Iterable[str]) -> dict[str,
 def _folded(text: str, field: str) -> str:
     words = unicodedata.normalize("NFKC", text).casefold().split()
     joined = (" " if field in TEXTS else "").join(words)
+    if field == "commodity_code":
+        joined = bare_code(joined)
     # The remaining white space stands between words; what is not printable is invisible.
     return "".join(c for c in joined if c.isprintable())

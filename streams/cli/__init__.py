@@ -5,6 +5,7 @@ from typing import Final
 
 import typer
 
+from streams.cli.assess import assess
 from streams.cli.bundle import bundle
 from streams.cli.classify import classify
 from streams.cli.console import console
@@ -28,7 +29,7 @@ app = typer.Typer(
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     "Workers and pages": (screen, learn, explain, console),
     "Try and operate": (demo, up, deploy, doctor, send),
-    "Models": (bundle, classify, simulate),
+    "Models": (bundle, classify, assess, simulate),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from models.encoding.encoders import Vector
 from models.encoding.image import BadPhoto
 from models.encoding.perceptual_hash import perceptual_hash
 from models.scoring.scorer import Scorer
-from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.photos import NoPhoto, Photo
 from streams.redis.keys import embedding_key
 
@@ -41,10 +40,20 @@ class EmbeddedPhoto:
         return cls(np.frombuffer(value[:-HASH_BYTES], FLOAT), int.from_bytes(value[-HASH_BYTES:]))
 
 
+class VectorCache(Protocol):
+    """Keeps embeddings by key; may forget them at any time."""
+
+    async def get(self, keys: Sequence[str], length: int) -> dict[str, bytes]:
+        """Return the cached values of `keys` that have `length` bytes."""
+
+    async def put(self, embeddings: Mapping[str, bytes]) -> None:
+        """Cache embeddings."""
+
+
 class Embedder:
     """Embeds the contents of a micro-batch, each distinct one once."""
 
-    def __init__(self, scorer: Scorer, cache: EmbeddingCache, executor: Executor) -> None:
+    def __init__(self, scorer: Scorer, cache: VectorCache, executor: Executor) -> None:
         self._scorer = scorer
         self._cache = cache
         self._executor = executor

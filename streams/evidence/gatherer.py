@@ -6,9 +6,11 @@ Missing evidence is recorded as a degradation; it never stops a declaration.
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from models.encoding.encoders import Vector
 from models.encoding.perceptual_hash import BLANK
+from models.hs.editions import current
 from models.risk.attributes import Attributes
 from models.risk.signals import LiveSignals
 from models.risk.tariff import Tariff
@@ -18,8 +20,7 @@ from schemas.records import Declaration, Degradation, GoodsItem
 from streams import metrics
 from streams.evidence.embedding import EmbeddedPhoto, Embedder
 from streams.evidence.observations import Observation
-from streams.evidence.photos import NoPhoto, Photo, Photos
-from streams.evidence.signals import Signals
+from streams.evidence.photos import NoPhoto, Photo, PhotoSource
 from streams.kafka.events import Inbound, event_id
 from streams.metrics import timed
 
@@ -77,11 +78,23 @@ class EmbeddedItem:
             yield degradation(number, "text", Reason.TEXT_ABSENT)
 
 
+class SignalSource(Protocol):
+    """What other declarations and past inspections say."""
+
+    async def gather(self, observations: Sequence[Observation]) -> list[LiveSignals | None]:
+        """Observe declarations and return the signals of each, in order; None for unknown ones."""
+
+
 class Gatherer:
     """Gathers the evidence of a micro-batch."""
 
     def __init__(
-        self, *, photos: Photos, embedder: Embedder, signals: Signals, photos_per_item: int
+        self,
+        *,
+        photos: PhotoSource,
+        embedder: Embedder,
+        signals: SignalSource,
+        photos_per_item: int,
     ) -> None:
         self._photos = photos
         self._embedder = embedder
@@ -178,7 +191,7 @@ def _observation(
     at = declaration.acceptance_time
     attributes = (
         Attributes.of(
-            declaration, item, tariff.duty(item.commodity_code, item.country_of_origin, at)
+            declaration, item, tariff.duty(current(item.commodity_code), item.country_of_origin, at)
         )
         for item in declaration.goods_items
     )

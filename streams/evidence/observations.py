@@ -66,12 +66,12 @@ def set_members(keys: SignalKeys, observation: Observation) -> Iterator[tuple[st
     if importer and seller and (value is not None or version > 1):
         consignment = ConsignmentMember(id_hash, version, value or 0.0)
         yield keys.pair(importer, seller), consignment.encode()
-    for item, _, photos in observation.items():
+    for item, attributes, photos in observation.items():
         number, price = str(item.sequence_number), declared_log_unit_price(item)
-        if price is not None:
+        if price is not None and attributes.hs6:
             member = PriceMember(id_hash, number, version, price).encode()
-            yield keys.prices(item.commodity_code[:6], item.country_of_origin), member
-            yield keys.prices(item.commodity_code[:6]), member
+            yield keys.prices(attributes.hs6, attributes.origin), member
+            yield keys.prices(attributes.hs6), member
         for photo in photos:
             member = PhotoMember(
                 id_hash,
@@ -80,7 +80,7 @@ def set_members(keys: SignalKeys, observation: Observation) -> Iterator[tuple[st
                 photo,
                 keys.digest(seller),
                 price,
-                item.commodity_code[:4],
+                attributes.heading,
                 declaration.declaration_id,
             ).encode()
             for key in keys.photo_bands(photo):

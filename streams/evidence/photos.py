@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import obstore
 from obstore.exceptions import NotFoundError
@@ -43,7 +43,16 @@ class NoPhoto:
     detail: str = ""
 
 
-class _Refused(Exception):  # noqa: N818 - says what it is
+class PhotoSource(Protocol):
+    """Where photos come from."""
+
+    async def fetch(self, reference: ImageReference) -> Photo | NoPhoto:
+        """Fetch a photo; a bad or missing one gives a reason, not an error."""
+
+
+class Refused(Exception):  # noqa: N818 - says what it is
+    """A photo that is not used, and why."""
+
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(reason)
         self.no_photo = NoPhoto(reason, detail)
@@ -93,8 +102,8 @@ class Photos:
             store, key = self._locate(reference.uri)
             async with self._slots, asyncio.timeout(self._deadline_s):
                 data = await self._read(store, key)
-            return _checked(data, reference)
-        except _Refused as refused:
+            return checked(data, reference)
+        except Refused as refused:
             return refused.no_photo
         except (FileNotFoundError, NotFoundError):
             return NoPhoto(Reason.PHOTO_NOT_FOUND)
@@ -102,12 +111,10 @@ class Photos:
             return NoPhoto(Reason.PHOTO_UNAVAILABLE, type(error).__name__)
 
     def _locate(self, uri: str) -> tuple[ObjectStore, str]:
-        location = REFERENCE.fullmatch(uri)
-        if location is None or len(location["key"]) > MAX_KEY or ".." in location["key"].split("/"):
-            raise _Refused(Reason.PHOTO_LOCATION_REFUSED, "not s3://bucket/key")
-        if location["bucket"] not in self._stores:
-            raise _Refused(Reason.PHOTO_LOCATION_REFUSED, "bucket not on the allow-list")
-        return self._stores[location["bucket"]], location["key"]
+        bucket, key = bucket_and_key(uri)
+        if bucket not in self._stores:
+            raise Refused(Reason.PHOTO_LOCATION_REFUSED, "bucket not on the allow-list")
+        return self._stores[bucket], key
 
     async def _read(self, store: ObjectStore, key: str) -> bytes:
         answer = await obstore.get_async(store, key)
@@ -119,12 +126,29 @@ class Photos:
                     break
             else:
                 return bytes(data)
-        raise _Refused(Reason.PHOTO_TOO_LARGE, f"more than {self._max_bytes} bytes")
+        raise Refused(Reason.PHOTO_TOO_LARGE, f"more than {self._max_bytes} bytes")
 
 
-def _checked(data: bytes, reference: ImageReference) -> Photo:
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Return the bucket and the key that a reference names.
+
+    Raises:
+        Refused: it is no reference.
+    """
+    location = REFERENCE.fullmatch(uri)
+    if location is None or len(location["key"]) > MAX_KEY or ".." in location["key"].split("/"):
+        raise Refused(Reason.PHOTO_LOCATION_REFUSED, "not s3://bucket/key")
+    return location["bucket"], location["key"]
+
+
+def checked(data: bytes, reference: ImageReference) -> Photo:
+    """Return the photo whose file was fetched.
+
+    Raises:
+        Refused: it is not the one that was declared.
+    """
     metrics.PHOTO_BYTES.inc(len(data))
     sha256 = hashlib.sha256(data).hexdigest()
     if reference.sha256 and reference.sha256.lower() != sha256:
-        raise _Refused(Reason.PHOTO_CHANGED)
+        raise Refused(Reason.PHOTO_CHANGED)
     return Photo(sha256, data)

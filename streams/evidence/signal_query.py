@@ -17,14 +17,12 @@ from models.risk.signals import (
     PhotoUse,
     Rate,
 )
-from schemas.records import GoodsItem
 from streams.evidence.lookups import Lookups, Reply
 from streams.evidence.members import (
     ConsignmentMember,
     PhotoMember,
     PriceMember,
     latest_of_others,
-    without_separator,
 )
 from streams.evidence.observations import Observation
 from streams.redis.keys import SignalKeys
@@ -39,8 +37,9 @@ class _ItemReplies:
     """The replies for a goods item."""
 
     heading: str
+    """Empty where no code is declared."""
     peers: tuple[Reply[list[PriceMember]], ...]
-    """Prices of the code and origin, then of the code alone."""
+    """Prices of the code and origin, then of the code alone; none without a code."""
     photos: tuple[tuple[int, Reply[list[PhotoMember]]], ...]
     """Perceptual hash of each photo, and the uses of photos that may be near it."""
     rates: Mapping[str, Reply[Rate]]
@@ -64,18 +63,16 @@ class SignalQuery:
         self._consignments = lookups.newest(
             ConsignmentMember, keys.pair(importer, seller), until=self._at, within=SPLIT
         )
-        self._items = [self._ask(lookups, *item) for item in observation.items()]
+        self._items = [
+            self._ask(lookups, attributes, photos) for _, attributes, photos in observation.items()
+        ]
 
-    def _ask(
-        self, lookups: Lookups, item: GoodsItem, attributes: Attributes, photos: Iterable[int]
-    ) -> _ItemReplies:
-        keys, hs6 = self._keys, item.commodity_code[:6]
+    def _ask(self, lookups: Lookups, attributes: Attributes, photos: Iterable[int]) -> _ItemReplies:
+        keys, hs6 = self._keys, attributes.hs6
+        price_sets = (keys.prices(hs6, attributes.origin), keys.prices(hs6)) if hs6 else ()
         return _ItemReplies(
-            without_separator(item.commodity_code[:4]),
-            tuple(
-                lookups.newest(PriceMember, key, until=self._at)
-                for key in (keys.prices(hs6, item.country_of_origin), keys.prices(hs6))
-            ),
+            attributes.heading,
+            tuple(lookups.newest(PriceMember, key, until=self._at) for key in price_sets),
             tuple(
                 (photo, lookups.newest(PhotoMember, *keys.photo_bands(photo), until=self._at))
                 for photo in photos
@@ -119,10 +116,12 @@ class SignalQuery:
         # First by photo, then by goods item: another photo of the item must not hide this one.
         near = (use for use in members if distance(use.perceptual_hash, photo) <= NEAR)
         uses = latest_of_others(near, declaration=self._id_hash)
-        elsewhere = [use for use in uses if use.heading != heading]
-        prices = (use.log_price for use in uses if use.heading == heading)
+        # Where no code was declared, then or now, headings cannot be compared.
+        coded = [use for use in uses if use.heading and heading]
+        elsewhere = [use for use in coded if use.heading != heading]
+        prices = (use.log_price for use in coded if use.heading == heading)
         return PhotoUse(
-            same_heading=len(uses) - len(elsewhere),
+            same_heading=len(coded) - len(elsewhere),
             other_heading=len(elsewhere),
             other_trader=sum(use.seller != self._seller for use in uses),
             price=Peers.of(

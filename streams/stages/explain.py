@@ -158,7 +158,7 @@ class Explain:
             return None
         try:
             declaration = await self._decoded(DECLARATIONS, origin, Declaration)
-            rules.check(declaration, origin.key)
+            declaration = rules.check(declaration, origin.key)
         except Undecodable:
             return None
         return origin, declaration

@@ -6,10 +6,11 @@ or a dead letter.
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import structlog
 
@@ -32,7 +33,7 @@ from schemas.records import (
 from schemas.topics import ALERTS, ASSESSMENTS, Topic
 from streams import metrics
 from streams.evidence.gatherer import GatheredEvidence, Gatherer, degradation
-from streams.evidence.signals import Signals
+from streams.evidence.observations import Observation
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import ORIGIN, TIMINGS, Inbound, Outbound, cloud_event, event_id
 from streams.metrics import timed
@@ -72,6 +73,13 @@ class _Screened:
         return self.gathered.cause
 
 
+class Memory(Protocol):
+    """Remembers what an inspection will count for."""
+
+    async def remember(self, observations: Iterable[Observation]) -> None:
+        """Keep it of these declarations."""
+
+
 class Screen:
     """The stage; see the module."""
 
@@ -82,7 +90,7 @@ class Screen:
         schema_ids: Mapping[Topic, int],
         scorer: Scorer,
         gatherer: Gatherer,
-        signals: Signals,
+        signals: Memory,
         lanes: Lanes,
         reference: Callable[[], Snapshot],
         executor: Executor,
@@ -136,8 +144,7 @@ class Screen:
 
     def _decode(self, cause: Inbound) -> Declaration:
         declaration = codec.decode(cause.value, Declaration, self._writers)
-        rules.check(declaration, cause.key)
-        return declaration
+        return rules.check(declaration, cause.key)
 
     async def _score(self, batch: Sequence[GatheredEvidence]) -> list[_Scored | _Failed]:
         """Score all at once; where that fails each alone, so that no declaration fails others."""

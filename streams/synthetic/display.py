@@ -54,7 +54,7 @@ def alert_row(alert: Alert) -> tuple[str, str, str, str, str, str]:
         alert.lane,
         f"{alert.risk:.0%}",
         item.description[:38],
-        f"{item.commodity_code[:6]} → {item.suggested_hs6}",
+        f"{item.commodity_code[:6] or '–'} → {item.suggested_hs6}",
         reasons or "risk",
     )
 

@@ -145,7 +145,7 @@ def changed(**fields):
         ),
         (
             changed(goods_items=[GOOD.to_avro()["goods_items"][0] | {"commodity_code": "64O411"}]),
-            "a commodity_code is not 6, 8 or 10 digits",
+            "goods item 1: its commodity_code is not 6, 8 or 10 digits",
         ),
     ],
 )
@@ -155,6 +155,58 @@ def test_a_declaration_that_breaks_a_rule_says_which(declaration, broken):
         rules.check(declaration, GOOD.declaration_id.encode())
     assert caught.value.reason == Reason.DECLARATION_INVALID
     assert caught.value.detail == broken
+
+
+def coded(*codes):
+    """The good declaration, with a goods item for each code; numbered 1, 3, 5, ..."""
+    item = GOOD.to_avro()["goods_items"][0]
+    return changed(
+        goods_items=[
+            item | {"sequence_number": 2 * place + 1, "commodity_code": code}
+            for place, code in enumerate(codes)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "bare"),
+    [
+        ("640411", "640411"),
+        ("64041100", "64041100"),
+        ("6404110010", "6404110010"),
+        ("6404.11", "640411"),
+        ("6404.11.00.10", "6404110010"),
+        ("6404 11 00", "64041100"),
+        (" 6404\u00a011\u202f00 ", "64041100"),
+        ("6404.11 00 10", "6404110010"),
+        ("64041100105", "64041100105"),  # an eleventh digit of a national line
+        ("6404110010 C123", "6404110010C123"),  # an additional code
+        ("6404.11.00.10.4099.V999", "64041100104099V999"),
+        ("", ""),
+        ("  ", ""),
+    ],
+)
+def test_a_code_is_taken_as_the_world_writes_it(written, bare):
+    """Dots and blanks do not count, and none is none."""
+    checked = rules.check(coded("640411", written), GOOD.declaration_id.encode())
+    assert [item.commodity_code for item in checked.goods_items] == ["640411", bare]
+    assert rules.check(checked, GOOD.declaration_id.encode()) == checked
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "6", "64041", "6404111", "640411001", "-640411", "64O411", "640411\x00", "٦٤٠٤١١",
+        "６４０４１１", "640411'; DROP TABLE", "6" * 40, "6" * 100_000, "6." * 30, "640411ABCD",
+        "64041100100c123", "Jane Doe",
+    ],
+)  # fmt: skip
+def test_a_hostile_code_is_refused_and_its_goods_item_named(hostile):
+    """By number; what stands there is not repeated."""
+    with pytest.raises(Undecodable) as caught:
+        rules.check(coded("640411", hostile, "x"), GOOD.declaration_id.encode())
+    assert caught.value.reason == Reason.DECLARATION_INVALID
+    assert caught.value.detail == "goods item 3: its commodity_code is not 6, 8 or 10 digits"
 
 
 @pytest.mark.parametrize(("name", "example"), list(examples("declaration")))

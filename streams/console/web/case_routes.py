@@ -9,6 +9,7 @@ from markupsafe import Markup
 from starlette.datastructures import FormData
 
 from schemas.records import Finding
+from schemas.rules import bare_code
 from streams.console.state.actions import Refused, amount
 from streams.console.web.rendering import SNOOZES, rendered
 from streams.console.web.requests import LanguageDep, PartsDep, SubmissionDep, UserDep
@@ -121,7 +122,7 @@ def _findings(form: FormData) -> tuple[Finding, ...]:
             Finding(
                 sequence_number=int(item) if item.isdecimal() else -1,
                 kind=kind,
-                established_code=code.strip(),
+                established_code=bare_code(code),
                 revenue_recovered=amount(recovered),
             )
             for item, kind, code, recovered in zip(*values, strict=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from models.hs.editions import SUBHEADING, current
 from schemas.reasons import TEXTS_IN, Reason
 from schemas.records import (
     AlertItem,
@@ -36,6 +37,7 @@ SIGNALS: Final = (
     Reason.CODE_NOT_IN_TEXT,
     Reason.CODE_NOT_IN_PHOTO,
     Reason.CODE_UNLIKELY,
+    Reason.CODE_UNKNOWN,
     Reason.TEXT_PHOTO_DISAGREE,
     Reason.UNIT_PRICE_LOW,
     Reason.TEXT_VAGUE,
@@ -110,6 +112,7 @@ class Item:
     """A goods item."""
 
     alerted: AlertItem
+    assessed: bool
     words: tuple[Word, ...]
     codes: tuple[Code, ...]
     hs_set: tuple[str, ...]
@@ -184,6 +187,7 @@ def _item(
     maps = explained.heat_maps if explained else ()
     return Item(
         alerted=item,
+        assessed=assessed is not None,
         words=_words(item.description, explained.words if explained else ()),
         codes=_codes(item, assessed, lang),
         hs_set=assessed.hs_set if assessed else (),
@@ -232,7 +236,7 @@ def _words(text: str, weights: Sequence[Contribution]) -> tuple[Word, ...]:
 def _codes(item: AlertItem, assessed: ItemAssessment | None, lang: Language) -> tuple[Code, ...]:
     if assessed is None:
         return ()
-    declared = item.commodity_code[:6]
+    declared = current(item.commodity_code)[:SUBHEADING]
     probabilities = {candidate.hs6: candidate.probability for candidate in assessed.candidates}
     likely = (candidate.hs6 for candidate in assessed.candidates[:CANDIDATES])
     return tuple(
@@ -245,6 +249,7 @@ def _codes(item: AlertItem, assessed: ItemAssessment | None, lang: Language) -> 
             is_candidate=code in probabilities,
         )
         for code in dict.fromkeys((*likely, declared))
+        if code
     )
 
 

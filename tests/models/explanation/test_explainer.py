@@ -380,3 +380,31 @@ def test_every_reason_has_a_text_in_every_language():
 def test_the_planted_object_is_half_as_high_as_the_photo():
     """So that the hottest tenth fits in it more than twice."""
     assert (OBJECT / PHOTO_SIZE) ** 2 == 0.25
+
+
+def test_without_a_code_nothing_speaks_against_one(scorer, explainer, goods):
+    """No words, no regions, no other code to change to, no difference in duty."""
+    tariff = (TariffMeasure(measure_id="m", commodity_code="64", duty_rate=17.0),)
+    declared, photos = case(scorer, goods[0], tariff=tariff, live=signals(small_count=3))
+    item = replace(declared.items[0], item=replace(declared.items[0].item, commodity_code=""))
+    live = replace(declared.live, items=(ItemSignals(rates=declared.live.items[0].rates),))
+    declaration = replace(declared.declaration, goods_items=(item.item,))
+    uncoded = replace(declared, declaration=declaration, items=(item,), live=live)
+    (explained,) = explainer.explain(uncoded, photos)
+    told = explained.explanation
+    assert (told.words, explained.heat_maps, told.duty_difference) == ((), (None,), None)
+    assert told.suggested_hs6
+    assert told.similar_goods
+    assert Reason.GREEN_WITH_SUGGESTED_CODE not in {change.code for change in told.changes}
+
+
+def test_an_unknown_code_is_explained_by_itself(scorer, explainer, goods):
+    """Its share is that of the code, and under the suggested code it is gone."""
+    declared, photos = case(scorer, goods[0], code="000000")
+    (explained,) = explainer.explain(declared, photos)
+    told = explained.explanation
+    (share,) = (part for part in told.attributes if part.part == "code")
+    assert share.weight > 1
+    assert share.detail == "000000 is no subheading of HS 2022"
+    assert told.words == ()
+    assert Reason.GREEN_WITH_SUGGESTED_CODE in {change.code for change in told.changes}

@@ -75,3 +75,41 @@ def test_a_busy_importer_is_looked_at_more_closely():
     calm = likelihoods.splitting(declaration("90"), live()).log_ratio
     busy = likelihoods.splitting(declaration("90"), live(importer_day=40)).log_ratio
     assert calm < busy < 1
+
+
+CODES = ("640411", "640419", "940511", "940519", "620240", "994500")
+
+
+@pytest.mark.parametrize(
+    "code", ["", "640411", "64041190", "6404110010C123", "620293", "9945000000"]
+)
+def test_a_code_of_the_nomenclature_is_no_sign(code):
+    """Nor is none, nor one of an earlier edition that one code answers."""
+    assert likelihoods.unknown_code(code, CODES) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("94051098", "940510 is not in HS 2022; its goods are in 940511, 940519"),
+        ("9905000000", "990500 is of a chapter for national use, not of HS 2022"),
+        ("980100", "980100 is of a chapter for national use, not of HS 2022"),
+    ],
+)
+def test_a_code_of_another_edition_or_of_a_nation_only_informs(code, words):
+    """It weighs nothing, and says what it is."""
+    assert likelihoods.unknown_code(code, CODES) == likelihoods.LikelihoodRatio(0.0, words)
+
+
+@pytest.mark.parametrize("code", ["000000", "6404990000", "123456", "770000"])
+def test_a_code_that_never_was_one_is_a_sign(code):
+    """Far likelier of irregular goods."""
+    ratio = likelihoods.unknown_code(code, CODES)
+    assert 5 < ratio.log_ratio < likelihoods.CAP
+    assert ratio.words == f"{code[:6]} is no subheading of HS 2022"
+
+
+def test_only_some_of_many_successors_are_named():
+    """An inspector's line stays a line."""
+    codes = [f"9405{number}" for number in range(11, 30)]
+    assert likelihoods.unknown_code("940500", codes).words.endswith("940515, 940516, …")

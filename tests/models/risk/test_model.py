@@ -4,11 +4,23 @@ import math
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from models.hs.classifier import Posterior
 from models.risk.kinds import KINDS, LEARNED, UNDERVALUATION, prior_odds
-from models.risk.model import WRONG, KindRegression, RiskModel
+from models.risk.likelihoods import UNKNOWN_CODE, LikelihoodRatio
+from models.risk.model import (
+    FIRES,
+    WRONG,
+    Groups,
+    KindRegression,
+    ModalityPosteriors,
+    RiskModel,
+    features,
+)
 from models.training.goods_risk import REGULAR, TrainingExample, fit_risk
 from schemas.reasons import Reason
 
@@ -82,6 +94,50 @@ def test_a_photo_known_under_this_heading_speaks_for_the_code(model):
     assert model.risk(USUAL, {"photo_reuse": 4.0}) > model.risk(USUAL) + 0.2
     _, weights = model._odds(USUAL, {"photo_reuse": 4.0})
     assert max(weights, key=weights.get) == Reason.PHOTO_REUSED
+
+
+CODES = ("640411", "640419", "940161", "994500")
+GROUPS = Groups.of(CODES)
+CERTAIN = Posterior(np.array([0.9, 0.05, 0.04, 0.01], np.float32), 0.5)
+"""Goods that look like 6404.11."""
+
+
+@pytest.mark.parametrize("declared", ["", "000000", "9945000000", "990500"])
+def test_there_is_no_evidence_against_a_code_that_is_none(declared):
+    """Not declared, not in the nomenclature, or for national use; the other kinds are judged."""
+    posteriors = ModalityPosteriors(CERTAIN, CERTAIN, CERTAIN, 0.0)
+    found = features(GROUPS, declared, posteriors)
+    assert found.keys() == {
+        "text_missing", "photo_missing", "text_certainty", "overlap", "agreement", "unfamiliar"
+    }  # fmt: skip
+    (wrong_code,) = (kind for kind in LEARNED if kind.name == "wrong_code")
+    assert not wrong_code.has_evidence(found)
+
+
+@pytest.mark.parametrize("declared", ["640411", "64041190", "640499", "6404110010C123"])
+def test_the_heading_of_a_code_is_judged_however_long_it_is(declared):
+    """Also where the nomenclature lacks its subheading."""
+    found = features(GROUPS, declared, ModalityPosteriors(CERTAIN, None, None, None))
+    assert found["text_heading"] == 0.0
+
+
+def test_an_unknown_code_is_always_named(model):
+    """Whatever it weighs: one of another edition weighs nothing."""
+    usual, _ = model._odds(USUAL, {})
+    odds, weights = model._odds(USUAL, {"unknown_code": UNKNOWN_CODE})
+    assert odds > usual + 0.9
+    assert max(weights, key=weights.get) == Reason.CODE_UNKNOWN
+    for ratio in (0.0, UNKNOWN_CODE):
+        judged = model.judge(
+            SimpleNamespace(hs_set=lambda *_: ()),
+            GROUPS,
+            "000000",
+            ModalityPosteriors(CERTAIN, None, None, None),
+            {"unknown_code": LikelihoodRatio(ratio, "words")},
+        )
+        (signal,) = (one for one in judged.signals if one.code == Reason.CODE_UNKNOWN)
+        assert (signal.weight >= FIRES, signal.detail) == (ratio > 0, "words")
+        assert "code" in judged.modalities
 
 
 def test_another_process_says_the_same_to_the_last_bit():

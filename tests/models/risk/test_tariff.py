@@ -61,6 +61,8 @@ TARIFF = Tariff(
         ("8712", "CN", 14.0),
         ("95030099", "CN", None),
         ("010121", "CN", None),
+        ("6404110010C123", "CN", 5.0),  # an additional code does not count
+        ("", "CN", None),  # not the median of all
     ],
 )
 def test_the_duty_that_holds(code, origin, expected):

@@ -317,3 +317,58 @@ def test_duty_at_stake_is_told_where_the_tariff_is_known(scorer, evidence):
     assert known.expected_revenue_at_risk - unknown.expected_revenue_at_risk == pytest.approx(
         1000 * share * 0.10 * 1.21, rel=0.01
     )
+
+
+def under(item, code):
+    """The same goods under another code."""
+    return replace(item, item=replace(item.item, commodity_code=code))
+
+
+def test_goods_without_a_code_are_judged_by_all_the_rest(scorer, evidence):
+    """Candidates are given; no peers, no duty and no reason against a code."""
+    tariff = Tariff([TariffMeasure(measure_id="m", commodity_code="64", duty_rate=17.0)])
+    for item in evidence.values():
+        (verdict,) = scorer.score([replace(declared(under(item, "")), tariff=tariff)])
+        (judged,) = verdict.items
+        (known,) = scorer.score([declared(item)])
+        assert judged.candidates == known.items[0].candidates
+        assert judged.hs_set == known.items[0].hs_set
+        assert judged.modalities == ("text", "image")
+        named = {signal.code for signal in judged.signals}
+        assert not {code for code in named if code.startswith("code_")}
+        assert Reason.UNIT_PRICE_LOW not in named
+        assert verdict.expected_revenue_at_risk == 0
+
+
+def test_without_a_code_the_stream_still_tells(scorer, evidence):
+    """Splitting and past inspections need none."""
+    item = under(next(iter(evidence.values())), "")
+    level, _ = reasons(scorer, with_signals(item))
+    split, _ = reasons(scorer, with_signals(item, small_count=3, small_value=300.0))
+    assert split > level + 0.1
+    of_no_code = ("importer", "seller", "declarant", "office", "origin")
+    bad, clean = (
+        reasons(scorer, with_signals(item, rates=dict.fromkeys(of_no_code, rate) | every))[0]
+        for every in ({"all": Rate(1000, 50)},)
+        for rate in (Rate(40, 36), Rate(40, 0))
+    )
+    assert bad > clean
+
+
+@pytest.mark.parametrize("code", ["000000", "6404990000"])
+def test_a_code_that_does_not_exist_has_its_own_reason(scorer, evidence, code):
+    """Whatever the goods look like, an inspector sees it."""
+    for item in evidence.values():
+        (verdict,) = scorer.score([declared(under(item, code))])
+        assert verdict.risk > scorer.thresholds.yellow
+        assert Reason.CODE_UNKNOWN in {signal.code for signal in verdict.items[0].signals}
+
+
+def test_a_code_of_an_earlier_edition_is_judged_as_its_successor(scorer, evidence):
+    """6202.93 of HS 2017 as 6202.40; published as declared."""
+    for item in evidence.values():
+        (old,), (new,) = (
+            scorer.score([declared(under(item, code))]) for code in ("62029300", "620240")
+        )
+        assert old.items[0].commodity_code == "62029300"
+        assert replace(old.items[0], commodity_code="620240") == new.items[0]

@@ -60,6 +60,8 @@ def condition(field, operator, *values):
         ((PARTS, WATCHED), True),
         ((PARTS, CHINA), False),  # each holds, but on different goods items
         ((condition("commodity_code", "equals", "640411"), CHINA, WATCHED), True),
+        ((condition("commodity_code", "equals", "6404.11"),), True),
+        ((condition("commodity_code", "starts_with", "6406 20"),), True),
         ((condition("commodity_code", "equals", "6404"),), False),
         ((condition("commodity_code", "starts_with", "95", "6404"),), True),
         ((condition("commodity_code", "one_of", "950300", "640411"),), True),
@@ -74,6 +76,14 @@ def test_all_conditions_must_hold(conditions, selects):
     """Those on goods on one and the same goods item; no conditions select nothing."""
     one = profile(*conditions)
     assert matching([one], DECLARATION) == ([one] if selects else [])
+
+
+def test_an_undeclared_code_is_no_code_of_a_condition():
+    """No profile on a code selects goods without one."""
+    items = tuple(replace(item, commodity_code="") for item in DECLARATION.goods_items)
+    declaration = replace(DECLARATION, goods_items=items)
+    assert not matching([profile(PARTS)], declaration)
+    assert matching([profile(CHINA)], declaration)
 
 
 @pytest.mark.parametrize(

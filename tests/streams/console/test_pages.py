@@ -186,7 +186,7 @@ def test_a_decision_goes_into_the_outbox_once(console, client):
         "result": "irregular",
         "item": ["1", "1"],
         "kind": ["misclassification", "undervaluation"],
-        "code": ["6404110000", ""],
+        "code": ["6404.11.00 00", ""],
         "recovered": ["13,89", ""],
         "note": "a note",
     }
@@ -195,6 +195,7 @@ def test_a_decision_goes_into_the_outbox_once(console, client):
     assert console.actions.unsent() == 1
     outcome = console.actions.claim(1000).outcome
     assert [finding.kind for finding in outcome.findings] == form["kind"]
+    assert [finding.established_code for finding in outcome.findings] == ["6404110000", ""]
     assert client.post(f"/alerts/{case}/decision", data=form | {"note": "x"}).status_code == 409
     wrong = client.post(f"/alerts/{case}/decision", data=form | {"recovered": ["x", ""]})
     assert (wrong.status_code, 'role="alert">The amount' in wrong.text) == (400, True)
@@ -240,6 +241,23 @@ def test_an_alert_without_any_evidence_is_shown(console, client):
     page = client.get(f"/alerts/{case_id_of(alert.declaration_id, 1)}").text
     assert "No photo was declared." in page
     assert "No explanation yet" in page
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("en", "No code was declared."), ("fr", "Aucun code n’a été déclaré."), ("nl", "Er is geen code aangegeven."), ("de", "Es wurde kein Code angemeldet.")],
+)  # fmt: skip
+def test_goods_without_a_code_are_shown_as_such(console, client, language, text):
+    """Candidates are there, none is called declared."""
+    alert = samples.alert()
+    assert text not in client.get(f"/alerts/{put(console, alert)[0]}?language={language}").text
+    items = tuple(replace(item, commodity_code="") for item in alert.items)
+    uncoded = replace(alert, declaration_id="D", assessment_id="uncoded", items=items)
+    (case,) = put(console, uncoded)
+    page = client.get(f"/alerts/{case}?language={language}").text
+    assert text in page
+    assert f'<span class="code">{uncoded.items[0].suggested_hs6}</span>' in page
+    assert f'<span class="tag">{Language(language, UTC_ZONE).t("declared")}</span>' not in page
 
 
 def test_any_declared_time_is_shown(console, client):

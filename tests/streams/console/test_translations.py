@@ -17,10 +17,10 @@ from streams.console.web.view import REST, SIGNALS
 UTC_ZONE = ZoneInfo("UTC")
 TEMPLATES = Path(translations.__file__).parent / "templates"
 DIGESTS = {
-    "en": "7b0b80577bd7a421ebb70700cba065a87b6aa05108838ac6f1a6c44c7e287a24",
-    "fr": "875f08aac2050475ed517efea8049e7124259fbee722b7ef721c7f1e2e291ec2",
-    "nl": "a5bf224b06365a021370c953a42d7e991a9274ed1f4506b48bfdc8804ab3f32d",
-    "de": "7c6307246f5ca104ee852094f7243372dd4725fe87129780431c9fef581b8c73",
+    "en": "914824b87a3f9f3cc66638d15d249dfca185101209a44436a127c0eb5323c96e",
+    "fr": "e30fd1c7db433013a7c2e2db4c085132e5fe17034927bb783dc0fea105f65e5f",
+    "nl": "68f76caf0897fed0b8e833ede8022badd484a78f322d20e42a4df29f9bcb77cb",
+    "de": "04b7d182f9ee2f262456cf1770b990e058a9ca95c1e4a84bd87c2007ee89235a",
 }
 
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from models.encoding import image
 from models.encoding.perceptual_hash import BLANK, perceptual_hash
 from models.risk.attributes import Attributes
-from models.risk.signals import Rate
+from models.risk.signals import PhotoUse, Rate
 from schemas.examples import examples
 from schemas.records import Party
 from streams.evidence.observations import Observation
@@ -351,3 +351,25 @@ def test_a_picture_that_shows_nothing_has_no_hash():
     """Placeholders are alike without being one photo."""
     for level in (0, 128, 255):
         assert perceptual_hash(np.full((260, 260, 3), level, np.uint8)) == BLANK
+
+
+async def test_without_a_code_there_are_no_peers_and_no_headings_to_compare(signals):
+    """Neither now nor then: a photo of undeclared code is under no other heading."""
+    none = {"commodity_code": ""}
+    await signals.gather([observed(n, item=none) for n in range(12)])
+    coded, uncoded = await signals.gather(
+        [observed(20, seconds=1), observed(21, seconds=2, item=none)]
+    )
+    assert coded.items[0].price is None
+    assert (coded.items[0].photo.same_heading, coded.items[0].photo.other_heading) == (0, 0)
+    assert uncoded.items[0].price is None
+    assert uncoded.items[0].photo == PhotoUse(0, 0, 0, None, "")
+    assert uncoded.seller_day == 13
+
+
+async def test_a_code_of_an_earlier_edition_has_the_peers_of_its_successor(signals):
+    """6202.93 of HS 2017 is 6202.40 of HS 2022."""
+    new, old = {"commodity_code": "620240"}, {"commodity_code": "62029300"}
+    await signals.gather([observed(n, item=new) for n in range(12)])
+    (now,) = await signals.gather([observed(20, seconds=1, item=old)])
+    assert (now.items[0].price.count, now.items[0].photo.same_heading) == (12, 12)

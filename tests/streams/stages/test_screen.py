@@ -197,6 +197,27 @@ async def test_absent_text_and_photos_degrade(screen):
     assert codes == [Reason.PHOTO_ABSENT, Reason.TEXT_ABSENT]
 
 
+@pytest.mark.parametrize(
+    ("written", "published"), [("6404.11", "640411"), ("6404 11 00", "64041100"), ("", "")]
+)
+async def test_a_code_is_published_without_dots_and_blanks(screen, written, published):
+    """None is as good as any."""
+    (outcome,) = await screen([inbound(risky(0.9, commodity_code=written))])
+    assert [event.topic for event in outcome] == [ASSESSMENTS, ALERTS]
+    alert = codec.decode(outcome[1].value, Alert, {2: codec.schema("alert")})
+    codes = {assessment(outcome).items[0].commodity_code, alert.items[0].commodity_code}
+    assert codes == {published}
+
+
+async def test_a_hostile_code_is_a_dead_letter_that_names_the_goods_item(screen):
+    """But not what stands there: it may be a name."""
+    (outcome,) = await screen([inbound(risky(0.9, commodity_code="Jane Doe"))])
+    headers = dict(outcome[0].headers)
+    assert headers["x_dlq.reason"] == b"declaration_invalid"
+    message = headers["__streams.errors.message"]
+    assert message == b"goods item 1: its commodity_code is not 6, 8 or 10 digits"
+
+
 async def test_equal_content_is_embedded_once(screen, scorer):
     """Within a micro-batch and across: the cache holds under the content's hash."""
     await screen([inbound(risky(0.1, n), offset=n) for n in range(3)])

@@ -1,0 +1,132 @@
+"""JSON as a person writes an event → its record. Decimals and times stand as text.
+
+As in examples/. A field that is left out has its default.
+"""
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, NoReturn
+
+from schemas.codec import R, schema_text
+from schemas.records import EPOCH
+
+INT_BITS: Final = 31
+MAX_DIGITS: Final = 28
+"""Of a decimal, zeros included: Python computes with so many exactly."""
+
+
+class Malformed(ValueError):  # noqa: N818 - says what it is
+    """The JSON is none, or not of the event's form; the message says where."""
+
+
+def read(text: str | bytes, record_type: type[R]) -> R:
+    """Read an event.
+
+    Raises:
+        Malformed: it does not have the event's form.
+    """
+    try:
+        value = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise Malformed("no JSON: it is nested too deeply") from error
+    except ValueError as error:  # of the JSON, of its encoding, of an integer's length
+        raise Malformed(f"no JSON: {error}") from error
+    schema = json.loads(schema_text(record_type.SCHEMA))
+    return record_type.from_avro(_read(value, schema, {}, ""))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _read(value: Any, node: Any, named: dict[str, Any], place: str) -> Any:
+    """Return what fastavro would read of an Avro type; `place` says where in the event."""
+    if isinstance(node, list):
+        return None if value is None else _read(value, node[1], named, place)
+    if isinstance(node, str):
+        if node in named:
+            return _read(value, named[node], named, place)
+        return _primitive(value, node, place)
+    if node["type"] == "record":
+        named[f"{node['namespace']}.{node['name']}"] = node
+        return _record(value, node, named, place)
+    if node["type"] == "array":
+        if not isinstance(value, list):
+            raise Malformed(f"{place} is no list")
+        return [
+            _read(one, node["items"], named, f"{place}[{number}]")
+            for number, one in enumerate(value)
+        ]
+    return _time(value, place) if node["type"] == "long" else _decimal(value, node, place)
+
+
+def _record(value: Any, node: Any, named: dict[str, Any], place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Malformed(f"{place or 'the event'} is no object")
+    fields = {field["name"]: field for field in node["fields"]}
+    if unknown := value.keys() - fields.keys():
+        raise Malformed(f"{place or 'the event'} has no field {min(unknown)[:40]!r}")
+    prefix = f"{place}." if place else ""
+    read = {}
+    for name, field in fields.items():
+        if name in value:
+            read[name] = _read(value[name], field["type"], named, f"{prefix}{name}")
+        else:
+            _define(field["type"], named)
+            is_time = isinstance(field["type"], dict) and field["type"]["type"] == "long"
+            read[name] = EPOCH if is_time else field["default"]
+    return read
+
+
+def _define(node: Any, named: dict[str, Any]) -> None:
+    """Remember the records that a field defines: later fields may name them."""
+    for part in node if isinstance(node, list) else [node]:
+        if isinstance(part, dict) and part["type"] == "record":
+            named[f"{part['namespace']}.{part['name']}"] = part
+
+
+def _primitive(value: Any, kind: str, place: str) -> Any:
+    if kind == "string":
+        if isinstance(value, str) and value.isprintable():  # the usual case; no lone surrogates
+            return value
+        try:
+            value.encode()
+        except (AttributeError, UnicodeEncodeError) as error:
+            raise Malformed(f"{place} is no text") from error
+        return value
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if kind == "int":
+        if not is_integer or not -(1 << INT_BITS) <= value < 1 << INT_BITS:
+            raise Malformed(f"{place} is no integer of 32 bits")
+        return value
+    if not is_integer and not isinstance(value, Decimal):
+        raise Malformed(f"{place} is no number")
+    return float(value)
+
+
+def _time(value: Any, place: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise Malformed(f"{place} is no time of ISO 8601, as text") from error
+    if time.tzinfo is None:
+        raise Malformed(f"{place} has no time zone")
+    return time
+
+
+def _decimal(value: Any, node: Any, place: str) -> Decimal:
+    precision, scale = node["precision"], node["scale"]
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+            raise TypeError  # noqa: TRY301 - reported like a text that is none
+        number = Decimal(value)
+        if number.is_nan():
+            raise ValueError  # noqa: TRY301 - reported like a text that is none
+        digits = len(number.as_tuple().digits)
+        written = number.quantize(Decimal(1).scaleb(-scale)) if digits <= MAX_DIGITS else None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise Malformed(f"{place} is no decimal number, as text") from error
+    if written is None or written != number or abs(written.scaleb(scale)) >= 10**precision:
+        raise Malformed(f"{place} has more than {precision} digits, or {scale} after the point")
+    return written

@@ -1,0 +1,128 @@
+"""`redlane assess`: one line for each mistake, and the verdict of a declaration."""
+
+import io
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from schemas.examples import HERE
+from streams.cli import app
+
+LOW = json.loads((HERE / "examples" / "declaration" / "low-value.json").read_text())
+
+
+@pytest.fixture
+def assess(tmp_path):
+    """Runs the command on the low-value example with another goods item, or on a text."""
+
+    def run(item, *options, **fields):
+        text = item
+        if isinstance(item, dict):
+            text = json.dumps(LOW | {"goods_items": [LOW["goods_items"][0] | item]} | fields)
+        file = tmp_path / "declaration.json"
+        file.write_text(text)
+        return CliRunner().invoke(app, ("assess", str(file), *options))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("item", "line"),
+    [
+        ("not json", "no JSON: "),
+        ({"weight": "1"}, "goods_items[0] has no field 'weight'"),
+        ({"net_mass": "heavy"}, "goods_items[0].net_mass is no decimal number, as text"),
+        (
+            {"commodity_code": "6404.1O"},
+            "declaration_invalid: goods item 1: its commodity_code is not 6, 8 or 10 digits",
+        ),
+        (
+            {"commodity_code": "6" * 40},
+            "declaration_invalid: goods item 1: its commodity_code is not 6, 8 or 10 digits",
+        ),
+        (
+            {"sequence_number": 0},
+            "declaration_invalid: sequence numbers of the goods items are not distinct and from 1",
+        ),
+    ],
+)
+def test_a_bad_declaration_is_refused_in_one_line(assess, item, line):
+    """Exit code 1, before any model is loaded."""
+    done = assess(item)
+    assert (done.exit_code, done.stdout) == (1, "")
+    (told,) = done.stderr.splitlines()
+    assert told.startswith(line)
+
+
+def test_a_missing_file_and_a_folder_that_is_none_are_refused(assess, tmp_path):
+    """1 for the declaration, 2 for the option."""
+    done = CliRunner().invoke(app, ("assess", str(tmp_path / "none.json")))
+    assert done.exit_code == 1
+    assert "none.json" in done.stderr
+    assert assess({}, "--photos", str(tmp_path / "none")).exit_code == 2
+
+
+def test_a_folder_that_is_no_bundle_is_refused(assess, tmp_path):
+    """One line."""
+    done = assess({}, "--bundle", str(tmp_path))
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def verdict(done):
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_the_assessment_as_json(assess, bundle, tmp_path):
+    """All that the event says; the photo by its name."""
+    photo = io.BytesIO()
+    Image.new("RGB", (64, 64), "navy").save(photo, "PNG")
+    (tmp_path / "running-shoes.jpg").write_bytes(photo.getvalue())
+    options = ("--bundle", str(bundle), "--photos", str(tmp_path), "--json")
+    told = verdict(assess({"commodity_code": "6404.11"}, *options))
+    (item,) = told["items"]
+    assert told["lane"] in {"green", "yellow", "red"}
+    assert 0 < told["risk"] == item["risk"] < 1
+    assert item["commodity_code"] == "640411"
+    assert len(item["candidates"]) == 5
+    assert item["hs_set"]
+    assert {"text", "image"} <= set(item["modalities"])
+    assert [gap["code"] for gap in told["degraded"]] == ["signals_unavailable"]
+    assert verdict(assess({"commodity_code": "6404.11"}, *options)) == told
+
+
+@pytest.mark.parametrize(
+    ("code", "detail"),
+    [
+        ("0000.00", "000000 is no subheading of HS 2022"),
+        ("6404.99.00", "640499 is no subheading of HS 2022"),
+        ("9405.10", "940510 is not in HS 2022; its goods are in 940511, 940519"),
+    ],
+)
+def test_an_unknown_code_has_a_reason_of_its_own(assess, bundle, code, detail):
+    """Where the code never was one, it is the only reason against the code of such goods."""
+    (item,) = verdict(assess({"commodity_code": code}, "--bundle", str(bundle), "--json"))["items"]
+    assert detail in [one["detail"] for one in item["signals"] if one["code"] == "code_unknown"]
+
+
+def test_no_code_is_no_reason(assess, bundle):
+    """Goods are screened, candidates given, nothing is held against a code."""
+    options = ("--bundle", str(bundle), "--json")
+    (item,) = verdict(assess({"commodity_code": ""}, *options))["items"]
+    assert len(item["candidates"]) == 5
+    assert not {one["code"] for one in item["signals"] if one["code"].startswith("code_")}
+    assert item["commodity_code"] == ""
+
+
+def test_the_table_of_a_person(assess, bundle):
+    """Goods text is shown, never read as markup."""
+    item = {"commodity_code": "", "description": "[red]running shoes"}
+    done = assess(item, "--bundle", str(bundle))
+    assert done.exit_code == 0, done.output
+    assert "[red]running" in done.stdout
+    assert "none" in done.stdout
+    assert "Lane " in done.stdout
+    assert "Missing, item 1: photo_not_found" in done.stdout
