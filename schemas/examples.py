@@ -44,5 +44,5 @@ def _read(value: Any, node: Any, named: dict[str, Any]) -> Any:
             raise ValueError(f"{node['name']} has no field {', '.join(sorted(unknown))}")
         return {name: _read(value[name], type_, named) for name, type_ in fields.items()}
     if node["type"] == "array":
-        return [_read(one, node["items"], named) for one in value]
+        return [_read(item, node["items"], named) for item in value]
     return datetime.fromisoformat(value) if node["type"] == "long" else Decimal(value)
