@@ -138,8 +138,8 @@ def decode(
         raise Undecodable(Reason.VALUE_NOT_AVRO, "it does not begin with a zero byte and schema id")
     _, schema_id = PREFIX.unpack_from(value)
     if schema_id not in writers:
-        known = ", ".join(map(str, sorted(writers))) or "none"
-        raise Undecodable(Reason.SCHEMA_UNKNOWN, f"schema id {schema_id}; this topic has {known}")
+        allowed = ", ".join(map(str, sorted(writers))) or "none"
+        raise Undecodable(Reason.SCHEMA_UNKNOWN, f"schema id {schema_id}; this topic has {allowed}")
     body = io.BytesIO(value)
     body.seek(PREFIX.size)
     try:

@@ -20,20 +20,20 @@ HERE = Path(__file__).parent
 def versions(stem: str) -> dict[str, Schema]:
     """Return every released version of an event's schema and today's, by name."""
     released = sorted((HERE / "history" / stem).glob("*.avsc"), key=lambda path: int(path.stem))
-    found = {f"version {path.stem}": parse(path.read_text()) for path in released}
-    return found | {"today": parse((HERE / "avro" / f"{stem}.avsc").read_text())}
+    by_name = {f"version {path.stem}": parse(path.read_text()) for path in released}
+    return by_name | {"today": parse((HERE / "avro" / f"{stem}.avsc").read_text())}
 
 
 def breaks(versions: dict[str, Schema]) -> list[str]:
     """Return a sentence for each pair of versions of which one cannot read the other."""
     checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call] # avro's is
-    found = []
+    problems = []
     for (reader, reads), (writer, wrote) in itertools.permutations(versions.items(), 2):
         result: Any = checker.get_compatibility(reads, wrote)
         if result.compatibility is not SchemaCompatibilityType.compatible:
             why = "; ".join(sorted(map(str, result.messages)))
-            found.append(f"{reader} cannot read what {writer} wrote: {why}")
-    return found
+            problems.append(f"{reader} cannot read what {writer} wrote: {why}")
+    return problems
 
 
 def release(stem: str) -> Path | None:

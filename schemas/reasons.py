@@ -64,9 +64,9 @@ LANGUAGES: Final = ("en", "fr", "nl", "de")
 
 
 def _load() -> dict[str, dict[Reason, str]]:
-    told = tomllib.loads((Path(__file__).parent / "reasons.toml").read_text(encoding="utf-8"))
+    texts = tomllib.loads((Path(__file__).parent / "reasons.toml").read_text(encoding="utf-8"))
     return {
-        language: {reason: told[reason][language] for reason in Reason} for language in LANGUAGES
+        language: {reason: texts[reason][language] for reason in Reason} for language in LANGUAGES
     }
 
 

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from models.encoding.image import PHOTO_SIZE
 from models.explanation.explainer import Explainer
-from models.scoring.bundle import check_released
+from models.scoring.bundle import check_released, verify
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.records import Declaration, GoodsItem
 from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, EXPLANATIONS, INSPECTION_OUTCOMES
@@ -51,8 +51,9 @@ def load_scorer(settings: Settings) -> Scorer:
     """
     threadpool_limits(settings.threads, user_api="blas")
     bundle = settings.required_bundle()
+    verify(bundle)
+    check_released(bundle)  # one that is only for evaluation may lack what scoring needs
     scorer = Scorer.load(bundle, threads=settings.threads)
-    check_released(bundle)
     scorer.score([_warm_up_evidence(scorer)])
     log.info("model warm", bundle_id=scorer.bundle_id, arithmetic=scorer.arithmetic)
     return scorer
@@ -81,11 +82,13 @@ def screening(settings: Settings) -> faust.App:
         NotConfigured: no bundle is named, or a key that workers share is missing.
         BadBundle, NotReleased: see `load_scorer`.
         NotDeployed: the registry lacks a schema, or Kafka a topic.
+        RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
+    registry.wait(DECLARATIONS)
     reference = Reference(settings)
     reference.start()
     redis = redis_client(settings)
@@ -118,11 +121,13 @@ def explaining(settings: Settings) -> faust.App:
         NotConfigured: no bundle is named, or a key that workers share is missing.
         BadBundle, NotReleased: see `load_scorer`.
         NotDeployed: the registry lacks a schema, or Kafka a topic.
+        RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
+    registry.wait(ALERTS)
     reference = Reference(settings)
     reference.start()
     redis = redis_client(settings)
@@ -158,10 +163,13 @@ def learning(settings: Settings) -> faust.App:
     Raises:
         NotConfigured: a key that workers share is missing.
         NotDeployed: the registry lacks a schema.
+        RegistryFailed: the registry does not answer for a while.
     """
     keys = signal_keys(settings)
+    registry = Registry(settings.registry_url)
+    registry.wait(INSPECTION_OUTCOMES)
     stage = Learn(
-        writers=Registry(settings.registry_url).writers(INSPECTION_OUTCOMES),
+        writers=registry.writers(INSPECTION_OUTCOMES),
         inspections=PastInspections(redis_client(settings), keys=keys),
     )
     return worker(

@@ -18,7 +18,7 @@ def pseudonym(key: bytes, name: str) -> str:
     if not folded:
         raise ValueError("A name is empty.")
     if not 0 < len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
-        raise ValueError("The pseudonym key has not 1 to 64 bytes.")
+        raise ValueError("The pseudonym key must have 1 to 64 bytes.")
     return hashlib.blake2b(
         folded.encode(), digest_size=16, key=key, person=b"pseudonym"
     ).hexdigest()

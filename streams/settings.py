@@ -5,10 +5,10 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.selection.policy import Budget
 
@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     )
 
     registry_url: str = Field(
-        default="http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible"
+        default="http://127.0.0.1:8081/apis/ccompat/v7",
+        pattern="^https?://",
+        description="Confluent-compatible",
     )
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
 
@@ -147,6 +149,21 @@ class Settings(BaseSettings):
     )
     console_time_zone: str = Field(default="Europe/Brussels", description="of times on the pages")
 
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; `values` take precedence.
+
+        Raises:
+            NotConfigured: a value is not of its type. The message never quotes it: some are secret.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            faults = error.errors(include_input=False, include_url=False)
+            texts = (f"{_variable(fault['loc'])}: {fault['msg']}" for fault in faults)
+            raise NotConfigured(f"Correct {'; '.join(texts)}.") from None
+        except SettingsError as error:  # names the setting
+            raise NotConfigured(f"Correct the JSON of a setting: {error}.") from None
+
     @field_validator(
         "s3_buckets", "console_hosts", "console_buckets", "console_proxy_addresses", mode="before"
     )
@@ -177,7 +194,10 @@ class Settings(BaseSettings):
         keys = {name: key.get_secret_value().encode() for name, key in given.items()}
         for name, key in keys.items():
             if not 0 < len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
-                raise NotConfigured(f"Set REDLANE_{name.upper()}_KEY: it has not 1 to 64 bytes.")
+                raise NotConfigured(
+                    f"Set REDLANE_{name.upper()}_KEY: a secret of 1 to 64 bytes, the same for all "
+                    "workers."
+                )
         return keys
 
     def confluent(self) -> dict[str, str | int | float | bool]:
@@ -196,3 +216,9 @@ class Settings(BaseSettings):
                 "sasl.password": self.kafka_password.get_secret_value(),
             }
         return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """Return the environment variable of a setting, and the place inside its JSON."""
+    name, *inside = map(str, place)
+    return " ".join([f"REDLANE_{name.upper()}", *inside])

@@ -95,12 +95,12 @@ def committed(settings, group, *, within_s=20):
     try:
         while True:
             try:
-                found = consumer.committed(partitions, timeout=within_s)
+                offsets = consumer.committed(partitions, timeout=within_s)
             except KafkaException as error:
                 if error.args[0].code() not in ELECTING or time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
             else:
-                return {one.partition: max(one.offset, 0) for one in found}
+                return {place.partition: max(place.offset, 0) for place in offsets}
     finally:
         consumer.close()

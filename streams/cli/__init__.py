@@ -10,6 +10,7 @@ from streams.cli.bundle import bundle
 from streams.cli.classify import classify
 from streams.cli.console import console
 from streams.cli.dead_letters import letters
+from streams.cli.exits import Commands
 from streams.cli.learning import evaluation, training
 from streams.cli.profile import profiles
 from streams.cli.simulate import simulate
@@ -20,6 +21,7 @@ from streams.cli.workers import explain, learn, screen, worker
 # Each command imports what it needs itself: `redlane --help` should not wait for a model library.
 app = typer.Typer(
     name="redlane",
+    cls=Commands,
     help="Screen customs declarations as they arrive: text, photo and attributes in one risk.",
     no_args_is_help=True,
     rich_markup_mode="markdown",

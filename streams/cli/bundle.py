@@ -1,7 +1,7 @@
 """`redlane bundle`: build a model bundle, or check one."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,7 +38,7 @@ def bundle(
         Path | None, typer.Option(help="Learned artefacts, from `redlane train hs --out`.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Of the encoders: fp32, or fp16 for GPUs.")
+        Literal["fp32", "fp16"], typer.Option(help="Of the encoders: fp32, or fp16 for GPUs.")
     ] = "fp32",
     verify: Annotated[Path | None, typer.Option(help="Check this bundle instead.")] = None,
 ) -> None:
@@ -60,7 +60,7 @@ def bundle(
     from models.scoring.bundle import BadBundle, NotReleased, check_released
     from models.scoring.bundle import verify as bundle_id
 
-    with exit_on(BadBundle, NotReleased, FileExistsError, ValueError):
+    with exit_on(BadBundle, NotReleased, FileExistsError, FileNotFoundError, ValueError):
         folder = verify or _build(out, artifacts, precision)
         typer.echo(f"{folder}  {bundle_id(folder)}")
         check_released(folder)
@@ -74,6 +74,10 @@ def _build(out: Path | None, artifacts: Path | None, precision: str) -> Path:
     with Bar() as bar:
         if out is None:
             return default_bundle(bar)
+        if artifacts is not None and not (artifacts / "model.json").is_file():
+            raise FileNotFoundError(
+                f"{artifacts} has no model.json: give a folder that `redlane train hs --out` wrote."
+            )
         out.mkdir(parents=True)
         build(out, artifacts or ARTIFACTS, precision, bar)
         return out

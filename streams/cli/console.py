@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from streams.cli.exits import exit_on
 from streams.settings import Settings
 
 
@@ -40,13 +41,10 @@ def console(
     from streams.console import serve
     from streams.console.state.tables import Unusable
     from streams.console.web.identity import Misconfigured
-    from streams.kafka.registry import NotDeployed
+    from streams.kafka.registry import NotDeployed, RegistryFailed
 
     settings = Settings()
     logs.configure(settings.log_level)
-    try:
+    with exit_on(Misconfigured, NotDeployed, RegistryFailed, Unusable, status=2):
         status = serve(settings, host=host, port=port, demo_user=demo_user, database_url=database)
-    except (Misconfigured, NotDeployed, Unusable) as problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(2) from problem
     raise typer.Exit(status)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from streams.cli.exits import exit_on
 from streams.settings import Settings
 
 letters = typer.Typer(
@@ -25,13 +26,15 @@ def list_letters(
     from rich.table import Table
     from rich.text import Text
 
+    from streams.kafka.delivery import NotDelivered
     from streams.operations.dead_letters import read_letters
 
     table = Table("id", "from", "key", "reason", "what was wrong")
-    for letter in read_letters(Settings()):
-        if reason in {None, letter.reason}:
-            cells = (letter.id, letter.origin, letter.key_text, letter.reason, letter.message)
-            table.add_row(*map(Text, cells))
+    with exit_on(NotDelivered):
+        for letter in read_letters(Settings()):
+            if reason in {None, letter.reason}:
+                cells = (letter.id, letter.origin, letter.key_text, letter.reason, letter.message)
+                table.add_row(*map(Text, cells))
     Console().print(table)
 
 
@@ -48,7 +51,9 @@ def replay_letters(
 
     `redlane dead-letters replay --reason schema_unknown`
     """
+    from streams.kafka.delivery import NotDelivered
     from streams.operations.dead_letters import replay
 
-    count = replay(Settings(), reason, dry_run=dry_run)
+    with exit_on(NotDelivered):
+        count = replay(Settings(), reason, dry_run=dry_run)
     typer.echo(f"{count} {'would be' if dry_run else 'were'} sent again.")

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+
+from streams.settings import NotConfigured
 
 
 @contextmanager
@@ -36,3 +40,12 @@ def requires(extra: str) -> Iterator[None]:
             err=True,
         )
         raise typer.Exit(2) from error
+
+
+class Commands(TyperGroup):
+    """Every command: a setting that is missing or wrong is one line and exit status 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with exit_on(NotConfigured, status=2):
+            return super().invoke(ctx)

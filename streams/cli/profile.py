@@ -236,7 +236,7 @@ def _read(settings: Settings) -> "Snapshot":
 
     import structlog
 
-    from streams.kafka.registry import NotDeployed
+    from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.reference.follower import ReferenceLost, read
 
     # Warnings of skipped events go to standard error, because standard output may be JSON.
@@ -246,7 +246,7 @@ def _read(settings: Settings) -> "Snapshot":
     )
     try:
         return read(settings, log=log)
-    except (NotDeployed, ReferenceLost) as problem:
+    except (NotDeployed, RegistryFailed, ReferenceLost) as problem:
         _fail(str(problem))
 
 
@@ -254,10 +254,11 @@ def _publish(settings: Settings, profile: "RiskProfile") -> None:
     from schemas.topics import RISK_PROFILES
     from streams.kafka.delivery import NotDelivered
     from streams.kafka.publisher import Publisher
+    from streams.kafka.registry import NotDeployed, RegistryFailed
 
     try:
         Publisher(settings, source="redlane/profile").put(RISK_PROFILES, [profile])
-    except NotDelivered as problem:
+    except (NotDelivered, NotDeployed, RegistryFailed) as problem:
         _fail(str(problem))
 
 

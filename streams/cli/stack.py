@@ -63,9 +63,11 @@ def deploy() -> None:
 
     `REDLANE_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 REDLANE_KAFKA_REPLICATION=3 redlane deploy`
     """
+    from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.operations.deploy import deploy as deploy_all
 
-    deploy_all(Settings(), say=typer.echo)
+    with exit_on(NotDeployed, RegistryFailed):
+        deploy_all(Settings(), say=typer.echo)
 
 
 def doctor() -> None:

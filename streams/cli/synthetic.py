@@ -44,6 +44,8 @@ def send(
     from rich.progress import Progress
 
     from models.datasets.goods import BadCatalogue, read
+    from streams.kafka.delivery import NotDelivered
+    from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.synthetic import sample_catalogue as sample
     from streams.synthetic.irregularities import DEFAULT_SHARES, Irregularities
     from streams.synthetic.send import new_run
@@ -61,7 +63,7 @@ def send(
             shares=shares,
             start=datetime.now(UTC).replace(microsecond=0),
         )
-    with Progress() as progress:
+    with exit_on(NotDelivered, NotDeployed, RegistryFailed), Progress() as progress:
         task = progress.add_task("sent", total=count)
         delivered = send_all(
             settings,

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from streams.cli.exits import exit_on
-from streams.settings import NotConfigured, Settings
+from streams.settings import Settings
 
 
 def screen() -> None:
@@ -77,11 +77,12 @@ def _run(wire: Callable[[Settings], Any]) -> None:
     """Run the worker that `wire` builds until a signal stops it."""
     from models.scoring.bundle import BadBundle, NotReleased
     from streams import logs
-    from streams.kafka.registry import NotDeployed
+    from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.kafka.worker import run
+    from streams.reference.follower import ReferenceLost
 
     settings = Settings()
-    with exit_on(NotConfigured, status=2), exit_on(BadBundle, NotReleased, NotDeployed):
+    with exit_on(BadBundle, NotReleased, NotDeployed, RegistryFailed, ReferenceLost):
         settings.secret_keys()  # before it contacts a service or loads a model
         logs.configure(settings.log_level)
         wired = wire(settings)

@@ -33,6 +33,7 @@ class Publisher:
 
         Raises:
             NotDeployed: the topic's schema is not registered.
+            RegistryFailed: the registry does not answer.
             NotDelivered: an event was refused, or the broker does not answer.
         """
         schema_id = self._registry.schema_id(topic)

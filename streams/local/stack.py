@@ -62,7 +62,7 @@ class Stack:
     def settings(self) -> Settings:
         """Return the settings of this process, with this stack's addresses."""
         fields = {k.removeprefix("REDLANE_").lower(): v for k, v in self.environment().items()}
-        return Settings(**fields)  # type: ignore[arg-type] # read as from the environment
+        return Settings(**fields)  # read as from the environment
 
 
 @contextlib.contextmanager

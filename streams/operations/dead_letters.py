@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.topics import DEAD_LETTERS, TOPICS
 from streams.kafka.dead_letter import ERRORS, OURS, original_headers
 from streams.kafka.delivery import Deliveries, NotDelivered, producer
 from streams.kafka.events import Headers, headers_of
 from streams.settings import Settings
+
+ANSWER_S: Final = 10.0
+"""Longest wait for Kafka to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +40,16 @@ def read_letters(settings: Settings) -> Iterator[Letter]:
     """Yield every dead letter that lies on the topic now, each id once.
 
     Raises:
-        NotDelivered: the broker stopped answering.
+        NotDelivered: the broker does not answer, or stopped answering.
     """
-    consumer = Consumer(settings.confluent() | {"group.id": "redlane-replay"})
-    ends: dict[int, int] = {}
-    topic = consumer.list_topics(DEAD_LETTERS.name, timeout=10).topics[DEAD_LETTERS.name]
-    for partition in topic.partitions:
-        place = TopicPartition(DEAD_LETTERS.name, partition)
-        low, high = consumer.get_watermark_offsets(place, timeout=10)
-        if high > low:
-            ends[partition] = high
+    consumer = Consumer(settings.confluent() | {"group.id": "redlane-replay", "log_level": 0})
+    try:
+        ends = _ends(consumer)
+    except KafkaException as error:
+        raise NotDelivered(
+            f"Kafka does not answer: {error.args[0].str()}. Check REDLANE_KAFKA_BOOTSTRAP_SERVERS, "
+            "or start it on this machine with `redlane up`."
+        ) from error
     consumer.assign([TopicPartition(DEAD_LETTERS.name, partition, 0) for partition in ends])
     seen_ids = set()
     try:
@@ -61,6 +65,18 @@ def read_letters(settings: Settings) -> Iterator[Letter]:
                 del ends[message.partition() or 0]
     finally:
         consumer.close()
+
+
+def _ends(consumer: Consumer) -> dict[int, int]:
+    """Return the end of each partition that has dead letters."""
+    ends = {}
+    topic = consumer.list_topics(DEAD_LETTERS.name, timeout=ANSWER_S).topics[DEAD_LETTERS.name]
+    for partition in topic.partitions:
+        place = TopicPartition(DEAD_LETTERS.name, partition)
+        low, high = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+        if high > low:
+            ends[partition] = high
+    return ends
 
 
 def _letter(message: Message) -> Letter:

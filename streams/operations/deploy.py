@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.topics import TOPICS, Topic
-from streams.kafka.registry import Registry
+from streams.kafka.registry import NotDeployed, Registry
 from streams.settings import Settings
 
 MEGABYTE = 1 << 20
 DAY_MS = 86_400_000
+ANSWER_S = 10.0
+"""Longest wait for Kafka to answer at all."""
 
 
 def new_topic(topic: Topic, replication: int) -> NewTopic:
@@ -38,21 +41,32 @@ def deploy(
     """Create what is missing; change nothing that exists, so it may run again and again.
 
     Raises:
-        KafkaException: a topic could not be created.
-        SchemaRegistryError: a schema was refused.
+        NotDeployed: Kafka does not answer or refuses a topic, or the registry refuses a schema.
+        RegistryFailed: the registry does not answer.
     """
-    admin = AdminClient(settings.confluent())
+    admin = AdminClient(settings.confluent() | {"log_level": 0})
     registry = Registry(settings.registry_url)
     topics = tuple(topics)
+    try:
+        admin.list_topics(timeout=ANSWER_S)
+    except KafkaException as error:
+        raise NotDeployed(
+            f"Kafka does not answer: {error.args[0].str()}. Check REDLANE_KAFKA_BOOTSTRAP_SERVERS, "
+            "or start it on this machine with `redlane up`."
+        ) from error
     new_topics = [new_topic(topic, settings.kafka_replication) for topic in topics]
     for name, created in admin.create_topics(new_topics, operation_timeout=30).items():
         try:
             created.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
+                raise NotDeployed(f"Kafka refuses topic {name}: {error.args[0].str()}") from error
         else:
             say(f"created topic {name}")
     for topic in topics:
         if topic.schema is not None:
-            say(f"schema of {topic.subject}: id {registry.register(topic)}")
+            try:
+                schema_id = registry.register(topic)
+            except SchemaRegistryError as error:
+                raise NotDeployed(f"The registry refuses {topic.subject}: {error}") from error
+            say(f"schema of {topic.subject}: id {schema_id}")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import obstore
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from obstore.exceptions import NotFoundError
 from redis import Redis
@@ -11,7 +12,7 @@ from redis import Redis
 from models.scoring.bundle import check_released, verify
 from schemas.topics import DECLARATIONS, TOPICS
 from streams.evidence.photos import stores
-from streams.kafka.registry import Registry
+from streams.kafka.registry import Registry, RegistryFailed
 from streams.settings import Settings
 
 LOCALLY = "on this machine `redlane up` starts one"
@@ -64,7 +65,10 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _kafka(settings: Settings) -> str:
     admin = AdminClient(settings.confluent() | {"log_level": 0})
-    cluster = admin.list_topics(timeout=5)
+    try:
+        cluster = admin.list_topics(timeout=5)
+    except KafkaException as error:
+        raise Unwell(error.args[0].str()) from error
     if missing := sorted(TOPICS.keys() - cluster.topics.keys()):
         raise Unwell(f"the topics {', '.join(missing)} are missing")
     return f"{len(cluster.brokers)} broker(s), all {len(TOPICS)} topics"
@@ -72,7 +76,10 @@ def _kafka(settings: Settings) -> str:
 
 def _registry(settings: Settings) -> str:
     registry = Registry(settings.registry_url)
-    ids = [registry.schema_id(topic) for topic in TOPICS.values() if topic.schema]
+    try:
+        ids = [registry.schema_id(topic) for topic in TOPICS.values() if topic.schema]
+    except RegistryFailed as error:  # what to do is said in the remedy
+        raise Unwell(str(error.__cause__)) from error
     return f"{len(ids)} schemas; declarations have id {registry.schema_id(DECLARATIONS)}"
 
 

@@ -62,7 +62,7 @@ class SignalKeys:
             ValueError: it does not have 1 to 64 bytes.
         """
         if not 0 < len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
-            raise ValueError("The pseudonym key has not 1 to 64 bytes: set REDLANE_PSEUDONYM_KEY.")
+            raise ValueError("Set REDLANE_PSEUDONYM_KEY: it must have 1 to 64 bytes.")
         self._key = key
 
     def digest(self, *values: str) -> str:

@@ -53,6 +53,7 @@ class Reference:
 
         Raises:
             NotDeployed: a topic or a schema is missing.
+            RegistryFailed: the registry does not answer.
         """
         self._state = ReferenceState(Registry(settings.registry_url).writers, log)
         self._within_s = within_s
@@ -144,7 +145,10 @@ class Reference:
             try:
                 topic = self._consumer.list_topics(name, timeout=self._within_s).topics[name]
             except KafkaException as error:
-                raise ReferenceLost(f"Kafka does not answer: {error.args[0].str()}") from error
+                raise ReferenceLost(
+                    f"Kafka does not answer: {error.args[0].str()}. "
+                    "Check REDLANE_KAFKA_BOOTSTRAP_SERVERS."
+                ) from error
             if topic.error is not None:
                 raise NotDeployed(f"{topic.error.str()}: {name}. Run `redlane deploy` first.")
             partitions += [
@@ -198,6 +202,7 @@ def read(settings: Settings, *, within_s: float = 60.0, log: Any = log) -> Snaps
 
     Raises:
         NotDeployed: a topic or a schema is missing.
+        RegistryFailed: the registry does not answer.
         ReferenceLost: the topics could not be read in time.
     """
     reference = Reference(settings, within_s=within_s, log=log)

@@ -47,6 +47,7 @@ class ReferenceState:
 
         Raises:
             NotDeployed: the registry lacks a schema.
+            RegistryFailed: the registry does not answer.
         """
         self._decode = Decoder(writers, TOPICS.values())
         self._log = log
@@ -57,7 +58,7 @@ class ReferenceState:
         """Take one event; a bad one is logged, and the last good record of its key stays.
 
         Raises:
-            NotDeployed: an event has a new schema and the registry does not answer.
+            RegistryFailed: an event has a new schema and the registry does not answer.
         """
         where = self._log.bind(topic=topic, offset=offset)
         if key is None:

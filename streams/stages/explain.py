@@ -46,7 +46,7 @@ from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id
 from streams.kafka.registry import Decoder
-from streams.stages.retry import retrying
+from streams.retry import retrying
 
 T = TypeVar("T")
 FAILURES: Final = (OSError, obstore.exceptions.BaseError, KafkaException, RedisError)

@@ -16,7 +16,7 @@ from streams.evidence.past_inspections import PastInspections
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import Inbound, Outbound
 from streams.redis.circuit_breaker import FAILURES
-from streams.stages.retry import retrying
+from streams.retry import retrying
 
 
 class Learn:

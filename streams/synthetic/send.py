@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import obstore
+from obstore.exceptions import BaseError
 
 from schemas.topics import DECLARATIONS
 from streams.evidence.photos import stores
-from streams.kafka.delivery import Deliveries, producer
+from streams.kafka.delivery import Deliveries, NotDelivered, producer
 from streams.kafka.events import cloud_event, new_trace
 from streams.kafka.registry import Registry
 from streams.settings import Settings
@@ -35,10 +36,21 @@ class Sender:
         self._uploaded: set[str] = set()
 
     def send(self, consignment: Consignment) -> None:
-        """Upload the photos that are new, then produce the event."""
+        """Upload the photos that are new, then produce the event.
+
+        Raises:
+            NotDelivered: object storage does not take a photo.
+        """
         for key, photo in consignment.photos.items():
             if key not in self._uploaded:
-                obstore.put(self._store, key, photo)
+                try:
+                    obstore.put(self._store, key, photo)
+                except (OSError, BaseError) as error:
+                    first_line = str(error).partition("\n")[0]
+                    raise NotDelivered(
+                        f"A photo could not be uploaded: {first_line}. Check REDLANE_S3_ENDPOINT, "
+                        "its keys and buckets, or start it on this machine with `redlane up`."
+                    ) from error
                 self._uploaded.add(key)
         declaration = consignment.declaration
         headers = cloud_event(
@@ -89,7 +101,9 @@ def send(
         stopped: called before each; true ends the sending.
 
     Raises:
-        NotDelivered: the broker did not take every event.
+        NotDelivered: the broker did not take every event, or object storage a photo.
+        NotDeployed: the registry lacks the schema.
+        RegistryFailed: the registry does not answer.
     """
     sender = Sender(settings)
     begin, count = time.monotonic(), 0

@@ -25,7 +25,7 @@ def test_every_alert_is_explained_once(stack, goods_folder, start_worker):
     settings = stack.settings()
     workers = [start_worker("screen"), start_worker("explain")]
     for worker in workers:
-        worker.wait_until(lambda one=worker: ready(one), within_s=90)
+        worker.wait_until(lambda started=worker: ready(started), within_s=90)
     shares = {"clean": 0.4, "wrong_photo": 0.6}
     source = Irregularities(read(goods_folder), bucket=settings.s3_buckets[0], run=new_run(), seed=4, shares=shares)  # fmt: skip
     sent = set()
@@ -34,7 +34,7 @@ def test_every_alert_is_explained_once(stack, goods_folder, start_worker):
         source.consignments(20),
         rate=10,
         truth=None,
-        sent=lambda one: sent.add(one.truth.declaration_id),
+        sent=lambda consignment: sent.add(consignment.truth.declaration_id),
     )
     kinds = {ALERTS.name: Alert, EXPLANATIONS.name: Explanation}
     registry = Registry(settings.registry_url)
@@ -64,7 +64,8 @@ def test_every_alert_is_explained_once(stack, goods_folder, start_worker):
     for (explanation,) in explained.values():
         assert all(item.modality_shares for item in explanation.items)
         assert any(item.words for item in explanation.items)
-        references += [one for item in explanation.items for one in item.heat_maps if one]
+        heat_maps = [heat_map for item in explanation.items for heat_map in item.heat_maps]
+        references += filter(None, heat_maps)
     assert len(references) >= len(explained) / 2
     for reference in references:
         key = reference.removeprefix(f"s3://{bucket}/")

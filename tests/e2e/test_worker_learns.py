@@ -42,7 +42,7 @@ def test_what_inspectors_find_counts_for_later_declarations(stack, goods_folder,
     settings = stack.settings()
     workers = [start_worker("screen"), start_worker("learn")]
     for worker in workers:
-        worker.wait_until(lambda one=worker: ready(one), within_s=90)
+        worker.wait_until(lambda started=worker: ready(started), within_s=90)
     shares = {"clean": 0.4, "photo_reuse": 0.6}
     source = Irregularities(read(goods_folder), bucket=settings.s3_buckets[0], run=new_run(), seed=3, shares=shares)  # fmt: skip
     truths = {}
@@ -51,7 +51,7 @@ def test_what_inspectors_find_counts_for_later_declarations(stack, goods_folder,
         source.consignments(30),
         rate=0,
         truth=None,
-        sent=lambda one: truths.update({one.truth.declaration_id: one.truth}),
+        sent=lambda sent: truths.update({sent.truth.declaration_id: sent.truth}),
     )
     inspected_outcomes = []
     for alert in alerts(settings):
@@ -60,8 +60,8 @@ def test_what_inspectors_find_counts_for_later_declarations(stack, goods_folder,
             break
     assert len(inspected_outcomes) >= 8
     inspected_outcomes = [
-        replace(one, decided_at=datetime.now(UTC) - timedelta(hours=1))
-        for one in inspected_outcomes
+        replace(outcome, decided_at=datetime.now(UTC) - timedelta(hours=1))
+        for outcome in inspected_outcomes
     ]
     producer = Producer(settings.confluent())
     producer.produce(INSPECTION_OUTCOMES.name, key=b"x", value=b"nonsense")
@@ -75,5 +75,6 @@ def test_what_inspectors_find_counts_for_later_declarations(stack, goods_folder,
     while store.zcard(inspected) < len(inspected_outcomes):
         assert time.monotonic() < deadline, workers[1].tail()
         time.sleep(0.2)
-    assert store.zcard(irregular) == sum(one.result == "irregular" for one in inspected_outcomes)
+    results = [outcome.result for outcome in inspected_outcomes]
+    assert store.zcard(irregular) == results.count("irregular")
     assert [worker.stop() for worker in workers] == [0, 0]

@@ -78,8 +78,8 @@ def test_a_breaking_change_is_found_in_both_directions():
     old = json.loads(codec.schema_text("tariff-measure"))
     new = json.loads(codec.schema_text("tariff-measure"))
     new["fields"].append({"name": "added", "type": "string", "doc": "No unit."})
-    found = compat.breaks({"old": parse(json.dumps(old)), "new": parse(json.dumps(new))})
-    assert [problem.partition(":")[0] for problem in found] == ["new cannot read what old wrote"]
+    problems = compat.breaks({"old": parse(json.dumps(old)), "new": parse(json.dumps(new))})
+    assert [problem.partition(":")[0] for problem in problems] == ["new cannot read what old wrote"]
 
 
 def test_schemas_import_no_kafka_and_no_torch():

@@ -11,7 +11,7 @@ from stamina.instrumentation import set_on_retry_hooks
 from structlog.contextvars import bound_contextvars
 
 from streams import logs
-from streams.stages.retry import retrying
+from streams.retry import retrying
 
 
 @contextmanager

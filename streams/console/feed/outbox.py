@@ -40,6 +40,7 @@ class Outbox:
 
         Raises:
             NotDeployed: the registry lacks the schema.
+            RegistryFailed: the registry does not answer.
         """
         self._settings = settings
         self._actions = actions

@@ -50,8 +50,11 @@ class Reader:
 
         Raises:
             NotDeployed: the registry lacks a schema.
+            RegistryFailed: the registry does not answer.
         """
-        self._decode = Decoder(Registry(settings.registry_url).writers, READ)
+        registry = Registry(settings.registry_url)
+        registry.wait(READ[0])
+        self._decode = Decoder(registry.writers, READ)
         self._database = database
         self._letters = Delivery(settings, DEAD_LETTERS)
         self._limit = DeadLetterLimit(

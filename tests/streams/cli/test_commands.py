@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from streams import logs
 from streams.cli import app
+from streams.kafka.delivery import NotDelivered
 from streams.local.preflight import NotReady
 from streams.operations import doctor
 from streams.operations.dead_letters import Letter
@@ -63,16 +64,6 @@ def test_a_group_without_a_command_shows_its_help():
     assert "Traceback" not in done.output
 
 
-@pytest.mark.parametrize("command", ["screen", "explain"])
-def test_a_worker_without_a_bundle_says_so_in_one_line(command, keys):
-    """Exit code 2, and what to do."""
-    done = invoke(command)
-    assert done.exit_code == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("Set REDLANE_BUNDLE to the folder of a model bundle")
-    assert "`redlane bundle`" in line
-
-
 def test_the_doctor_gives_the_advice_of_a_worker_without_a_bundle(keys, monkeypatch):
     """The same setting and the same command."""
     for name in ("_kafka", "_registry", "_storage", "_redis"):
@@ -115,6 +106,14 @@ def test_building_into_a_folder_that_exists_is_refused(tmp_path):
     done = invoke("bundle", "--out", str(tmp_path))
     assert done.exit_code == 1
     assert str(tmp_path) in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_artefacts_that_are_missing_are_refused(tmp_path):
+    """Before the folder is made, so that the next attempt may make it."""
+    done = invoke("bundle", "--out", str(tmp_path / "out"), "--artifacts", str(tmp_path))
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"{tmp_path} has no model.json: ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -247,6 +246,18 @@ def test_a_missing_catalogue_is_refused(tmp_path):
     assert str(tmp_path / "none") in done.stderr
 
 
+def test_what_cannot_be_sent_is_one_line(goods_folder, monkeypatch, tmp_path):
+    """Exit code 1."""
+
+    def send(*_, **__):
+        raise NotDelivered("A photo could not be uploaded.")
+
+    monkeypatch.setattr("streams.synthetic.send.send", send)
+    done = invoke("send", "--catalogue", str(goods_folder), "--truth", str(tmp_path / "truth"))
+    assert done.exit_code == 1
+    assert done.stderr == "A photo could not be uploaded.\n"
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_demo_exits_with_the_status_of_its_run(monkeypatch, status):
     """0 only if nothing went wrong; the options arrive."""
@@ -306,18 +317,6 @@ def test_a_dry_run_of_a_replay_only_counts(letters):
     done = invoke("dead-letters", "replay", "--reason", "schema_unknown")
     assert done.stdout == "1 were sent again.\n"
     assert letters == [("schema_unknown", True), ("schema_unknown", False)]
-
-
-@pytest.mark.parametrize(
-    "words", ["simulate", "train risk", "evaluate risk"], ids=lambda words: words.replace(" ", "-")
-)
-def test_declarations_that_cannot_be_read_are_refused(words, tmp_path):
-    """Exit code 1 and the missing file, before anything is trained."""
-    folder = tmp_path / "none"
-    done = invoke(*words.split(), "--declarations", str(folder))
-    assert done.exit_code == 1
-    assert str(folder) in done.stderr
-    assert "Traceback" not in done.output
 
 
 @pytest.mark.parametrize(

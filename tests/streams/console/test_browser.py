@@ -20,7 +20,7 @@ FAINT = """(() => {
   const light = (c) => c.slice(0, 3).map((v) => v / 255)
     .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
     .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
-  const found = [];
+  const faint = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const text = walker.currentNode.textContent.trim();
@@ -39,9 +39,9 @@ FAINT = """(() => {
       .slice(0, 3).map((v, at) => v * opacity + ground[at] * (1 - opacity));
     const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x);
     const contrast = (a + 0.05) / (b + 0.05);
-    if (contrast < 4.5) found.push([text.slice(0, 30), element.className, contrast.toFixed(2)]);
+    if (contrast < 4.5) faint.push([text.slice(0, 30), element.className, contrast.toFixed(2)]);
   }
-  return found;
+  return faint;
 })()"""
 
 

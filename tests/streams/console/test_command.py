@@ -7,7 +7,7 @@ from streams import console
 from streams.cli import app
 from streams.console.state.tables import Unusable
 from streams.console.web.identity import Misconfigured
-from streams.kafka.registry import NotDeployed
+from streams.kafka.registry import NotDeployed, RegistryFailed
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_options_reach_the_console(run, status):
     ]
 
 
-@pytest.mark.parametrize("error", [Misconfigured, NotDeployed, Unusable])
+@pytest.mark.parametrize("error", [Misconfigured, NotDeployed, RegistryFailed, Unusable])
 def test_what_an_operator_must_repair_is_one_line(run, error):
     """Exit status 2, and no traceback."""
 

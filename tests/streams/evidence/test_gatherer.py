@@ -79,30 +79,33 @@ async def test_each_goods_item_gets_its_own_photos_and_text(gatherer):
         declared(item(1, "no photo"), item(2, "blue shoes", "gone", "blue")),
     ]
     first, second = await gatherer.embed(declarations, {})
-    assert [one.item for one in (*first, *second)] == [
-        one for declaration in declarations for one in declaration.goods_items
+    assert [embedded.item for embedded in (*first, *second)] == [
+        goods_item for declaration in declarations for goods_item in declaration.goods_items
     ]
     assert [
-        [photo.vector.tolist() for photo in one.embedded_photos] for one in (*first, *second)
+        [photo.vector.tolist() for photo in embedded.embedded_photos]
+        for embedded in (*first, *second)
     ] == [[photo_vector("red")], [photo_vector("green")], [], [photo_vector("blue")]]
-    texts = [one.text if one.text is None else one.text.tolist() for one in (*first, *second)]
+    texts = [
+        None if embedded.text is None else embedded.text.tolist() for embedded in (*first, *second)
+    ]
     expected = [
         vector(text.encode(), FakeScorer.text_dimension).tolist()
         for text in ("red shoes", "no photo", "blue shoes")
     ]
     assert texts == [expected[0], None, expected[1], expected[2]]
-    assert [one.code for one in first[0].degradations()] == [
+    assert [degradation.code for degradation in first[0].degradations()] == [
         Reason.PHOTO_NOT_FOUND,
         Reason.PHOTOS_TOO_MANY,
     ]
-    assert [one.code for one in first[1].degradations()] == [Reason.TEXT_ABSENT]
-    assert [one.code for one in second[0].degradations()] == [Reason.PHOTO_ABSENT]
+    assert [degradation.code for degradation in first[1].degradations()] == [Reason.TEXT_ABSENT]
+    assert [degradation.code for degradation in second[0].degradations()] == [Reason.PHOTO_ABSENT]
 
 
 async def test_equal_goods_items_are_fetched_once(gatherer, photos):
     """As where a declaration and its amendment come together."""
-    one = declared(item(1, "red shoes", "red", "green"))
-    first, second = await gatherer.embed([one, replace(one, version=2)], {})
+    declaration = declared(item(1, "red shoes", "red", "green"))
+    first, second = await gatherer.embed([declaration, replace(declaration, version=2)], {})
     assert photos.fetched == 2
     assert [photo.vector.tolist() for photo in first[0].embedded_photos] == [
         photo.vector.tolist() for photo in second[0].embedded_photos

@@ -81,9 +81,9 @@ def stream(count=60, seed=7):
 
 async def gathered(signals, observations, size):
     return [
-        one
+        live
         for start in range(0, len(observations), size)
-        for one in await signals.gather(observations[start : start + size])
+        for live in await signals.gather(observations[start : start + size])
     ]
 
 
@@ -98,17 +98,17 @@ async def test_any_suffix_that_is_redelivered_gets_identical_signals(signals, si
 
 async def test_a_record_gives_back_the_same_values(signals):
     """Exactly, floats too."""
-    for one in await gathered(signals, stream(), 20):
-        assert read_signals(json.dumps(asdict(one))) == one
+    for live in await gathered(signals, stream(), 20):
+        assert read_signals(json.dumps(asdict(live))) == live
 
 
 @pytest.mark.parametrize("record", [b"not json", b"[]", b"null", b'{"items": [1]}', b'{"new": 1}'])
 async def test_a_record_of_another_version_is_not_read(signals, redis, record):
     """A worker that is rolled out, or back, goes on: it gathers afresh."""
-    one = observed(1)
-    (expected,) = await signals.gather([one])
-    await redis.set(KEYS.record(one.event_id), record)
-    assert await signals.gather([one]) == [expected]
+    observation = observed(1)
+    (expected,) = await signals.gather([observation])
+    await redis.set(KEYS.record(observation.event_id), record)
+    assert await signals.gather([observation]) == [expected]
 
 
 async def test_what_comes_late_sees_what_came_before_it_in_time(signals):
@@ -174,9 +174,9 @@ async def test_declarations_of_one_batch_see_each_other(signals):
     buyer = Party(identification="BE-buyer")
     parts = [observed(n, seconds=n, value=90, importer=buyer) for n in range(4)]
     gathered_signals = await signals.gather(parts)
-    assert [one.small_count for one in gathered_signals] == [0, 1, 2, 3]
-    assert [one.small_value for one in gathered_signals] == [0, 90, 180, 270]
-    assert [one.importer_day for one in gathered_signals] == [0, 1, 2, 3]
+    assert [live.small_count for live in gathered_signals] == [0, 1, 2, 3]
+    assert [live.small_value for live in gathered_signals] == [0, 90, 180, 270]
+    assert [live.importer_day for live in gathered_signals] == [0, 1, 2, 3]
 
 
 async def test_windows_end(signals):
@@ -205,10 +205,10 @@ async def test_a_photo_is_found_again_under_another_heading(signals):
     """By its perceptual hash, also where a few bits differ; another picture is not."""
     shoes = [observed(n, seconds=n, item={"commodity_code": "640411"}) for n in range(4)]
     await signals.gather(shoes)
-    (one,) = await signals.gather(
+    (live,) = await signals.gather(
         [observed(9, seconds=9, photo=NEAR, item={"commodity_code": "610910"})]
     )
-    use = one.items[0].photo
+    use = live.items[0].photo
     assert (use.same_heading, use.other_heading, use.other_trader) == (0, 4, 0)
     assert use.example == "D3"
     (same,) = await signals.gather([observed(10, seconds=10, item={"commodity_code": "64041190"}, seller=Party(identification="another"))])  # fmt: skip
@@ -232,13 +232,13 @@ async def test_prices_of_a_code_and_origin_are_compared_once_there_are_eight(sig
 
 async def test_past_inspections_are_counted_strictly_from_the_past(signals, redis):
     """What was decided when the declaration came, or later, is not known to it."""
-    one = observed(1)
-    at = one.declaration.acceptance_time.timestamp()
-    history = KEYS.histories(one.attributes[0])["code"]
+    observation = observed(1)
+    at = observation.declaration.acceptance_time.timestamp()
+    history = KEYS.histories(observation.attributes[0])["code"]
     inspected, irregular = inspection_keys(history)
     await redis.zadd(inspected, {"a": at - 10, "b": at - 5, "c": at, "d": at + 5, "e": at - 4e7})
     await redis.zadd(irregular, {"b": at - 5, "d": at + 5})
-    (live,) = await signals.gather([one])
+    (live,) = await signals.gather([observation])
     assert live.items[0].rates == {"code": Rate(inspected=2, irregular=1)}
 
 
@@ -257,8 +257,8 @@ async def test_a_store_that_was_lost_begins_anew(signals, redis):
     """No error, and no signal that is not there."""
     await gathered(signals, stream(), 20)
     await redis.flushall()
-    (one,) = await signals.gather(stream(1))
-    assert one.small_count == one.importer_day == 0
+    (live,) = await signals.gather(stream(1))
+    assert live.small_count == live.importer_day == 0
 
 
 async def test_what_is_kept_and_read_is_bounded(signals, redis):
@@ -267,8 +267,8 @@ async def test_what_is_kept_and_read_is_bounded(signals, redis):
     await gathered(signals, observations, 200)
     sets = [key async for key in redis.scan_iter() if await redis.type(key) == b"zset"]
     assert max([await redis.zcard(key) for key in sets]) == KEPT
-    (one,) = await signals.gather([observed(9999, seconds=9999)])
-    assert 64 <= one.items[0].photo.same_heading <= 128
+    (live,) = await signals.gather([observed(9999, seconds=9999)])
+    assert 64 <= live.items[0].photo.same_heading <= 128
 
 
 async def test_two_round_trips_whatever_the_size(redis, monkeypatch):
@@ -313,7 +313,8 @@ async def test_traders_appear_as_keyed_hashes_alone(signals, redis):
 async def test_nobody_is_no_trader(signals):
     """Declarations without an importer are not those of one importer."""
     nobody = [observed(n, seconds=n, importer=None, seller=None) for n in range(3)]
-    assert [one.importer_day + one.small_count for one in await signals.gather(nobody)] == [0, 0, 0]
+    gathered_signals = await signals.gather(nobody)
+    assert [live.importer_day + live.small_count for live in gathered_signals] == [0, 0, 0]
 
 
 def test_a_key_is_needed():
@@ -327,7 +328,7 @@ async def test_versions_of_one_batch_are_one_declaration(signals, size):
     buyer = Party(identification="BE-buyer")
     observations = [observed(n, seconds=n, importer=buyer) for n in range(3)]
     observations += [observed(9, seconds=10 * v, version=v, importer=buyer) for v in (1, 2)]
-    days = [one.importer_day for one in await gathered(signals, observations, size)]
+    days = [live.importer_day for live in await gathered(signals, observations, size)]
     assert days == [0, 1, 2, 3, 3]
 
 
@@ -336,15 +337,15 @@ async def test_another_photo_of_the_item_hides_no_use(signals, decoy):
     """Although both are found in one band."""
     shown = replace(observed(1, item={"commodity_code": "640411"}), photos=((decoy, PICTURE),))
     await signals.gather([shown])
-    (one,) = await signals.gather([observed(2, seconds=1, item={"commodity_code": "610910"})])
-    assert one.items[0].photo.other_heading == 1
+    (live,) = await signals.gather([observed(2, seconds=1, item={"commodity_code": "610910"})])
+    assert live.items[0].photo.other_heading == 1
 
 
 async def test_a_trader_written_otherwise_is_the_same(signals):
     """Case and blanks make no other trader."""
     await signals.gather([observed(1, importer=Party(identification="BE0123"))])
-    (one,) = await signals.gather([observed(2, seconds=1, importer=Party(identification="be 0123 "))])  # fmt: skip
-    assert one.importer_day == one.small_count == 1
+    (live,) = await signals.gather([observed(2, seconds=1, importer=Party(identification="be 0123 "))])  # fmt: skip
+    assert live.importer_day == live.small_count == 1
 
 
 def test_a_picture_that_shows_nothing_has_no_hash():

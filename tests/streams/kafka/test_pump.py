@@ -78,9 +78,9 @@ async def test_nothing_is_acknowledged_that_was_not_delivered():
     async def stage(batch):
         return [fate(event) for event in batch]
 
-    one = pumps(stage, publish, Acker(lambda: 0.0), n=1)
+    single = pumps(stage, publish, Acker(lambda: 0.0), n=1)
     with pytest.raises(ExceptionGroup) as caught:
-        await pump(one, events, acknowledged)
+        await pump(single, events, acknowledged)
     assert caught.group_contains(ConnectionError)
     assert acknowledged == list(range(batches[0]))
 
@@ -93,9 +93,9 @@ async def test_too_many_dead_letters_in_a_row_stop_the_worker():
     async def stage(batch):
         return [fate(event, DEAD_LETTERS) for event in batch]
 
-    one = pumps(stage, published, Acker(lambda: 0.0), in_a_row=5, batch_size=1, n=1)
+    single = pumps(stage, published, Acker(lambda: 0.0), in_a_row=5, batch_size=1, n=1)
     with pytest.raises(ExceptionGroup) as caught:
-        await pump(one, events, acknowledged)
+        await pump(single, events, acknowledged)
     assert caught.group_contains(TooManyDeadLetters)
     assert acknowledged == list(range(6))
 

@@ -53,8 +53,8 @@ def message(offset, headers=(("ce_id", b"e1"),)):
 
 async def stage(batch):
     return [
-        (Outbound(topic=ASSESSMENTS, key=one.key, value=b"out", headers=(("h", b"1"),)),)
-        for one in batch
+        (Outbound(topic=ASSESSMENTS, key=event.key, value=b"out", headers=(("h", b"1"),)),)
+        for event in batch
     ]
 
 

@@ -128,7 +128,7 @@ def publisher(stack):
     publisher = Publisher(stack.settings(), source="redlane/test")
     yield publisher
     snapshot = read(stack.settings())
-    publisher.remove(RISK_PROFILES, [one.profile_id for one in snapshot.profiles])
+    publisher.remove(RISK_PROFILES, [profile.profile_id for profile in snapshot.profiles])
     publisher.remove(TARIFF_MEASURES, ["TEST-640411"])
 
 
@@ -218,7 +218,7 @@ def test_the_list_tells_each_profiles_state(stack, redlane, publisher, file):
     )
     redlane("put", file, *BY)
     listed = json.loads(redlane("list", "--all", "--json").stdout)
-    assert {one["profile_id"]: one["state"] for one in listed} == {
+    assert {profile["profile_id"]: profile["state"] for profile in listed} == {
         "TEST-1": "in force",
         "TEST-2": "ignored",
         "TEST-3": "expired",

@@ -182,7 +182,7 @@ async def test_without_redis_the_fallback_decides_at_once_and_says_so():
     when = [(START, "NL000396"), (START, "DE001")]
     lost = await worker.thresholds(when)
     await client.aclose()
-    assert [one.degraded for one in lost] == [True, True]
+    assert [window.degraded for window in lost] == [True, True]
     assert lost[0].thresholds == Thresholds(0.5, 0.9, random=0.01)
     worker._redis = None  # were it asked again, this would raise
     assert await worker.thresholds(when) == lost

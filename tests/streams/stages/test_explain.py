@@ -60,13 +60,13 @@ class FakeExplainer:
         return tuple(
             ItemExplained(
                 ItemExplanation(
-                    sequence_number=one.item.sequence_number,
-                    words=(Contribution(part=one.item.description),),
+                    sequence_number=gathered.item.sequence_number,
+                    words=(Contribution(part=gathered.item.description),),
                     changes=(Signal(code=Reason.GREEN_WITH_FITTING_TEXT),),
                 ),
                 tuple(None if photo is None else b"png" for photo in pixels),
             )
-            for one, pixels in zip(evidence.items, photos, strict=True)
+            for gathered, pixels in zip(evidence.items, photos, strict=True)
         )
 
 
@@ -203,7 +203,7 @@ async def test_another_declaration_at_the_same_place_is_not_explained(place):
 async def test_an_alert_without_origin_is_explained_by_itself(place):
     """As those of earlier versions are."""
     alert = await place.alert(risky(0.9))
-    old = replace(alert, headers=tuple(one for one in alert.headers if one[0] != ORIGIN))
+    old = replace(alert, headers=tuple(header for header in alert.headers if header[0] != ORIGIN))
     assert codes((await place.explained(old)).items[0]) == [Reason.DECLARATION_GONE]
 
 

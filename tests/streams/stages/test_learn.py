@@ -36,13 +36,13 @@ def learn(redis):
 
 
 def outcome(number, result, *, hours=1, id_="o1", key=None, **fields):
-    one = observed(number)
+    observation = observed(number)
     findings = OUTCOME.findings[:1] if result == "irregular" else ()
     record = replace(
         OUTCOME,
         outcome_id=id_,
         declaration_id=f"D{number}",
-        decided_at=one.declaration.acceptance_time + timedelta(hours=hours),
+        decided_at=observation.declaration.acceptance_time + timedelta(hours=hours),
         result=result,
         findings=tuple(replace(f, sequence_number=1) for f in findings),
         **fields,

@@ -139,8 +139,8 @@ async def test_a_redelivered_event_gives_equal_ids_and_bytes(screen):
 
 async def test_two_declarations_under_one_ce_id_both_survive(screen):
     """A sender's mistake costs no declaration."""
-    one, other = inbound(risky(0.1, 1), offset=5), inbound(risky(0.1, 2), offset=5)
-    outcomes = await screen([one, other])
+    first, second = inbound(risky(0.1, 1), offset=5), inbound(risky(0.1, 2), offset=5)
+    outcomes = await screen([first, second])
     ids = {dict(outcome[0].headers)["ce_id"] for outcome in outcomes}
     assert len(ids) == 2
 
@@ -349,7 +349,7 @@ async def test_without_redis_the_verdict_is_degraded_and_not_late(store, scorer)
     (outcome,) = await stage([inbound(risky(0.9))])
     verdict = assessment(outcome)
     assert verdict.lane == "red"
-    missing = {one.code for one in verdict.degraded}
+    missing = {degradation.code for degradation in verdict.degraded}
     assert {Reason.SIGNALS_UNAVAILABLE, Reason.CAPACITY_UNKNOWN} <= missing
 
 
