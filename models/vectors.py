@@ -21,6 +21,13 @@ def softmax(logits: NDArray[Any]) -> Array:
     return shares.astype(np.float32)
 
 
+def log_softmax(logits: NDArray[Any]) -> Array:
+    """Return log-probabilities along the last axis. Unit: nats."""
+    less = logits - logits.max(axis=-1, keepdims=True)
+    logs: Array = less - np.log(np.exp(less).sum(axis=-1, keepdims=True))
+    return logs.astype(np.float32)
+
+
 def best(values: NDArray[Any], count: int) -> NDArray[np.int64]:
     """Return the places of the greatest values of (N,), the greatest first, ties in order."""
     return np.argsort(-values, kind="stable")[:count]

@@ -2,7 +2,7 @@
 
 goods.csv has the columns item_id, image (path of the photo in the folder), description (empty where
 there is only the photo) and hs6; title, price_eur, net_mass_kg, origin, lower_duty_hs6 (under which
-the goods would be declared to pay less duty) and split are optional.
+the goods would be declared to pay less duty), source and split are optional.
 """
 
 import csv
@@ -34,6 +34,8 @@ class Goods:
     net_mass_kg: float | None = None
     origin: str = ""
     lower_duty_hs6: str = ""
+    source: str = ""
+    split: str = ""
 
     @property
     def has_text(self) -> bool:
@@ -120,4 +122,6 @@ def _goods(table: Path, line: int, row: Mapping[str, str]) -> Goods:
         net_mass_kg=mass if mass > 0 else None,
         origin=row.get("origin") or "",
         lower_duty_hs6=row.get("lower_duty_hs6") or "",
+        source=row.get("source") or "",
+        split=row.get("split") or "",
     )

@@ -1,18 +1,28 @@
-"""A CSV file of goods texts whose codes are known → `GoodsText`. What measuring HS naming reads.
+"""A CSV file of goods texts whose codes are known → `GoodsText`.
 
-The columns are id, source, lang, text and hs6; others are ignored. A code may be outside the
-nomenclature, as in real data: who scores the texts decides what becomes of them.
+HS naming is learned from such texts and measured on them. The columns are id, source, lang, text
+and hs6; others are ignored. A code may be outside the nomenclature, as in real data: who scores the
+texts decides what becomes of them.
 """
 
 import csv
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models.datasets.goods import HS6
+from models.datasets.goods import HS6, Goods
 
 COLUMNS: Final = ("id", "source", "lang", "text", "hs6")
+OPEN_SOURCES: Final = frozenset({"us_hts2025", "taric10", "cn2023", "uk_fpo", "uk_index"})
+"""Sources whose licence allows any use; all others, and goods, are for research alone."""
+HELD_BACK: Final = 8
+"""So many in a hundred texts of files are not learned from, to measure on them."""
+HELD_SPLITS: Final = frozenset({"valid", "test"})
+"""The same of goods."""
+CLASS_TITLES: Final = frozenset({"grocery"})
+"""Sources of goods whose titles are names of classes, which would give the code away."""
 
 
 class BadTexts(Exception):  # noqa: N818 - says what it is
@@ -61,6 +71,37 @@ def read(file: Path) -> tuple[GoodsText, ...]:
     if not texts:
         raise BadTexts(f"{file} has no texts.")
     return texts
+
+
+def of_goods(goods: Iterable[Goods]) -> tuple[GoodsText, ...]:
+    """Return the descriptions of goods, and their titles, which are in English.
+
+    Goods of which there is only a photo have none.
+    """
+    return tuple(text for item in goods if item.has_text for text in _texts_of(item))
+
+
+def to_learn_from(texts: Iterable[GoodsText], goods: Iterable[Goods]) -> tuple[GoodsText, ...]:
+    """Return the texts of files and of goods that are not held back for measuring."""
+    learned = [item for item in goods if item.split not in HELD_SPLITS]
+    return (*(text for text in texts if not held_back(text)), *of_goods(learned))
+
+
+def held_back(text: GoodsText) -> bool:
+    """Return whether a text of a file is for measuring alone; equal texts are all or none."""
+    digest = hashlib.sha256(text.text.lower().encode()).hexdigest()
+    return int(digest[:8], 16) % 100 < HELD_BACK
+
+
+def openly_licensed(texts: Iterable[GoodsText]) -> tuple[GoodsText, ...]:
+    """Return the texts whose source allows any use."""
+    return tuple(text for text in texts if text.source in OPEN_SOURCES)
+
+
+def _texts_of(item: Goods) -> Iterator[GoodsText]:
+    yield GoodsText(item.item_id, item.source, "en", item.description, item.hs6)
+    if item.title.strip() and item.source not in CLASS_TITLES:
+        yield GoodsText(f"{item.item_id}-title", item.source, "en", item.title, item.hs6)
 
 
 def _texts(file: Path, reader: "csv.DictReader[str]") -> Iterator[GoodsText]:

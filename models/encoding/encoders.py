@@ -9,16 +9,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.encoding import ngrams
 from models.encoding.backends import OnnxBackend
 from models.encoding.image import PHOTO_SIZE, normalised
 from models.encoding.text import normalise, tokenizer
 
 Vector = NDArray[np.float32]
-TEXT_ENCODERS: Final = ("general", "text")
-"""Names of those whose embeddings of a text are put side by side, in this order."""
-TEXT_FILES: Final = tuple(
-    f"{name}.{suffix}" for name in TEXT_ENCODERS for suffix in ("onnx", "tokens.json")
-)
+TEXT_FILES: Final = (ngrams.FILE, "text.onnx", "text.tokens.json")
 IMAGE_FILES: Final = ("image.onnx",)
 """Files of a bundle that the embeddings of a text, and of a photo, depend on."""
 
@@ -34,13 +31,9 @@ class Encoders:
     """The text and the image encoder of a bundle. Thread safe."""
 
     def __init__(self, directory: Path, *, threads: int = 1) -> None:
-        self._texts = [
-            (
-                tokenizer(directory / f"{name}.tokens.json"),
-                OnnxBackend(directory / f"{name}.onnx", threads=threads),
-            )
-            for name in TEXT_ENCODERS
-        ]
+        self._ngrams = ngrams.NgramTable(directory / ngrams.FILE)
+        self._tokens_of = tokenizer(directory / "text.tokens.json")
+        self._text = OnnxBackend(directory / "text.onnx", threads=threads)
         self._image = OnnxBackend(directory / "image.onnx", threads=threads)
 
     @cached_property
@@ -54,7 +47,7 @@ class Encoders:
         return hashlib.sha256(text.tobytes() + photo.tobytes()).hexdigest()[:16]
 
     def embed_texts(self, texts: Sequence[str]) -> list[Vector]:
-        """Embed goods texts: (GENERAL + D,), by the general encoder and by the tuned one."""
+        """Embed goods texts: (NGRAMS + D,), its n-grams before its meaning."""
         return [self._embed_text(normalise(text)) for text in texts]
 
     def embed_photos(self, photos: Sequence[NDArray[np.uint8]]) -> list[Vector]:
@@ -62,9 +55,7 @@ class Encoders:
         return [self._image.run({"pixels": normalised(photo)[np.newaxis]})[0] for photo in photos]
 
     def _embed_text(self, text: str) -> Vector:
-        parts = []
-        for tokens_of, encoder in self._texts:
-            tokens = tokens_of.encode(text)
-            inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
-            parts.append(encoder.run({name: np.array([ids]) for name, ids in inputs.items()})[0])
-        return np.concatenate(parts)
+        tokens = self._tokens_of.encode(text)
+        inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
+        (meaning,) = self._text.run({name: np.array([ids]) for name, ids in inputs.items()})
+        return np.concatenate([self._ngrams.embed(text), meaning])

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 MAX_CHARACTERS: Final = 512
 """Data element 18 05 000 000, description of goods, is an..512."""
 MAX_TOKENS: Final = 128
-GENERAL: Final = 384
-"""Dimensions of the general encoder, with which a text's embedding begins; the tuned follow."""
+NGRAMS: Final = 128
+"""Dimensions of the n-grams, with which a text's embedding begins; those of its meaning follow."""
 SPACE: Final = re.compile(r"\s+")
 
 

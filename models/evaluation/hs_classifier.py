@@ -1,8 +1,7 @@
 """A bundle on goods that it has not seen → figures and plots."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +13,11 @@ from models.encoding.encoders import Encoders
 from models.encoding.image import decode
 from models.evaluation.ranking import Ranked, RankingResult
 from models.hs.classifier import MODALITIES, HsModel, chosen
-from models.hs.nomenclature import LANGUAGES, held_out, lines
 from models.progress import Say
 from models.scoring.bundle import verify
 from models.scoring.scorer import load_hs
-from models.training.bundle_builder import ARTIFACTS, default_bundle
 from models.training.embeddings import Embedded, Embedder
-from models.vectors import Array, best
+from models.vectors import Array
 
 PAIRS: Final = 5
 """Random pairs for each matched one, in the measure of agreement."""
@@ -45,8 +42,6 @@ def evaluate_hs(
     bundle: Path,
     plots: Path | None = None,
     say: Say = print,
-    *,
-    untrained: bool = False,
 ) -> dict[str, Any]:
     """Return the HS model's figures over the whole nomenclature.
 
@@ -59,13 +54,11 @@ def evaluate_hs(
         bundle: to measure.
         plots: folder for reliability.png and confusion.png; None for no plots.
         say: called with the progress.
-        untrained: also measure what no training of the packaged artefacts covered.
 
     Returns:
         {"text" | "image" | "both": what `RankingResult.figures` returns, "paired": see `paired`,
         "agreement_auc", "outside"}. "image" is over all goods, "text", "both" and "agreement_auc"
-        over those with a text; None without any. If asked for, "unseen": see `unseen`, and
-        "languages": see `languages`.
+        over those with a text; None without any.
 
     Raises:
         BadCatalogue: the folder cannot be read, or has no goods to score.
@@ -85,15 +78,12 @@ def evaluate_hs(
 
         present = {name: result for name, result in results.items() if result is not None}
         draw(present, hs.codes, plots)
-    figures = {
+    return {
         **{name: result and result.figures() for name, result in results.items()},
         "paired": paired(embedded, results),
         "agreement_auc": agreement_auc(hs, embedded),
         "outside": len(every) - len(asked),
     }
-    if untrained:
-        figures |= {"unseen": unseen(asked, say), "languages": languages(hs, encoders)}
-    return figures
 
 
 def embed(encoders: Encoders, goods: Sequence[Goods], say: Say) -> Iterator[EmbeddedGoods]:
@@ -164,39 +154,6 @@ def agreement_auc(hs: HsModel, goods: Sequence[EmbeddedGoods]) -> float | None:
     return float(roc_auc_score(is_match, matched + random))
 
 
-def unseen(goods: Sequence[Goods], say: Say = print) -> dict[str, float]:
-    """Return how codes fare that nothing was trained on, by text and photo over all codes.
-
-    For the artifacts in models/artifacts/unseen/ some codes were left out of all training, and the
-    encoders were not tuned at all. The figures are on goods of those codes that have a text. They
-    need a second bundle, which is built the first time.
-
-    Returns:
-        "codes" and "goods": how many; "top5": with past goods of the codes in the index;
-        "top5_without_past_goods"; "top5_nomenclature": by similarity of text to the nomenclature's.
-    """
-    bundle = default_bundle(say, ARTIFACTS / "unseen")
-    hs = load_hs(bundle)
-    withheld = json.loads((bundle / "model.json").read_text())["hs"]["withheld"]
-    asked = [item for item in goods if item.hs6 in withheld and item.has_text]
-    if not asked:
-        return {"codes": 0, "goods": 0}
-    embedded = Embedder.of(bundle, say).embedded(asked)
-    gone = replace(hs, index=hs.index.without(np.searchsorted(hs.codes, withheld)))
-    ways: dict[str, Callable[[Array, Array], Array]] = {
-        "top5": lambda text, photo: hs.posterior(text, photo).probabilities,
-        "top5_without_past_goods": lambda text, photo: gone.posterior(text, photo).probabilities,
-        "top5_nomenclature": lambda text, _: hs.nomenclature_probabilities(hs.similar(text, None)),
-    }
-    figures: dict[str, float] = {"codes": len({item.hs6 for item in asked}), "goods": len(asked)}
-    for name, way in ways.items():
-        hits = 0
-        for code, text, photo in zip(embedded.codes, embedded.texts, embedded.photos, strict=True):
-            hits += code in {hs.codes[place] for place in best(way(text, photo), 5)}
-        figures[name] = hits / len(asked)
-    return figures
-
-
 def compare(goods: Path, bundle: Path, seed: int = 7, say: Say = print) -> dict[str, Any]:
     """Train each kind of fusion, and networks of one modality, and compare them on valid.
 
@@ -228,6 +185,7 @@ def compare(goods: Path, bundle: Path, seed: int = 7, say: Say = print) -> dict[
             texts,
             photos,
             torch.from_numpy(labels),
+            torch.ones(len(labels), dtype=torch.bool),
             kind=kind,
             codes=len(names),
             seed=seed,
@@ -248,26 +206,5 @@ def _top1(network: Any, name: str, held: Embedded, right: Any) -> float:
 
     present = torch.tensor([[name != "image", name != "text"]]).float().expand(len(right), 2)
     with torch.no_grad():
-        scores = network(torch.from_numpy(held.tuned_texts), torch.from_numpy(held.photos), present)
+        scores = network(torch.from_numpy(held.meanings), torch.from_numpy(held.photos), present)
     return float((scores.argmax(dim=1) == right).float().mean())
-
-
-def languages(hs: HsModel, encoders: Encoders) -> dict[str, float]:
-    """Return the top-5 accuracy by text in each language, on lines no encoder was tuned on.
-
-    The nomenclature that answers lacks the lines in question; another line of their subheading
-    stays.
-    """
-    every = lines()
-    asked = held_out(every)
-    out = {line.cn8 for line in asked}
-    remaining = hs.nomenclature.without([n for n, line in enumerate(every) if line.cn8 in out])
-    figures = {}
-    for place, language in enumerate(LANGUAGES):
-        hits = 0
-        texts = encoders.embed_texts([line.texts[place] for line in asked])
-        for line, text in zip(asked, texts, strict=True):
-            similarities = remaining.similarities(remaining.centred(text))
-            hits += line.hs6 in {remaining.codes[place] for place in best(similarities, 5)}
-        figures[language] = hits / len(asked)
-    return figures

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.encoding.backends import Backend
 from models.hs.classifier import HsModel
+from models.hs.text_experts import Head
 from models.vectors import Array
 
 
@@ -36,8 +37,16 @@ def with_parameters_shuffled(hs: HsModel, dice: np.random.Generator) -> HsModel:
     general = dice.permutation(nomenclature.lines.shape[1])
     weights, biases = nomenclature.classifier
     features = dice.permutation(weights.shape[1])
+    experts = hs.text_experts
+    ngrams = dice.permutation(experts.ngrams.weights.shape[1])
     return replace(
         hs,
+        text_experts=replace(
+            experts,
+            meaning=replace(experts.meaning, weights=experts.meaning.weights[:, text]),
+            ngrams=replace(experts.ngrams, weights=experts.ngrams.weights[:, ngrams]),
+            projection=replace(experts.projection, axes=experts.projection.axes[:, text]),
+        ),
         network=_Shuffled(hs.network, text, photo, np.arange(len(hs.trained_codes))),
         index=replace(
             index,
@@ -64,8 +73,15 @@ def with_labels_shuffled(hs: HsModel, dice: np.random.Generator) -> HsModel:
         np.arange(index.text_projection.centre.size),
         np.arange(index.photo_projection.centre.size),
     )
+    experts, codes = hs.text_experts, dice.permutation(len(hs.codes))
     return replace(
         hs,
+        text_experts=replace(
+            experts,
+            meaning=Head(experts.meaning.weights[codes], experts.meaning.bias[codes]),
+            ngrams=Head(experts.ngrams.weights[codes], experts.ngrams.bias[codes]),
+            past_texts=experts.past_texts[dice.permutation(len(experts.past_texts))],
+        ),
         network=_Shuffled(hs.network, *unchanged, dice.permutation(len(hs.trained_codes))),
         index=replace(index, texts=index.texts[goods], photos=index.photos[goods]),
         nomenclature=replace(nomenclature, lines=nomenclature.lines[lines]),

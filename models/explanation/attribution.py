@@ -40,13 +40,13 @@ class Attribution:
         self._scorer = scorer
         self._log_ratios = log_ratios(context.likelihood_ratios)
         photos: tuple[Array | None, ...] = item.photos or (None,)
-        similarities = [scorer.hs.similar(item.text, photo) for photo in photos]
+        known = [scorer.hs.code_evidence(item.text, photo) for photo in photos]
         self._posteriors = {
             (with_text, with_photos): modality_posteriors(
                 scorer.hs,
                 item.text if with_text else None,
                 item.photos if with_photos else (),
-                [similar.of(NAMES[with_text, with_photos]) for similar in similarities]
+                [evidence.of(NAMES[with_text, with_photos]) for evidence in known]
                 if with_text or with_photos
                 else (),
             )

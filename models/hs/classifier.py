@@ -1,10 +1,11 @@
 """Which HS subheading are these goods? From text, photo or both, over the whole nomenclature.
 
-There are three experts. The fusion network knows the codes that it was trained on. Past goods show
-codes that came later. The nomenclature's texts cover every code: they are compared with the goods
-text, and with the words for what the photo shows. Only the nomenclature expert also uses the
-general text encoder. A gate weighs the first two experts by how near the goods lie to goods that
-they have seen: a network that never saw a laptop must not judge one.
+Text is read by experts that know every code (`models.hs.text_experts`). Photos are known of fewer
+codes: there the fusion network names the codes that it was trained on, and past goods show codes
+that came later. For all others the words for what a photo shows are compared with the
+nomenclature's texts, and joined with what the text says. A gate weighs the trained against the
+general answer by how near the goods lie to goods that were seen: a network that never saw a laptop
+must not judge one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encoding.backends import Backend
-from models.encoding.text import GENERAL
+from models.encoding.text import NGRAMS
 from models.hs import conformal
 from models.hs.exemplars import ExemplarIndex, Neighbours, share_of_others
+from models.hs.text_experts import TextExperts
 from models.vectors import Array, best, softmax, unit
 
 FLOOR: Final = 1e-7
@@ -45,8 +47,8 @@ class Calibration:
     gate: tuple[float, float, float]
     """Two slopes and an offset: similarity to past goods, and the network's own certainty →
     log-odds that the goods are familiar."""
-    threshold: float
-    """Least probability of a code in the 95 % set."""
+    least: tuple[float, ...]
+    """Least probability of a member of the 95 % set at each level of `conformal.DIGITS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,8 @@ class Nomenclature:
         )
 
     def centred(self, text: Array) -> Array:
-        """Centre a goods text's embedding: (..., D) → (..., D), of length 1."""
-        return unit(text - self.centre)
+        """Centre a goods text's meaning: (..., NGRAMS + D) → (..., D), of length 1."""
+        return unit(text[..., NGRAMS:] - self.centre)
 
     def word_probabilities(self, photo: Array) -> Array:
         """Return the probability of each word of the image classifier: (..., I) → (..., W)."""
@@ -120,11 +122,11 @@ class Nomenclature:
         return nearest
 
 
-class Similar(NamedTuple):
-    """How near each code's nomenclature text is to the goods text and to what the photo shows."""
+class CodeEvidence(NamedTuple):
+    """What the goods text and the photo's words say of every code."""
 
-    text: Array | None  # (..., C)
-    photo: Array | None  # (..., C)
+    text: Array | None  # (..., C): log-probabilities by the text experts
+    photo: Array | None  # (..., C): similarity of the photo's words to the nomenclature's texts
 
     def of(self, name: str) -> Self:
         """Keep only what one of MODALITIES gives."""
@@ -133,9 +135,9 @@ class Similar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExpertOutputs:
-    """What each expert says of one or several (...) goods."""
+    """What each expert says of one or several (...) goods with photos."""
 
-    nomenclature_probabilities: Array  # (..., C): probabilities by the nomenclature's texts
+    general: Array  # (..., C): probabilities by what is known of every code
     neighbours: Neighbours
     others: Array  # (..., K): probabilities of the neighbours' codes without training
     scores: Array  # (..., K): the network's
@@ -155,8 +157,10 @@ class HsModel:
     """Embeddings of text and photo, and which are present → scores (K,)."""
     trained_codes: NDArray[np.int64]  # (K,): the network's codes, as places in the nomenclature
     index: ExemplarIndex
+    text_experts: TextExperts
     sharpness: tuple[float, float]
-    """Factors on the similarity to nomenclature texts in the softmax: of text, of photo words."""
+    """Factors on similarities in the softmax: of text to the image classifier's words, and of the
+    photo's words to nomenclature texts."""
     photo_weight: float
     """Weight of the photo words' log-probabilities beside the text's."""
     neighbour_sharpness: float
@@ -198,7 +202,7 @@ class HsModel:
         photo: Array | None,
         *,
         gate_weight: float | None = None,
-        similar: Similar | None = None,
+        evidence: CodeEvidence | None = None,
     ) -> Posterior:
         """Return the codes' probabilities by an embedded text, an embedded photo or both.
 
@@ -206,29 +210,29 @@ class HsModel:
             text: (D,), or None.
             photo: (I,), or None. One of the two must be given.
             gate_weight: instead of this evidence's own, where more is known of the goods.
-            similar: what `similar` returns for the evidence, if already computed: it takes most of
-                the time.
+            evidence: what `code_evidence` returns, if already computed: it takes most of the time.
 
         Raises:
             ValueError: neither is given.
         """
         name = modality(text=text is not None, photo=photo is not None)
-        return self.combine(
-            self.run_experts(text, photo, similar), self.calibration[name], gate_weight
-        )
+        known = self.code_evidence(text, photo) if evidence is None else evidence
+        if photo is None:
+            general = _normalised(self.general_probabilities(known))
+            return Posterior(general, 0.0 if gate_weight is None else gate_weight)
+        outputs = self.run_experts(text, photo, known)
+        return self.combine(outputs, self.calibration[name], gate_weight)
 
     def run_experts(
-        self, text: Array | None, photo: Array | None, similar: Similar | None = None
+        self, text: Array | None, photo: Array, evidence: CodeEvidence | None = None
     ) -> ExpertOutputs:
         """Ask each expert about one or several (...) goods; see `posterior`."""
-        tuned = None if text is None else text[..., GENERAL:]
-        neighbours = self.index.neighbours(tuned, photo)
+        meaning = None if text is None else text[..., NGRAMS:]
+        neighbours = self.index.neighbours(meaning, photo)
         others = share_of_others(neighbours, self.trained_codes, self.neighbour_sharpness)
-        nomenclature_probabilities = self.nomenclature_probabilities(
-            self.similar(text, photo) if similar is None else similar
-        )
+        known = self.code_evidence(text, photo) if evidence is None else evidence
         return ExpertOutputs(
-            nomenclature_probabilities, neighbours, others, self.scores(tuned, photo)
+            self.general_probabilities(known), neighbours, others, self.scores(meaning, photo)
         )
 
     def combine(
@@ -249,6 +253,8 @@ class HsModel:
             text: (N, D).
             photo: (N, I).
         """
+        if photo is None:
+            return _normalised(self.general_probabilities(self.code_evidence(text, None)))
         outputs = self.run_experts(text, photo)
         calibration = self.calibration[modality(text=text is not None, photo=photo is not None)]
         gate_weights = self.gate_weights(outputs, calibration.gate).astype(np.float32)
@@ -257,25 +263,23 @@ class HsModel:
     def _mixed(
         self, outputs: ExpertOutputs, calibration: Calibration, gate_weights: np.float32 | Array
     ) -> Array:
-        """Mix the trained experts with the nomenclature's texts, by the gate weights."""
-        trained = np.zeros_like(outputs.nomenclature_probabilities)
+        """Mix the trained with the general answer, by the gate weights."""
+        trained = np.zeros_like(outputs.general)
         trained[..., self.trained_codes] = softmax(outputs.scores / calibration.temperature)
         trained *= 1 - outputs.others.sum(axis=-1, keepdims=True)
         trained[..., outputs.neighbours.places] += outputs.others
-        mixed = (
-            gate_weights * trained + (1 - gate_weights) * outputs.nomenclature_probabilities + FLOOR
-        )
-        shares: Array = (mixed / mixed.sum(axis=-1, keepdims=True)).astype(np.float32)
-        return shares
+        return _normalised(gate_weights * trained + (1 - gate_weights) * outputs.general)
 
     def hs_set(self, modality: str, posterior: Posterior) -> tuple[str, ...]:
-        """Return the codes, headings or chapters that hold the right code in 95 of 100 cases."""
-        least = self.calibration[modality].threshold
-        places = conformal.members(posterior.probabilities, least)
-        return conformal.shortened([self.codes[place] for place in places])
+        """Return the codes, headings or chapters that hold the right code in 95 of 100 cases.
+
+        Empty where nothing can be promised.
+        """
+        least = self.calibration[modality].least
+        return conformal.told(self.codes, posterior.probabilities, least)
 
     def scores(self, text: Array | None, photo: Array | None) -> Array:
-        """Return the fusion network's scores of its codes (..., K)."""
+        """Return the fusion network's scores of its codes (..., K); of a text, by its meaning."""
         shape = next(vectors.shape[:-1] for vectors in (text, photo) if vectors is not None)
         size = self.index.text_projection.centre.size, self.index.photo_projection.centre.size
         present = np.array([text is not None, photo is not None], np.float32)
@@ -287,22 +291,22 @@ class HsModel:
         scores = self.network.run({name: np.atleast_2d(rows) for name, rows in inputs.items()})
         return scores.reshape(*shape, -1)
 
-    def similar(self, text: Array | None, photo: Array | None) -> Similar:
-        """Compare an embedded text and photo with every code's nomenclature texts."""
+    def code_evidence(self, text: Array | None, photo: Array | None) -> CodeEvidence:
+        """Compare an embedded text and photo with every code."""
         n = self.nomenclature
-        return Similar(
-            None if text is None else n.similarities(n.centred(text)),
+        return CodeEvidence(
+            None if text is None else self.text_experts.log_probabilities(text),
             None if photo is None else n.similarities(n.shown(photo)),
         )
 
-    def nomenclature_probabilities(self, similar: Similar) -> Array:
-        """Return the probabilities (..., C) by the nomenclature's texts alone."""
+    def general_probabilities(self, evidence: CodeEvidence) -> Array:
+        """Return the codes' probabilities (..., C) without the experts of trained codes."""
         logits = []
-        if similar.text is not None:
-            logits.append(self.sharpness[0] * similar.text)
-        if similar.photo is not None:
-            weight = 1.0 if similar.text is None else self.photo_weight
-            logits.append(weight * self.sharpness[1] * similar.photo)
+        if evidence.text is not None:
+            logits.append(evidence.text)
+        if evidence.photo is not None:
+            weight = 1.0 if evidence.text is None else self.photo_weight
+            logits.append(np.float32(weight * self.sharpness[1]) * evidence.photo)
         return softmax(np.sum(logits, axis=0))
 
     def gate_weights(
@@ -349,6 +353,14 @@ class HsModel:
         n = self.nomenclature
         usual: Array = softmax(self.sharpness[0] * (n.lines @ n.words.T)).mean(axis=0)
         return usual
+
+
+def _normalised(mixed: Array) -> Array:
+    """Return probabilities (..., C) of which none is below about FLOOR."""
+    shares: Array = ((mixed + FLOOR) / (mixed + FLOOR).sum(axis=-1, keepdims=True)).astype(
+        np.float32
+    )
+    return shares
 
 
 def _starts(line_codes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.int64]]:

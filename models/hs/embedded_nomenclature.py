@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from models.encoding.encoders import TEXT_ENCODERS, Encoders
+from models.encoding.encoders import TEXT_FILES, Encoders
+from models.encoding.text import NGRAMS
 from models.progress import Say
 from models.vectors import Array
 
@@ -52,17 +53,22 @@ def write(
     encoders = Encoders(directory)
     means = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for mean in pool.map(lambda texts: np.mean(encoders.embed_texts(texts), axis=0), lines):
+        for mean in pool.map(lambda texts: _meaning(encoders, texts).mean(axis=0), lines):
             means.append(mean)
             if len(means) % 100 == 0:
                 say("Embedding the nomenclature", len(means), len(lines))
     arrays: dict[str, NDArray[Any]] = {}
-    for name, vectors in (("lines", means), ("words", encoders.embed_texts(words))):
-        rows = np.stack(vectors)
+    for name, vectors in (("lines", means), ("words", _meaning(encoders, words))):
+        rows = np.stack(list(vectors))
         scale = (np.abs(rows).max(axis=1, keepdims=True) / LEVELS).astype(np.float16)
         whole = np.round(rows / scale.astype(np.float32))
         arrays |= {name: np.clip(whole, -LEVELS, LEVELS).astype(np.int8), f"{name}.scale": scale}
     save_file(arrays, directory / FILE, metadata={MADE_BY: made_by})
+
+
+def _meaning(encoders: Encoders, texts: Sequence[str]) -> Array:
+    """Embed texts without their n-grams, which of official wording say little: (N, D)."""
+    return np.stack(encoders.embed_texts(texts))[:, NGRAMS:]
 
 
 def load(directory: Path) -> tuple[Array, Array]:
@@ -77,7 +83,6 @@ def load(directory: Path) -> tuple[Array, Array]:
 
 def _made_by(directory: Path, texts: Sequence[Sequence[str]]) -> str:
     digest = hashlib.sha256(repr(texts).encode())
-    for name in TEXT_ENCODERS:
-        for file in (f"{name}.onnx", f"{name}.tokens.json"):
-            digest.update((directory / file).read_bytes())
+    for file in TEXT_FILES:
+        digest.update((directory / file).read_bytes())
     return digest.hexdigest()

@@ -65,11 +65,13 @@ class ExemplarIndex:
         text_projection: Projection,
         photo_projection: Projection,
     ) -> Self:
-        """Index goods by the embeddings of their texts (E, D) and photos (E, I)."""
+        """Index goods by the embeddings of their texts (E, D), 0 without one, and photos (E, I)."""
         order = np.argsort(codes, kind="stable")
+        described = texts[order].any(axis=1, keepdims=True)
+        projected = text_projection(np.where(described, texts[order], np.float32(1)))
         return cls(
             codes[order],
-            _rounded(text_projection(texts[order])),
+            _rounded(np.where(described, projected, np.float32(0))),
             _rounded(photo_projection(photos[order])),
             text_projection,
             photo_projection,
@@ -112,12 +114,20 @@ class ExemplarIndex:
             text: embedding (..., D), or None.
             photo: embedding (..., I), or None. One of the two must be given.
         """
-        cosines = []
-        if text is not None:
-            cosines.append(self.text_projection(text) @ self.texts.T)
-        if photo is not None:
-            cosines.append(self.photo_projection(photo) @ self.photos.T)
-        return np.mean(cosines, axis=0, dtype=np.float32)  # type: ignore[no-any-return]
+        by_photo = None if photo is None else self.photo_projection(photo) @ self.photos.T
+        if text is None:
+            assert by_photo is not None  # noqa: S101 - for the type checker
+            return by_photo
+        by_text = self.text_projection(text) @ self.texts.T
+        if by_photo is None:
+            return np.where(self.described, by_text, np.float32(-1))
+        both: Array = np.where(self.described, (by_text + by_photo) / np.float32(2), by_photo)
+        return both
+
+    @cached_property
+    def described(self) -> NDArray[np.bool_]:
+        """Which past goods have a text (E,); others are compared by their photo alone."""
+        return np.asarray(self.texts.any(axis=1))
 
     @cached_property
     def groups(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

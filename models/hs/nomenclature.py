@@ -5,10 +5,8 @@ Nomenclature 2023, Commission Implementing Regulation (EU) 2022/1998); none of i
 """
 
 import csv
-import hashlib
 import importlib.metadata
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,8 +17,6 @@ EXCLUSION: Final = re.compile(
     re.IGNORECASE,
 )
 LANGUAGES: Final = ("en", "fr", "nl", "de")
-HELD_OUT: Final = 10
-"""One line in so many is left out of tuning, to measure on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +42,6 @@ def lines() -> tuple[Line, ...]:
     tables = [_table(language) for language in LANGUAGES]
     codes = sorted(set.intersection(*(set(table) for table in tables)))
     return tuple(Line(code, tuple(table[code] for table in tables)) for code in codes)
-
-
-def held_out(every: Sequence[Line]) -> tuple[Line, ...]:
-    """Return the lines that text encoders are not tuned on.
-
-    Chosen by a hash of their code, among subheadings of several lines, one of which always stays.
-    """
-    by_code: dict[str, list[Line]] = {}
-    for line in every:
-        by_code.setdefault(line.hs6, []).append(line)
-    held: list[Line] = []
-    for siblings in by_code.values():
-        chosen = [line for line in siblings if _number(line.cn8) % HELD_OUT == 0]
-        held += chosen if len(chosen) < len(siblings) else chosen[:-1]
-    return tuple(held)
-
-
-def _number(code: str) -> int:
-    return int(hashlib.sha256(code.encode()).hexdigest(), 16)
 
 
 def without_exclusions(text: str) -> str:

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 
 from models.networks.image_encoder import FEATURES
 from models.networks.onnx_export import export
+from models.networks.quantisation import quantised
 
 WIDTH: Final = 384
-LEVELS: Final = 127
-"""Stored weights are whole numbers from -127 to 127."""
 SCALE: Final = ".scale"
 DROPOUT: Final = 0.4
 
@@ -158,9 +157,7 @@ def save(network: FusionNetwork, kind: str, path: Path) -> None:
     state = {}
     for name, value in network.state_dict().items():
         if value.dim() == 2:  # noqa: PLR2004 - a matrix
-            scale = (value.abs().amax(dim=1, keepdim=True) / LEVELS).clamp(min=1e-6).half()
-            state[name] = torch.round(value / scale.float()).clamp(-LEVELS, LEVELS).to(torch.int8)
-            state[name + SCALE] = scale
+            state[name], state[name + SCALE] = quantised(value)
         else:
             state[name] = value.half().contiguous()
     save_file(state, path, metadata={"kind": kind})

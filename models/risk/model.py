@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.hs.classifier import HsModel, Posterior, Similar, modality
+from models.hs.classifier import CodeEvidence, HsModel, Posterior, modality
 from models.hs.editions import NATIONAL, current
 from models.risk.kinds import EXTERNAL, LEARNED, PHOTO_REUSE, prior_odds
 from models.risk.likelihoods import LikelihoodRatio
@@ -22,7 +22,7 @@ from models.vectors import Array
 from schemas.reasons import Reason
 from schemas.records import Signal
 
-WRONG: Final = -6.0
+WRONG: Final = -10.0
 """Log-ratio at which a code is plainly wrong. Unit: nats."""
 FIRES: Final = 0.3
 """Least weight of a reason that an assessment names. Unit: nats."""
@@ -55,7 +55,7 @@ def modality_posteriors(
     hs: HsModel,
     text: Array | None,
     photos: Sequence[Array],
-    similarities: Sequence[Similar] = (),
+    known: Sequence[CodeEvidence] = (),
 ) -> ModalityPosteriors:
     """Ask the model about text alone, photos alone and both; of several photos the mean.
 
@@ -66,24 +66,26 @@ def modality_posteriors(
         hs: the model.
         text: embedding (D,).
         photos: embeddings (I,).
-        similarities: `HsModel.similar` of the text and each photo, if already computed.
+        known: `HsModel.code_evidence` of the text and each photo, if already computed.
     """
     if not photos:
-        of_text = similarities[0].of("text") if similarities else None
-        by_text = None if text is None else hs.posterior(text, None, similar=of_text)
+        of_text = known[0].of("text") if known else None
+        by_text = None if text is None else hs.posterior(text, None, evidence=of_text)
         return ModalityPosteriors(by_text, None, None, None)
-    computed = similarities or [hs.similar(text, photo) for photo in photos]
+    computed = known or [hs.code_evidence(text, photo) for photo in photos]
     pairs = list(zip(photos, computed, strict=True))
     if text is None:
-        by_photo = _mean([hs.posterior(None, photo, similar=similar) for photo, similar in pairs])
+        by_photo = _mean(
+            [hs.posterior(None, photo, evidence=of_codes) for photo, of_codes in pairs]
+        )
         return ModalityPosteriors(None, by_photo, None, None)
-    both = _mean([hs.posterior(text, photo, similar=similar) for photo, similar in pairs])
+    both = _mean([hs.posterior(text, photo, evidence=of_codes) for photo, of_codes in pairs])
     weight = both.gate_weight
-    by_text = hs.posterior(text, None, gate_weight=weight, similar=computed[0].of("text"))
+    by_text = hs.posterior(text, None, gate_weight=weight, evidence=computed[0].of("text"))
     by_photo = _mean(
         [
-            hs.posterior(None, photo, gate_weight=weight, similar=similar.of("image"))
-            for photo, similar in pairs
+            hs.posterior(None, photo, gate_weight=weight, evidence=of_codes.of("image"))
+            for photo, of_codes in pairs
         ]
     )
     agreement = float(np.mean([hs.agreement(text, photo) for photo in photos]))

@@ -2,9 +2,11 @@
 
 manifest.json            sha256 of every other file; its own sha256 is the bundle's id
 text.onnx image.onnx     encoders: pretrained weights and those tuned here
-general.onnx             a second text encoder, as it is pretrained
-*.tokens.json            how the text encoders read a text
-fusion.onnx              the network that names the trained codes
+text.tokens.json         how the text encoder reads a text
+ngrams.safetensors       the vectors of a text's hashed n-grams
+heads.safetensors        classifiers of a text's meaning and n-grams, over every code
+texts.safetensors        past texts of known code
+fusion.onnx              the network that names the trained codes by text and photo
 trees.onnx leaves.onnx   the tabular risk: boosted trees, and the network over their leaves
 tabular.json             its features and scale
 exemplars.safetensors    past goods of known code
@@ -24,7 +26,7 @@ from typing import Final
 
 from models.scoring import release_gate as release
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Raise it when a file's content changes its meaning, so that older cached bundles are not used."""
 MANIFEST: Final = "manifest.json"
 

@@ -20,12 +20,13 @@ from safetensors.numpy import load_file
 
 from models.encoding.backends import OnnxBackend
 from models.encoding.encoders import IMAGE_FILES, TEXT_FILES, Encoders, Vector
-from models.encoding.text import GENERAL
+from models.encoding.text import NGRAMS
 from models.hs import embedded_nomenclature
 from models.hs.classifier import Calibration, HsModel, Nomenclature
 from models.hs.conformal import COVERAGE
 from models.hs.editions import SUBHEADING, current
 from models.hs.exemplars import ExemplarIndex
+from models.hs.text_experts import TextExperts, Trust
 from models.risk import likelihoods
 from models.risk.attributes import Attributes
 from models.risk.kinds import (
@@ -117,7 +118,7 @@ class Scorer:
         self.arithmetic = encoders.arithmetic
         self.text_encoder_id = encoder_id(file_hashes, TEXT_FILES, self.arithmetic)
         self.image_encoder_id = encoder_id(file_hashes, IMAGE_FILES, self.arithmetic)
-        self.text_dimension = GENERAL + len(hs.index.text_projection.centre)
+        self.text_dimension = NGRAMS + len(hs.index.text_projection.centre)
         self.image_dimension = len(hs.index.photo_projection.centre)
         self._encoders = encoders
         self._hs = hs
@@ -325,11 +326,12 @@ def load_hs(directory: Path, *, threads: int = 1) -> HsModel:
         network=OnnxBackend(directory / "fusion.onnx", threads=threads),
         trained_codes=hs["known"],
         index=index,
+        text_experts=TextExperts.load(directory, Trust(**hs["text"])),
         sharpness=tuple(hs["sharpness"]),
         photo_weight=hs["photo_weight"],
         neighbour_sharpness=hs["neighbour_sharpness"],
         calibration={
-            name: Calibration(chosen["temperature"], tuple(chosen["gate"]), chosen["threshold"])
+            name: Calibration(chosen["temperature"], tuple(chosen["gate"]), tuple(chosen["least"]))
             for name, chosen in hs["calibration"].items()
         },
     )

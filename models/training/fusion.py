@@ -21,6 +21,7 @@ def train(
     texts: Tensor,
     photos: Tensor,
     labels: Tensor,
+    described: Tensor,
     *,
     kind: str,
     codes: int,
@@ -30,9 +31,10 @@ def train(
     """Train a network.
 
     Args:
-        texts: (V, N, 512): each text in V variants, the clean one first.
+        texts: (V, N, D): each text in V variants, the clean one first.
         photos: (U, N, 2560): each photo in U variants.
         labels: (N,).
+        described: (N,), False for goods of which there is only a photo.
         kind: of fusion.
         codes: how many there are.
         seed: of everything.
@@ -49,7 +51,7 @@ def train(
         for chosen in torch.split(torch.randperm(count)[: count // BATCH * BATCH], BATCH):
             text = texts[torch.randint(len(texts), (BATCH,)), chosen].float()
             photo = photos[torch.randint(len(photos), (BATCH,)), chosen].float()
-            scores = network(text, photo, _present(only))
+            scores = network(text, photo, _present(only, described[chosen]))
             loss = functional.cross_entropy(scores, labels[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -58,9 +60,10 @@ def train(
     return network.eval()
 
 
-def _present(only: str | None) -> Tensor:
-    """Draw which goods of a batch keep their text and their photo: (BATCH, 2)."""
+def _present(only: str | None, described: Tensor) -> Tensor:
+    """Draw which goods of a batch keep the text that they have, and their photo: (BATCH, 2)."""
     if only is not None:
         return torch.tensor([[only == "text", only == "image"]]).float().expand(BATCH, 2)
     dice = torch.rand(BATCH)
-    return torch.stack([dice >= DROPPED, dice < 1 - DROPPED], dim=1).float()
+    with_text = described & (dice >= DROPPED)
+    return torch.stack([with_text, (dice < 1 - DROPPED) | ~described], dim=1).float()

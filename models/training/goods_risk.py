@@ -27,9 +27,11 @@ from models.training.embeddings import Embedded
 from models.vectors import Array
 
 YELLOW_CLEAN: Final = 0.09
+"""Share of regular goods items that may reach the yellow lane, in each source: unfamiliar goods are
+not inspected more for being unfamiliar."""
 RED_CLEAN: Final = 0.01
-"""Share of regular goods items that may reach the yellow and the red lane, in each source:
-unfamiliar goods are not inspected more for being unfamiliar."""
+"""Share of regular goods items that may reach the red lane, over all sources: the sample has so few
+goods that one which looks wrong would close that lane."""
 NO_PHOTO: Final = 0.15
 NO_TEXT: Final = 0.03
 REGULAR: Final = "regular"
@@ -84,19 +86,23 @@ def training_examples(
     vague = encoders.embed_texts(VAGUE)
     chapters = np.array([code[:2] for code in source.codes])
     each = weight / (len(source.codes) * rounds * len(MADE))
-    examples = []
+    examples, pairs = [], list(source.pairs())
     for number, code in [*enumerate(source.codes)] * rounds:
         other = int(random.choice(np.flatnonzero(chapters != code[:2])))
-        wrong = _wrong_code(code, np.array(hs.codes), source.texts[number], hs, random)
+        own_text, own_photo = pairs[number]
+        wrong = _wrong_code(code, np.array(hs.codes), own_text, hs, random)
         for kind in MADE:
-            text: Array | None = source.texts[number]
-            photo: Array | None = source.photos[other if kind == WRONG_PHOTO.name else number]
+            if kind == WRONG_PHOTO.name and (own_photo is None or own_text is None):
+                continue
+            text, photo = own_text, pairs[other][1] if kind == WRONG_PHOTO.name else own_photo
             if kind == VAGUE_TEXT.name:
                 text = vague[int(random.integers(len(vague)))]
             if random.random() < NO_PHOTO and kind != WRONG_PHOTO.name:
                 photo = None
             elif random.random() < NO_TEXT and kind != VAGUE_TEXT.name:
                 text = None
+            if text is None and photo is None:
+                continue
             item_features = features(
                 groups,
                 wrong if kind == WRONG_CODE.name else code,
@@ -107,34 +113,46 @@ def training_examples(
 
 
 def _wrong_code(
-    code: str, codes: NDArray[np.str_], text: Array, hs: HsModel, random: np.random.Generator
+    code: str, codes: NDArray[np.str_], text: Array | None, hs: HsModel, random: np.random.Generator
 ) -> str:
     """Choose the code of a false declaration: mostly a near one, sometimes any."""
     dice = random.random()
     if dice < 0.6:  # noqa: PLR2004 - a share
         candidates = [c for c in codes if c[:2] == code[:2] and c[:4] != code[:4]]
-    elif dice < 0.85:  # noqa: PLR2004 - a share
-        order = np.argsort(-hs.nomenclature.similarities(hs.nomenclature.centred(text)))[:200]
+    elif dice < 0.85 and text is not None:  # noqa: PLR2004 - a share
+        order = np.argsort(-hs.text_experts.log_probabilities(text))[:200]
         candidates = [c for c in codes[order] if c[:4] != code[:4]]
     else:
         candidates = [c for c in codes if c[:4] != code[:4]]
     return str(random.choice(candidates))
 
 
-def fit_risk(*sources: Sequence[TrainingExample]) -> dict[str, Any]:
+def fit_risk(
+    *sources: Sequence[TrainingExample], declared: Sequence[TrainingExample] = ()
+) -> dict[str, Any]:
     """Fit the risk model, and choose the thresholds by models that did not see the goods in hand.
 
     The model fitted on one half of the goods judges the other half; the weights that are returned
     are fitted on both.
+
+    Args:
+        sources: examples of each.
+        declared: examples whose codes were declared by traders, so that some regular ones are not:
+            to fit on, but not to choose thresholds by.
     """
-    examples = [example for source in sources for example in source]
+    examples = [example for source in (*sources, declared) for example in source]
     halves = [_fit([example for example in examples if example.goods % 2 != n]) for n in (0, 1)]
-    thresholds = []
-    for source in sources:
-        regular = (example for example in source if example.kind == REGULAR)
-        risks = [halves[example.goods % 2].risk(example.features) for example in regular]
-        thresholds.append(np.quantile(risks, (1 - YELLOW_CLEAN, 1 - RED_CLEAN)))
-    yellow, red = np.max(thresholds, axis=0)
+    risks = [
+        [
+            halves[example.goods % 2].risk(example.features)
+            for example in source
+            if example.kind == REGULAR
+        ]
+        for source in sources
+    ]
+    yellow = max(np.quantile(of_source, 1 - YELLOW_CLEAN) for of_source in risks)
+    weights = np.concatenate([np.full(len(of_source), 1 / len(of_source)) for of_source in risks])
+    red = np.quantile(np.concatenate(risks), 1 - RED_CLEAN, weights=weights, method="inverted_cdf")
     model = _fit(examples)
     return {
         "risk": {

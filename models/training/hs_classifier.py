@@ -1,6 +1,8 @@
 """Goods of known code → what is committed in models/artifacts/.
 
 text.safetensors, image.safetensors    the tuned parts of the packaged encoders
+ngrams.safetensors, heads.safetensors  the experts of text, see `models.training.text.experts`
+texts.safetensors                      past texts
 fusion.safetensors                     the network that names the trained codes
 exemplars.safetensors                  past goods
 nomenclature.safetensors               embeddings of the nomenclature by the tuned encoders
@@ -17,45 +19,54 @@ import shutil
 import statistics
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from models.datasets.goods import Goods, read
+from models.datasets.texts import GoodsText, held_back, to_learn_from
+from models.datasets.texts import read as read_texts
 from models.hs import embedded_nomenclature
 from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature
 from models.hs.exemplars import ExemplarIndex, Projection
-from models.hs.nomenclature import held_out, lines
+from models.hs.nomenclature import lines
+from models.hs.text_experts import TEXTS, TextExperts, Trust, past_texts
 from models.networks.fusion import INPUTS, FusionNetwork, load, save
 from models.progress import Say
 from models.risk.model import Groups
 from models.risk.prices import log_unit_price
 from models.scoring.scorer import load_nomenclature
-from models.training import bundle_builder, fusion, image_encoder, text_encoder
+from models.training import bundle_builder, fusion, image_encoder
 from models.training import pretrained as sources
 from models.training.calibrate import calibrated, choose_sharpness
 from models.training.embeddings import Embedded, Embedder, pixels
-from models.training.goods_risk import fit_risk, training_examples
+from models.training.goods_risk import TrainingExample, fit_risk, training_examples
+from models.training.text import experts
 from models.vectors import Array
 
 MODEL: Final = "model.json"
+TRUST: Final = "trust.json"
 SAMPLE_ROUNDS: Final = 8
 """How often the goods of the priced sample are used: they are few."""
 SPREAD_PRIOR: Final = 0.35
 """Spread of log unit prices of one code, worth two goods."""
 EXEMPLARS: Final = 64
 """Most past goods of one code."""
-EXEMPLARS_WITHHELD: Final = 16
-"""The same where codes are withheld, to keep the committed files small."""
 OPEN: Final = (0.0, 0.0, 50.0)
 """A gate that is always open: before gates are fitted."""
-WITHHELD_GOODS: Final = 30
-"""Least goods of a code that may be withheld."""
+WORDS_SHARPNESS: Final = 25.0
+"""Factor on the similarity of a text to the image classifier's words in the softmax."""
+DECLARED: Final = 1000
+"""Held-back texts that the risk model also learns from, each without a photo."""
 TEXT_AXES: Final = 96
+PAST_TEXT_AXES: Final = 64
 PHOTO_AXES: Final = 128
 
 
@@ -69,24 +80,22 @@ class Choices:
     fusion: str = "multconcat"
     tune: bool = True
     """Tune the packaged encoders; otherwise use those in the output folder, tuned or not."""
-    withhold: int = 0
-    """Codes left out of all training, to measure unseen codes; past goods of them are indexed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
     """The goods to learn from."""
 
-    past: tuple[Goods, ...]
-    """To be indexed: the split train."""
     learn: tuple[Goods, ...]
-    """To be trained on: `past` without goods of withheld codes."""
+    """To be trained on and indexed: the split train."""
     held: tuple[Goods, ...]
-    """To choose on: the split valid without goods of withheld codes."""
+    """To choose on: the split valid."""
     priced: tuple[Goods, ...]
     """For prices of comparable goods, and for unfamiliar goods."""
-    withheld: tuple[str, ...]
-    """Codes."""
+    texts: tuple[GoodsText, ...]
+    """To be trained on and indexed: texts of files and of `learn`."""
+    held_texts: tuple[GoodsText, ...]
+    """To choose on: texts of files that are held back."""
 
     @property
     def trained_codes(self) -> list[str]:
@@ -94,19 +103,31 @@ class Splits:
         return sorted({item.hs6 for item in self.learn})
 
 
-def train(goods: Path, priced: Path, out: Path, choices: Choices, say: Say = print) -> None:
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the data is."""
+
+    goods: tuple[Path, ...]
+    """Folders of goods with the splits train and valid."""
+    texts: tuple[Path, ...]
+    """CSV files of goods texts."""
+    priced: Path
+    """Folder of goods with prices and masses, for the peers and for unfamiliar goods."""
+
+
+def train(data: Sources, out: Path, choices: Choices, say: Say = print) -> None:
     """Learn everything that is committed in models/artifacts/.
 
     The output folder stays as it is until all files are complete.
 
     Args:
-        goods: folder of goods with the splits train and valid.
-        priced: folder of goods with prices and masses, for the peers and for unfamiliar goods.
-        out: folder for the files.
+        data: to learn from.
+        out: folder for the files. It holds trust.json: how far to trust the experts of text, and
+            the sets of text.
         choices: options.
         say: called with the progress.
     """
-    splits = read_splits(goods, priced, choices)
+    splits = read_splits(data)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".training-") as directory:
         artifacts, bundle = Path(directory) / "artifacts", Path(directory) / "bundle"
@@ -116,46 +137,56 @@ def train(goods: Path, priced: Path, out: Path, choices: Choices, say: Say = pri
         bundle_builder.build(bundle, artifacts, say=say)
         shutil.copy(bundle / embedded_nomenclature.FILE, artifacts)
         embedder, nomenclature = Embedder.of(bundle, say), load_nomenclature(bundle)
+        index_texts(embedder, splits.texts, nomenclature, artifacts)
         network = fit_network(embedder, splits.learn, choices, artifacts)
-        hs = uncalibrated(embedder, splits, nomenclature, network, choices)
+        hs = uncalibrated(embedder, splits, nomenclature, network, artifacts)
         hs.index.save(artifacts / "exemplars.safetensors")
         held, unfamiliar = embedder.embedded(splits.held), embedder.embedded(splits.priced)
-        say("Choosing sharpness, temperatures, gates and thresholds on valid")
-        hs = calibrated(choose_sharpness(hs, held), held, unfamiliar)
+        say("Choosing sharpness, temperatures, gates and sets on valid")
+        hs = calibrated(choose_sharpness(hs, held), held, unfamiliar, folder_weights(splits.held))
+        declared = embedder.embedded_texts(splits.held_texts[:DECLARED])
         say("Fitting the risk model on valid, with irregularities injected")
-        risk = fit_risk(
-            *(
-                training_examples(
-                    hs,
-                    source,
-                    Groups.of(nomenclature.codes),
-                    embedder.encoders,
-                    seed=choices.seed,
-                    rounds=rounds,
-                )
-                for source, rounds in ((held, 1), (unfamiliar, SAMPLE_ROUNDS))
+        groups = Groups.of(nomenclature.codes)
+
+        def examples(source: Embedded, rounds: int = 1) -> list[TrainingExample]:
+            return training_examples(
+                hs, source, groups, embedder.encoders, seed=choices.seed, rounds=rounds
             )
+
+        risk = fit_risk(
+            examples(held), examples(unfamiliar, SAMPLE_ROUNDS), declared=examples(declared)
         )
         write_model(artifacts, hs, splits, choices, risk)
         write_peers(artifacts, splits.priced)
         publish(artifacts, out)
 
 
-def read_splits(goods: Path, priced: Path, choices: Choices) -> Splits:
-    """Read the goods to learn from.
+def read_splits(data: Sources) -> Splits:
+    """Read what to learn from; rows whose code the nomenclature lacks are left out.
 
     Raises:
-        BadCatalogue: a folder cannot be read.
+        BadCatalogue: a folder of goods cannot be read.
+        BadTexts: a file of texts cannot be read.
     """
-    past, held, sample = read(goods, "train"), read(goods, "valid"), read(priced)
-    withheld = withheld_codes(past, choices)
+    codes = {line.hs6 for line in lines()}
+
+    def every(split: str) -> tuple[Goods, ...]:
+        rows = chain.from_iterable(read(folder, split) for folder in data.goods)
+        return tuple(item for item in rows if item.hs6 in codes)
+
+    learn = every("train")
+    rows = [row for file in data.texts for row in read_texts(file) if row.hs6 in codes]
+    held_texts = [row for row in rows if held_back(row)]
+    random.Random(0).shuffle(held_texts)  # noqa: S311
     return Splits(
-        past,
-        tuple(item for item in past if item.hs6 not in withheld),
-        tuple(item for item in held if item.hs6 not in withheld),
-        sample,
-        tuple(withheld),
+        learn, every("valid"), read(data.priced), to_learn_from(rows, learn), tuple(held_texts)
     )
+
+
+def folder_weights(goods: Sequence[Goods]) -> NDArray[np.float64]:
+    """Return weights of goods (N,) by which each folder counts the same, however many it has."""
+    counts = Counter(item.image.parent for item in goods)
+    return np.array([1 / counts[item.image.parent] for item in goods])
 
 
 def provide_encoders(
@@ -164,19 +195,30 @@ def provide_encoders(
     """Put into a folder what a bundle's encoders are built of.
 
     Args:
-        splits: goods to tune on.
+        splits: goods and texts to tune on.
         before: folder of an earlier training: its tuned encoders are taken where none are tuned
             now, and its embeddings of the nomenclature where the encoders are still the same.
         artifacts: folder to fill.
         choices: options.
         say: called with the progress.
     """
-    for name in (sources.TUNED_TEXT, sources.TUNED_IMAGE, embedded_nomenclature.FILE):
+    kept = (*experts.FILES, sources.TUNED_IMAGE, embedded_nomenclature.FILE, TRUST)
+    for name in kept:
         if (before / name).exists():
             shutil.copy(before / name, artifacts)
     if choices.tune:
-        tune_encoders(splits.learn, splits.held, artifacts, choices, say)
+        tune_encoders(splits, artifacts, choices, say)
     write_json(artifacts / MODEL, {"encoders": encoder_names(choices)})
+
+
+def index_texts(
+    embedder: Embedder, texts: Sequence[GoodsText], nomenclature: Nomenclature, artifacts: Path
+) -> None:
+    """Index past texts, so that goods worded alike are found."""
+    embedded = embedder.embedded_texts(texts)
+    places = np.searchsorted(nomenclature.codes, embedded.codes)
+    projection = Projection.fitted(embedded.meanings, PAST_TEXT_AXES)
+    save_file(past_texts(places, embedded.meanings, projection), artifacts / TEXTS)
 
 
 def uncalibrated(
@@ -184,20 +226,23 @@ def uncalibrated(
     splits: Splits,
     nomenclature: Nomenclature,
     network: FusionNetwork,
-    choices: Choices,
+    artifacts: Path,
 ) -> HsModel:
     """Put the experts together; weights, temperatures, gates and thresholds are yet to choose."""
-    count = EXEMPLARS_WITHHELD if choices.withhold else EXEMPLARS
-    past = embedder.embedded(splits.past)
+    trust = json.loads((artifacts / TRUST).read_text())
+    past = embedder.embedded(splits.learn)
+    calibration = {name: Calibration(1.0, OPEN, ()) for name in MODALITIES}
+    calibration["text"] = Calibration(1.0, OPEN, tuple(trust.pop("least")))
     return HsModel.of(
         nomenclature,
         splits.trained_codes,
-        make_index(past, splits.trained_codes, nomenclature, count, choices.seed),
+        make_index(past, nomenclature),
         network=TorchBackend(network),
-        sharpness=(12.0, 12.0),
+        text_experts=TextExperts.load(artifacts, Trust(**trust)),
+        sharpness=(WORDS_SHARPNESS, 12.0),
         photo_weight=1.0,
         neighbour_sharpness=20.0,
-        calibration={name: Calibration(1.0, OPEN, 0.0) for name in MODALITIES},
+        calibration=calibration,
     )
 
 
@@ -211,7 +256,7 @@ def write_model(
             "encoders": encoder_names(choices),
             "hs": {
                 "known": splits.trained_codes,
-                "withheld": splits.withheld,
+                "text": asdict(hs.text_experts.trust),
                 "sharpness": hs.sharpness,
                 "photo_weight": hs.photo_weight,
                 "neighbour_sharpness": hs.neighbour_sharpness,
@@ -253,28 +298,18 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def withheld_codes(goods: Sequence[Goods], choices: Choices) -> list[str]:
-    """Draw codes with some goods each, to be left out of all training."""
-    counts = Counter(item.hs6 for item in goods)
-    drawable = sorted(code for code, count in counts.items() if count >= WITHHELD_GOODS)
-    return sorted(random.Random(choices.seed).sample(drawable, choices.withhold))  # noqa: S311
-
-
 def fit_network(
     embedder: Embedder, goods: Sequence[Goods], choices: Choices, out: Path
 ) -> FusionNetwork:
     """Train the fusion network and write it; return it as stored, with rounded weights."""
-    if choices.withhold:  # this network only serves to measure: variants would take many minutes
-        clean = embedder.embedded(goods)
-        texts, photos = clean.tuned_texts[np.newaxis], clean.photos[np.newaxis]
-    else:
-        texts, photos = embedder.variants(goods, choices.seed)
+    texts, photos = embedder.variants(goods, choices.seed)
     codes, labels = np.unique([item.hs6 for item in goods], return_inverse=True)
     embedder.say(f"Training the fusion network ({choices.fusion})")
     network = fusion.train(
         torch.from_numpy(texts),
         torch.from_numpy(photos),
         torch.from_numpy(labels),
+        torch.tensor([item.has_text for item in goods]),
         kind=choices.fusion,
         codes=len(codes),
         seed=choices.seed,
@@ -283,45 +318,28 @@ def fit_network(
     return load(out / "fusion.safetensors")
 
 
-def make_index(
-    goods: Embedded,
-    trained_codes: Collection[str],
-    nomenclature: Nomenclature,
-    count: int,
-    seed: int,
-) -> ExemplarIndex:
-    """Index some goods of each code; only trained codes determine the axes of comparison."""
-    dice = np.random.default_rng(seed)
-    order = dice.permutation(len(goods.codes))
+def make_index(goods: Embedded, nomenclature: Nomenclature) -> ExemplarIndex:
+    """Index some goods of each code."""
+    order = np.random.default_rng(0).permutation(len(goods.codes))
     chosen = np.concatenate(
-        [order[goods.codes[order] == code][:count] for code in np.unique(goods.codes)]
+        [order[goods.codes[order] == code][:EXEMPLARS] for code in np.unique(goods.codes)]
     )
-    learned = np.isin(goods.codes, list(trained_codes))
     return ExemplarIndex.of(
         np.searchsorted(nomenclature.codes, goods.codes[chosen]),
-        goods.tuned_texts[chosen],
+        goods.meanings[chosen],
         goods.photos[chosen],
-        Projection.fitted(goods.tuned_texts[learned], TEXT_AXES),
-        Projection.fitted(goods.photos[learned], PHOTO_AXES),
+        Projection.fitted(goods.meanings[goods.described], TEXT_AXES),
+        Projection.fitted(goods.photos, PHOTO_AXES),
     )
 
 
-def tune_encoders(
-    learn: Sequence[Goods], held: Sequence[Goods], out: Path, choices: Choices, say: Say
-) -> None:
-    """Tune the packaged encoders: minutes for text, most of an hour for photos."""
+def tune_encoders(splits: Splits, out: Path, choices: Choices, say: Say) -> None:
+    """Tune the packaged encoders: hours on a processor, minutes on a GPU."""
+    learn, held = splits.learn, splits.held
     codes = np.array([item.hs6 for item in learn])
     if choices.text_encoder == sources.PACKAGED:
-        say("Tuning the text encoder")
-        every = lines()
-        tuned_on = sorted({*every} - {*held_out(every)}, key=lambda line: line.cn8)
-        text_encoder.tune(
-            ([item.description for item in learn], codes),
-            tuned_on,
-            out / sources.TUNED_TEXT,
-            seed=choices.seed,
-            say=say,
-        )
+        every = sorted({line.hs6 for line in lines()})
+        experts.learn(splits.texts, every, out, seed=choices.seed, say=say)
     if choices.image_encoder == sources.PACKAGED:
         say("Tuning the image encoder")
         names = sorted({*codes, *(item.hs6 for item in held)})

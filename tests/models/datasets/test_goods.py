@@ -32,6 +32,15 @@ def test_goods_of_which_there_is_only_a_photo(folder):
     assert [item.item_id for item in read(goods, "dev", described=True)] == ["2"]
 
 
+def test_source_and_split_may_be_named(folder):
+    goods = folder(
+        "item_id,image,description,hs6,source,split\n1,a.jpg,,940320,shop,dev\n2,a.jpg,,940320,,\n"
+    )
+    assert [(item.source, item.split) for item in read(goods)] == [("shop", "dev"), ("", "")]
+    goods = folder("item_id,image,description,hs6\n1,a.jpg,,940320\n")
+    assert [(item.source, item.split) for item in read(goods)] == [("", "")]
+
+
 def test_the_split_that_is_measured(folder):
     """The one named, else test; all rows of a folder without splits."""
     goods = folder(HEADER + "1,a.jpg,,940320,dev\n")

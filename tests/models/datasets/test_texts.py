@@ -1,8 +1,21 @@
 """Files of goods texts: what is read of them, and what is wrong with others."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from models.datasets.texts import BadTexts, GoodsText, files, read
+from models.datasets.goods import Goods
+from models.datasets.texts import (
+    BadTexts,
+    GoodsText,
+    files,
+    held_back,
+    of_goods,
+    openly_licensed,
+    read,
+    to_learn_from,
+)
 
 HEADER = "id,source,lang,text,hs6\n"
 
@@ -66,3 +79,42 @@ def test_a_folder_stands_for_its_csv_files(tmp_path):
     assert files(tmp_path / "b.csv") == (tmp_path / "b.csv",)
     with pytest.raises(BadTexts, match="does not exist"):
         files(tmp_path / "c.csv")
+
+
+def goods(item_id, **values):
+    return Goods(item_id, Path("photo.jpg"), **{"description": "mug", "hs6": "691200", **values})
+
+
+def test_goods_give_their_descriptions_and_titles():
+    """Not titles that name the class, nor anything of goods of which there is only a photo."""
+    texts = of_goods([
+        goods("1", title="Blue mug", source="shop"),
+        goods("2", title="Apple", source="grocery"),
+        goods("3", title="Vase", description=" "),
+        goods("4"),
+    ])  # fmt: skip
+    assert texts == (
+        GoodsText("1", "shop", "en", "mug", "691200"),
+        GoodsText("1-title", "shop", "en", "Blue mug", "691200"),
+        GoodsText("2", "grocery", "en", "mug", "691200"),
+        GoodsText("4", "", "en", "mug", "691200"),
+    )
+
+
+def test_one_in_twelve_texts_and_two_splits_of_goods_are_held_back():
+    """Texts that differ only in capitals are together; the choice stays the same for ever."""
+    texts = [GoodsText(str(n), "mine", "en", f"Text {n}", "691200") for n in range(2000)]
+    held = [text for text in texts if held_back(text)]
+    assert len(held) / len(texts) == pytest.approx(0.08, abs=0.02)
+    assert all(held_back(replace(text, text=text.text.upper())) for text in held)
+    assert [text.id for text in held][:3] == ["0", "13", "23"]
+    splits = [goods(split, split=split) for split in ("train", "valid", "test", "")]
+    learned = to_learn_from(texts, splits)
+    assert [text.id for text in learned[-2:]] == ["train", ""]
+    assert set(learned[:-2]) == {*texts} - {*held}
+
+
+def test_open_sources_are_told_from_those_for_research():
+    names = ("uk_fpo", "cn2023", "import_declarations", "llm_uk_labels", "fashion", "")
+    texts = [GoodsText(name, name, "en", "mug", "691200") for name in names]
+    assert [text.id for text in openly_licensed(texts)] == ["uk_fpo", "cn2023"]

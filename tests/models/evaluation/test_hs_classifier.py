@@ -8,9 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models.datasets.goods import read
-from models.encoding.encoders import Encoders
-from models.evaluation.hs_classifier import evaluate_hs, languages, unseen
-from models.scoring.scorer import load_hs
+from models.evaluation.hs_classifier import evaluate_hs
 from streams.cli import app
 
 
@@ -46,7 +44,8 @@ def test_every_figure_is_there_on_any_folder_of_goods(figures, folder):
         assert row["top1"] <= row["top3"] <= row["top5"] <= 1
         assert row["top1"] <= row["heading_top1"] <= row["chapter_top1"]
         assert row["top5"] > 0.2
-        assert row["set_size"] >= 1
+        assert 0 <= row["told"] <= 1
+        assert row["set_size"] >= 1 or not row["told"]
     assert figures["both"]["top5"] > figures["image"]["top5"]
     assert 0.5 < figures["agreement_auc"] <= 1
     for plot in ("reliability.png", "confusion.png"):
@@ -61,7 +60,6 @@ def test_goods_without_a_text_are_judged_by_their_photo_alone(figures):
     paired = figures["paired"]
     assert paired["n"] == counts["both"]
     assert (paired["text"], paired["both"]) == (figures["text"]["top1"], figures["both"]["top1"])
-    assert "unseen" not in figures
 
 
 def test_a_folder_of_photos_without_a_split(folder, bundle, tmp_path):
@@ -80,20 +78,6 @@ def test_a_folder_of_photos_without_a_split(folder, bundle, tmp_path):
     assert (tmp_path / "plots" / "confusion.png").exists()
 
 
-def test_four_languages_are_read_alike(bundle):
-    """HS6 among the five best by customs texts held out; at most five points apart."""
-    shares = languages(load_hs(bundle), Encoders(bundle))
-    assert set(shares) == {"en", "fr", "nl", "de"}
-    assert min(shares.values()) > 0.7
-    assert max(shares.values()) - min(shares.values()) <= 0.05
-
-
-def test_no_goods_of_the_withheld_codes_is_said_so(goods_folder):
-    """The sample's shoes may be of withheld codes; a chair is not."""
-    chairs = [one for one in read(goods_folder) if one.hs6.startswith("9401")]
-    assert unseen(chairs, quiet) == {"codes": 0, "goods": 0}
-
-
 def run(*arguments):
     return CliRunner().invoke(app, ["classify", *map(str, arguments)])
 
@@ -103,11 +87,13 @@ def run(*arguments):
     "text", ["men shirt cotton", "chemise pour hommes, coton", "herenhemd katoen"]
 )
 def test_classify_names_a_shirt_in_each_language(text):
-    """Of cotton, for men: 620520, or knitted 610510."""
+    """Of cotton, for men: 620520, or knitted 610510. The set holds one of them, or is empty."""
     done = run("--text", text, "--json")
     found = json.loads(done.stdout)
     assert {"620520", "610510"} & {one["hs6"] for one in found["candidates"]}
-    assert found["set"]
+    assert not found["set"] or any(
+        code.startswith(tuple(found["set"])) for code in ("620520", "610510")
+    )
     assert found["agreement"] is None
 
 

@@ -6,117 +6,32 @@ import numpy as np
 import pytest
 import torch
 
-from models.encoding.text import GENERAL
-from models.hs import conformal
-from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature, modality
-from models.hs.exemplars import ExemplarIndex, Projection, from_whole, share_of_others, whole
-from models.hs.nomenclature import LANGUAGES, held_out, lines, without_exclusions
+from models.encoding.text import NGRAMS
+from models.hs.classifier import (
+    MODALITIES,
+    Calibration,
+    HsModel,
+    Nomenclature,
+    Posterior,
+    modality,
+)
+from models.hs.conformal import NEVER
+from models.hs.exemplars import ExemplarIndex, Projection
+from models.hs.nomenclature import LANGUAGES, lines, without_exclusions
+from models.hs.text_experts import Head, TextExperts, Trust
 from models.networks.fusion import JOINS, FusionNetwork, load, save
 from models.training import fusion
-from models.vectors import unit
+from models.vectors import softmax, unit
 
 DICE = np.random.default_rng(0)
-TEXT = GENERAL + 16
-"""Dimensions of a text, where the tuned encoder has 16."""
+MEANING, PHOTO = 16, 20
+TEXT = NGRAMS + MEANING
+"""Dimensions of a text: its n-grams, and its meaning, of 16."""
+CODES = ("010121", "010129", "610910", "610990", "847130")
 
 
 def vectors(*shape):
     return DICE.normal(size=shape).astype(np.float32)
-
-
-# Conformal sets
-
-
-def test_sets_cover_as_promised_on_goods_like_those_held_out():
-    """Over many draws, the right code is in the set in at least 95 of 100 cases, barely more."""
-    covered = []
-    for _ in range(200):
-        right = DICE.beta(4, 1, 1000).astype(np.float32)
-        least = conformal.threshold(right[:500])
-        covered.append((right[500:] >= least).mean())
-    assert 0.945 < np.mean(covered) < 0.96
-
-
-def test_a_set_is_never_empty_and_starts_with_the_best_code():
-    """Also where no code reaches the threshold."""
-    shares = np.array([0.2, 0.5, 0.3], np.float32)
-    assert conformal.members(shares, 0.9).tolist() == [1]
-    assert conformal.members(shares, 0.25).tolist() == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("codes", "shortened"),
-    [
-        (["610910", "610990"], ("610910", "610990")),
-        ([f"6109{n:02}" for n in range(9)], ("6109",)),
-        ([f"61{n:02}10" for n in range(9)], ("61",)),
-    ],
-)
-def test_a_long_set_is_shortened_to_headings_or_chapters(codes, shortened):
-    """Each stands for all of its codes, so nothing leaves the set."""
-    assert conformal.shortened(codes) == shortened
-
-
-# Past goods
-
-
-@pytest.fixture
-def index():
-    texts, photos = vectors(6, 16), vectors(6, 20)
-    codes = np.array([3, 1, 1, 2, 3, 3])
-    return (
-        ExemplarIndex.of(
-            codes, texts, photos, Projection.fitted(texts, 4), Projection.fitted(photos, 5)
-        ),
-        texts,
-        photos,
-        codes,
-    )
-
-
-def test_goods_are_nearest_to_themselves(index):
-    """By text, by photo and by both."""
-    index, texts, photos, codes = index
-    for text, photo, code in zip(texts, photos, codes, strict=True):
-        for evidence in ((text, None), (None, photo), (text, photo)):
-            found = index.neighbours(*evidence)
-            assert found.nearest == pytest.approx(1, abs=0.02)
-            assert found.places[found.best.argmax()] == code
-
-
-def test_goods_of_a_new_code_need_no_training(index):
-    """Indexed beside the others by the same projections, they are nearest; the others stay."""
-    index, texts, photos, codes = index
-    text, photo = vectors(1, 16), vectors(1, 20)
-    larger = ExemplarIndex.of(
-        np.append(codes, 9),
-        np.concatenate([texts, text]),
-        np.concatenate([photos, photo]),
-        index.text_projection,
-        index.photo_projection,
-    )
-    nearest = larger.neighbours(text[0], photo[0])
-    assert nearest.places[nearest.best.argmax()] == 9
-    others = share_of_others(nearest, np.array([1, 2, 3]), 20.0)
-    assert others[nearest.places == 9] > 0.5
-    assert others.sum() == others[nearest.places == 9]
-    assert (
-        larger.neighbours(texts[0], photos[0]).nearest
-        == index.neighbours(texts[0], photos[0]).nearest
-    )
-    assert larger.without(np.array([9])).codes.tolist() == index.codes.tolist()
-
-
-def test_stored_vectors_are_those_searched(index):
-    """Storing an index changes no bit of what it says."""
-    index, texts, photos, _ = index
-    stored = replace(
-        index, texts=from_whole(whole(index.texts)), photos=from_whole(whole(index.photos))
-    )
-    assert (
-        stored.similarities(texts[0], photos[0]).tobytes()
-        == index.similarities(texts[0], photos[0]).tobytes()
-    )
 
 
 # The experts together
@@ -133,76 +48,133 @@ class Scores:
 
 
 @pytest.fixture
-def model(index):
-    index = index[0]
-    codes = ("010121", "010129", "610910", "610990", "847130")
+def model():
+    """Past goods and texts of the codes 1, 2 and 3, of which the network knows the first two."""
+    places, texts, photos = np.array([1, 1, 2, 3, 3, 3]), vectors(6, MEANING), vectors(6, PHOTO)
+    projection = Projection.fitted(texts, 4)
     nomenclature = Nomenclature.of(
-        [f"{code}00" for code in codes],
-        vectors(5, TEXT), ["a", "b", "c"], vectors(3, TEXT),
+        [f"{code}00" for code in CODES],
+        vectors(5, MEANING), ["a", "b", "c"], vectors(3, MEANING),
         (vectors(3, 10), vectors(3)),
     )  # fmt: skip
     return HsModel.of(
         nomenclature,
         ["010129", "610910"],
-        index,
+        ExemplarIndex.of(places, texts, photos, projection, Projection.fitted(photos, 5)),
         network=Scores([2.0, 0.0]),
+        text_experts=TextExperts(
+            Head(0.1 * vectors(5, MEANING), vectors(5)),
+            Head(vectors(5, NGRAMS), vectors(5)),
+            places,
+            projection(texts),
+            projection,
+            Trust(0.4, 0.6, 9.0, (0.0,) * 7),
+        ),
         sharpness=(5.0, 5.0),
         photo_weight=0.5,
         neighbour_sharpness=20.0,
-        calibration={name: Calibration(1.0, (0.0, 0.0, 0.0), 0.1) for name in MODALITIES},
+        calibration={name: calibration(0.0) for name in MODALITIES},
     )
 
 
+def calibration(offset):
+    """Return one whose gate looks at nothing."""
+    return Calibration(1.0, (0.0, 0.0, offset), (0.1, NEVER, NEVER))
+
+
 def opened(model, offset):
-    calibration = {name: Calibration(1.0, (0.0, 0.0, offset), 0.1) for name in MODALITIES}
-    return replace(model, calibration=calibration)
+    return replace(model, calibration={name: calibration(offset) for name in MODALITIES})
 
 
 def test_posteriors_are_probabilities_of_every_code(model):
     """By text, photo and both; no code is ruled out."""
-    for evidence in ((vectors(TEXT), None), (None, vectors(20)), (vectors(TEXT), vectors(20))):
+    for evidence in (
+        (vectors(TEXT), None),
+        (None, vectors(PHOTO)),
+        (vectors(TEXT), vectors(PHOTO)),
+    ):
         for offset in (-50.0, 1.0, 50.0):
             shares = opened(model, offset).posterior(*evidence).probabilities
             assert shares.sum() == pytest.approx(1, abs=1e-5)
             assert (shares > 0).all()
 
 
-def test_unfamiliar_goods_are_judged_by_the_nomenclature_alone(model):
-    """A closed gate leaves out network and past goods."""
+@pytest.mark.parametrize("offset", [-50.0, 50.0])
+def test_a_text_alone_is_judged_by_the_experts_of_text(model, offset):
+    """Whatever the gate: they know every code."""
     text = vectors(TEXT)
-    posterior = opened(model, -50.0).posterior(text, None)
+    posterior = opened(model, offset).posterior(text, None)
     assert posterior.gate_weight == 0
     np.testing.assert_allclose(
-        posterior.probabilities,
-        model.nomenclature_probabilities(model.similar(text, None)),
-        atol=1e-5,
+        posterior.probabilities, np.exp(model.text_experts.log_probabilities(text)), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("text", [None, vectors(TEXT)])
+def test_unfamiliar_goods_are_judged_by_what_is_known_of_every_code(model, text):
+    """A closed gate leaves out network and past goods; a photo is known by its words."""
+    photo = vectors(PHOTO)
+    posterior = opened(model, -50.0).posterior(text, photo)
+    assert posterior.gate_weight == 0
+    n = model.nomenclature
+    logits = 5.0 * n.similarities(n.shown(photo))
+    if text is not None:
+        logits = model.text_experts.log_probabilities(text) + 0.5 * logits
+    np.testing.assert_allclose(posterior.probabilities, softmax(logits), atol=1e-5)
 
 
 def test_familiar_goods_of_known_codes_are_judged_by_the_network(model):
     """An open gate lets it speak for the share that is not of other codes."""
-    text = vectors(TEXT)
-    outputs = model.run_experts(text, None)
-    shares = opened(model, 50.0).posterior(text, None).probabilities
+    text, photo = vectors(TEXT), vectors(PHOTO)
+    outputs = model.run_experts(text, photo)
+    shares = opened(model, 50.0).posterior(text, photo).probabilities
     network = np.exp([2.0, 0.0]) / np.exp([2.0, 0.0]).sum() * (1 - outputs.others.sum())
     np.testing.assert_allclose(shares[[1, 2]], network, atol=1e-4)
     assert shares[3] == pytest.approx(outputs.others[outputs.neighbours.places == 3][0], abs=1e-4)
 
 
-def test_the_network_and_past_goods_use_only_the_tuned_text_encoder(model):
-    """The general encoder's output changes only the nomenclature's answer."""
-    one, two = vectors(TEXT), vectors(TEXT)
-    two[GENERAL:] = one[GENERAL:]
-    first, second = model.run_experts(one, None), model.run_experts(two, None)
+def test_the_network_and_past_goods_read_a_texts_meaning_alone(model):
+    """Its n-grams change only what the experts of text say."""
+    one, two, photo = vectors(TEXT), vectors(TEXT), vectors(PHOTO)
+    two[NGRAMS:] = one[NGRAMS:]
+    first, second = model.run_experts(one, photo), model.run_experts(two, photo)
     assert first.neighbours.best.tobytes() == second.neighbours.best.tobytes()
-    assert not np.allclose(first.nomenclature_probabilities, second.nomenclature_probabilities)
+    assert first.scores.tobytes() == second.scores.tobytes()
+    assert not np.allclose(first.general, second.general)
+
+
+def test_several_goods_are_judged_as_each_alone(model):
+    """By text, photo and both."""
+    texts, photos = vectors(4, TEXT), vectors(4, PHOTO)
+    model = opened(model, 1.0)
+    for some in ((texts, None), (None, photos), (texts, photos)):
+        together = model.probabilities(*some)
+        for row in range(4):
+            evidence = (None if rows is None else rows[row] for rows in some)
+            alone = model.posterior(*evidence).probabilities
+            np.testing.assert_allclose(together[row], alone, atol=1e-5)
+
+
+def test_a_set_is_told_as_each_modality_promises(model):
+    """Where it promises nothing, the code cannot be told."""
+    posterior = Posterior(np.array([0.1, 0.4, 0.4, 0.05, 0.05], np.float32), 0.0)
+    promised = {
+        "text": Calibration(1.0, (0, 0, 0), (0.2, NEVER, NEVER)),
+        "image": Calibration(1.0, (0, 0, 0), (NEVER, 0.42, NEVER)),
+        "both": Calibration(1.0, (0, 0, 0), (NEVER, NEVER, NEVER)),
+    }
+    model = replace(model, calibration=promised)
+    assert model.hs_set("text", posterior) == ("010129", "610910")
+    assert model.hs_set("image", posterior) == ("0101", "6109")
+    assert model.hs_set("both", posterior) == ()
 
 
 def test_agreement_is_a_likelihood_ratio(model):
     """Averaged over what photos say, words as usual agree as much as any two would."""
-    n, photo = model.nomenclature, vectors(20)
+    n, photo, ngrams = model.nomenclature, vectors(PHOTO), vectors(NGRAMS)
     assert model.usual_words.sum() == pytest.approx(1, abs=1e-5)
-    ratios = [np.exp(model.agreement(n.centre + line, photo)) for line in n.lines]
+    texts = [np.concatenate([ngrams, n.centre + line]) for line in n.lines]
+    ratios = [np.exp(model.agreement(text, photo)) for text in texts]
     assert np.mean(ratios) == pytest.approx(1, abs=1e-4)
 
 
@@ -246,23 +218,31 @@ def test_the_network_learns_what_only_both_together_show(monkeypatch):
     # Constant rows lose their level in the layer norm, so half of each vector is flipped.
     texts[:, ::2] *= -1
     photos[:, ::2] *= -1
-    network = fusion.train(texts[None], photos[None], labels, kind="multconcat", codes=2, seed=1)
+    described = torch.ones(2048, dtype=torch.bool)
+    network = fusion.train(
+        texts[None], photos[None], labels, described, kind="multconcat", codes=2, seed=1
+    )
     with torch.no_grad():
         found = network(texts, photos, torch.ones(2048, 2)).argmax(dim=1)
     assert (found == labels).float().mean() > 0.95
 
 
+def test_goods_of_which_there_is_only_a_photo_never_lose_it():
+    """And never have a text; of the others some lose the one, some the other, none both."""
+    torch.manual_seed(0)
+    described = torch.arange(fusion.BATCH) % 2 == 0
+    present = torch.stack([fusion._present(None, described) for _ in range(20)])
+    assert (present[:, ~described] == torch.tensor([0.0, 1.0])).all()
+    assert (present.sum(dim=2) >= 1).all()
+    lost = 1 - present[:, described].mean(dim=(0, 1))
+    assert ((lost > fusion.DROPPED - 0.05) & (lost < fusion.DROPPED + 0.05)).all()
+
+
 # The nomenclature
 
 
-def test_lines_held_out_leave_a_sibling_of_their_subheading():
-    """Every line has four texts; a tenth of those with siblings is kept from tuning."""
-    every = lines()
-    held = {line.cn8 for line in held_out(every)}
-    left = {line.hs6 for line in every if line.cn8 not in held}
-    assert left == {line.hs6 for line in every}
-    assert 0.04 < len(held) / len(every) < 0.10
-    assert all(len(line.texts) == len(LANGUAGES) for line in every)
+def test_every_line_has_a_text_in_each_language():
+    assert all(len(line.texts) == len(LANGUAGES) and all(line.texts) for line in lines())
 
 
 @pytest.mark.parametrize(

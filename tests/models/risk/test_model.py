@@ -88,7 +88,7 @@ def test_a_low_price_adds_its_own_odds(model):
 
 def test_a_photo_known_under_this_heading_speaks_for_the_code(model):
     """By half of what it says against reuse; under another heading it speaks against the code."""
-    odd = USUAL | {"both_heading": WRONG}
+    odd = USUAL | {"both_heading": -6.0}  # wrong, but not so plainly that nothing else counts
     level = model.risk(odd)
     assert model.risk(odd, {"photo_reuse": -4.0}) < level - 0.1
     assert model.risk(USUAL, {"photo_reuse": 4.0}) > model.risk(USUAL) + 0.2

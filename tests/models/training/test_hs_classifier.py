@@ -4,35 +4,48 @@ import csv
 import json
 import math
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from models.datasets.goods import Goods, read
+from models.datasets.texts import held_back
+from models.datasets.texts import read as read_texts
+from models.encoding.text import NGRAMS
+from models.hs.classifier import Nomenclature
+from models.hs.nomenclature import lines
 from models.training import bundle_builder
+from models.training.embeddings import Embedded
 from models.training.hs_classifier import (
+    EXEMPLARS,
     MODEL,
-    WITHHELD_GOODS,
+    TRUST,
     Choices,
+    Sources,
+    folder_weights,
+    make_index,
     peers,
     provide_encoders,
     publish,
     read_splits,
     train,
+    tune_encoders,
     write_peers,
 )
+from models.training.text import experts
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Goods of three codes in the splits train and valid, with prices."""
+    """Goods of three codes and of one that the nomenclature lacks, in two splits, with prices."""
     target = tmp_path / "goods"
     target.mkdir()
     Image.new("RGB", (8, 8)).save(target / "photo.png")
     rows = [
         {"item_id": f"{code}-{split}-{n}", "image": "photo.png", "description": "goods", "hs6": code,
          "split": split, "price_eur": 10 * (n + 1), "net_mass_kg": 2}
-        for code in ("010121", "640411", "940161")
-        for split, count in (("train", WITHHELD_GOODS), ("valid", 2))
+        for code in ("000000", "010121", "640411", "940161")
+        for split, count in (("train", 3), ("valid", 2))
         for n in range(count)
     ]  # fmt: skip
     with (target / "goods.csv").open("w", newline="") as file:
@@ -42,17 +55,85 @@ def folder(tmp_path):
     return target
 
 
+@pytest.fixture
+def texts(tmp_path):
+    """A file of texts of two codes, one of which the nomenclature lacks."""
+    file = tmp_path / "texts.csv"
+    rows = [
+        (f"{code}-{n}", "parcels", "en", f"goods number {n}", code)
+        for code in ("000000", "020110")
+        for n in range(60)
+    ]
+    with file.open("w", newline="") as opened:
+        csv.writer(opened).writerows([("id", "source", "lang", "text", "hs6"), *rows])
+    return file
+
+
+@pytest.fixture
+def data(folder, texts):
+    return Sources((folder,), (texts,), folder)
+
+
 def quiet(*_):
     """Say nothing."""
 
 
-def test_withheld_codes_are_in_the_index_and_in_no_training(folder):
-    splits = read_splits(folder, folder, Choices(withhold=1))
-    (withheld,) = splits.withheld
-    assert {item.hs6 for item in splits.past} == {"010121", "640411", "940161"}
-    assert splits.trained_codes == sorted({"010121", "640411", "940161"} - {withheld})
-    assert withheld not in {item.hs6 for item in (*splits.learn, *splits.held)}
+def test_goods_and_texts_of_no_code_of_the_nomenclature_are_left_out(data, folder):
+    """Prices alone are read as they are."""
+    splits = read_splits(data)
+    for goods, split in ((splits.learn, "train"), (splits.held, "valid")):
+        assert goods == tuple(item for item in read(folder, split) if item.hs6 != "000000")
+    assert splits.trained_codes == ["010121", "640411", "940161"]
+    assert {text.hs6 for text in (*splits.texts, *splits.held_texts)} == {
+        "010121", "020110", "640411", "940161"
+    }  # fmt: skip
     assert splits.priced == read(folder)
+
+
+def test_texts_are_learned_from_or_held_back(data, folder, texts):
+    """No text of a file is both; those of goods to train on are learned from."""
+    splits = read_splits(data)
+    inside = [text for text in read_texts(texts) if text.hs6 == "020110"]
+    assert set(splits.held_texts) == {text for text in inside if held_back(text)}
+    assert 0 < len(splits.held_texts) < len(inside) / 2
+    assert set(splits.texts) > {text for text in inside if not held_back(text)}
+    described = {text.id for text in splits.texts} - {text.id for text in inside}
+    assert described == {item.item_id for item in splits.learn}
+
+
+def test_several_folders_and_files_are_read_one_after_the_other(data, folder, texts):
+    once = read_splits(data)
+    twice = read_splits(Sources((folder, folder), (texts, texts), folder))
+    assert twice.learn == once.learn * 2
+    assert len(twice.held_texts) == 2 * len(once.held_texts)
+
+
+def test_each_folder_of_goods_weighs_the_same(tmp_path):
+    few, many = (
+        [Goods(str(n), tmp_path / name / "x.png", "", "640411") for n in range(count)]
+        for name, count in (("few", 2), ("many", 8))
+    )
+    weights = folder_weights([*few, *many])
+    assert weights[:2].sum() == pytest.approx(weights[2:].sum())
+
+
+def test_goods_without_a_text_are_indexed_by_their_photo():
+    """At most so many of each code; the projection of texts is fitted on those there are."""
+    dice = np.random.default_rng(0)
+    photos = dice.normal(size=(300, 140)).astype(np.float32)
+    texts = dice.normal(size=(300, NGRAMS + 100)).astype(np.float32)
+    texts[::2] = 0
+    goods = Embedded(np.array(["010121", "640411", "640411"] * 100), texts, photos)
+    nomenclature = Nomenclature.of(
+        ["01012100", "64041100"], photos[:2], ["a", "b"], photos[:2], (photos[:2], photos[:2, 0])
+    )
+    index = make_index(goods, nomenclature)
+    assert np.bincount(index.codes).tolist() == [EXEMPLARS, EXEMPLARS]
+    assert 0 < index.described.sum() < len(index.codes)
+    described = goods.meanings[goods.described]
+    np.testing.assert_allclose(
+        index.text_projection.centre, described.mean(axis=0), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_peers_are_the_unit_prices_of_each_code(tmp_path):
@@ -70,18 +151,23 @@ def test_peers_are_the_unit_prices_of_each_code(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_tuned_encoders_of_before_are_kept_unless_they_are_tuned_now(folder, tmp_path):
-    """With them the embeddings of the nomenclature."""
+def test_the_tuned_encoders_of_before_are_kept_unless_they_are_tuned_now(data, tmp_path):
+    """With them the embeddings of the nomenclature, and how far to trust the experts of text."""
     before, artifacts = tmp_path / "before", tmp_path / "artifacts"
     before.mkdir()
     artifacts.mkdir()
-    for name in ("text.safetensors", "nomenclature.safetensors", "fusion.safetensors"):
+    kept = {
+        "text.safetensors",
+        "ngrams.safetensors",
+        "heads.safetensors",
+        "nomenclature.safetensors",
+        TRUST,
+    }
+    for name in (*kept, "fusion.safetensors"):
         (before / name).write_text(name)
     choices = Choices(tune=False, image_encoder="other")
-    provide_encoders(read_splits(folder, folder, choices), before, artifacts, choices, quiet)
-    assert {path.name for path in artifacts.iterdir()} == {
-        "text.safetensors", "nomenclature.safetensors", MODEL
-    }  # fmt: skip
+    provide_encoders(read_splits(data), before, artifacts, choices, quiet)
+    assert {path.name for path in artifacts.iterdir()} == {*kept, MODEL}
     encoders = {"text": "packaged", "image": "other"}
     assert json.loads((artifacts / MODEL).read_text()) == {"encoders": encoders}
 
@@ -107,7 +193,7 @@ def test_files_are_published_whole_and_the_model_last(tmp_path, monkeypatch):
     assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(moved, "new")
 
 
-def test_a_training_that_fails_leaves_what_was_there(folder, tmp_path, monkeypatch):
+def test_a_training_that_fails_leaves_what_was_there(data, tmp_path, monkeypatch):
     """No half-written model, and no temporary folder."""
 
     def fail(*_, **__):
@@ -118,6 +204,21 @@ def test_a_training_that_fails_leaves_what_was_there(folder, tmp_path, monkeypat
     out.mkdir()
     (out / MODEL).write_text("old")
     with pytest.raises(RuntimeError, match="no bundle"):
-        train(folder, folder, out, Choices(tune=False), quiet)
+        train(data, out, Choices(tune=False), quiet)
     assert [path.name for path in out.iterdir()] == [MODEL]
     assert (out / MODEL).read_text() == "old"
+
+
+def test_text_is_learned_from_every_text_that_is_not_held_back(data, tmp_path, monkeypatch):
+    """Every code of the nomenclature can be named."""
+    learned = {}
+
+    def learn(texts, codes, out, *, seed, say):
+        learned.update(texts=texts, codes=codes, out=out, seed=seed)
+
+    monkeypatch.setattr(experts, "learn", learn)
+    splits = read_splits(data)
+    tune_encoders(splits, tmp_path, Choices(seed=3, image_encoder="other"), quiet)
+    assert (learned["out"], learned["seed"]) == (tmp_path, 3)
+    assert learned["codes"] == sorted({line.hs6 for line in lines()})
+    assert learned["texts"] == splits.texts

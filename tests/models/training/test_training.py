@@ -5,10 +5,8 @@ import pytest
 import torch
 
 from models.datasets.goods import read
-from models.hs.nomenclature import lines
 from models.networks.image_encoder import FEATURES, ImageEncoder
-from models.networks.text_encoder import TextEncoder
-from models.training import image_encoder, text_encoder
+from models.training import image_encoder
 from models.training.embeddings import pixels
 
 
@@ -19,23 +17,6 @@ def some(goods_folder):
 
 def quiet(*_):
     """Say nothing."""
-
-
-def test_the_text_encoder_is_tuned_alike_twice(some, tmp_path):
-    """Equal seeds give equal files; another gives another; the encoder moved, but not far."""
-    goods = ([one.description for one in some], np.array([one.hs6 for one in some]))
-    found = []
-    for name, seed in (("one", 1), ("two", 1), ("three", 2)):
-        text_encoder.tune(goods, lines()[::50], tmp_path / name, seed=seed, steps=3, say=quiet)
-        found.append((tmp_path / name).read_bytes())
-    assert found[0] == found[1] != found[2]
-    tokens = torch.tensor([[1, 500, 2000, 2]])
-    with torch.no_grad():
-        before, after = (
-            model(tokens, torch.ones_like(tokens))
-            for model in (TextEncoder(), TextEncoder(tmp_path / "one"))
-        )
-    assert 0.5 < float((before * after).sum()) < 0.99999
 
 
 def test_the_image_encoders_second_tail_is_tuned(some, tmp_path, monkeypatch):

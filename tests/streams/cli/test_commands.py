@@ -211,7 +211,7 @@ def test_the_bundle_that_is_named_is_used_and_none_is_built(words, by_setting, d
     [
         (("hs",), "Give --goods or --texts."),
         (("hs", "--goods", "x", "--texts", "x"), "Give --goods or --texts."),
-        (("hs", "--texts", "x", "--unseen"), "need --goods."),
+        (("hs", "--texts", "x", "--ablation"), "need --goods."),
         (
             ("explain", "--goods", "x", "--declarations", "x", "--bundle", "x", "--artifacts", "x"),
             "Give --bundle or --artifacts.",

@@ -1,0 +1,167 @@
+"""Which HS subheading does a goods text name? Three experts, over every code.
+
+The network over the text's meaning reads what the words are about, in several languages. The one
+over its n-grams reads brands, part numbers, and words that are misspelt or cut short. The past
+texts of known code show how goods are worded, also those of rare codes; their index can grow
+without training. How far to trust each was learned on texts of sources that none of them saw.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from models.encoding.text import NGRAMS
+from models.hs.exemplars import LEVELS, Projection, from_whole
+from models.vectors import Array, log_softmax
+
+HEADS: Final = "heads.safetensors"
+TEXTS: Final = "texts.safetensors"
+MEANING_FACTOR: Final = np.float32(20.0)
+"""Factor on the meaning's embedding, of length 1, before its head; as in training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear classifier."""
+
+    weights: Array  # (C, D)
+    bias: Array  # (C,)
+
+    def log_probabilities(self, vectors: Array) -> Array:
+        """Classify embeddings: (..., D) → (..., C). Unit: nats."""
+        return log_softmax(vectors @ self.weights.T + self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far to trust the experts."""
+
+    meaning: float
+    """Weight of its log-probabilities."""
+    ngrams: float
+    """Weight of their log-probabilities."""
+    past_texts: float
+    """Weight of the cosine with the nearest past text of a code."""
+    certainty: tuple[float, ...]
+    """Weights of the features of `TextExperts.certainty` → log of the factor on all of it."""
+
+
+@dataclass(frozen=True)
+class TextExperts:
+    """The experts and how they are joined; embeddings in, probabilities out."""
+
+    meaning: Head
+    ngrams: Head
+    codes: NDArray[np.int64]  # (M,): of the past texts, as places in the nomenclature, ascending
+    past_texts: Array  # (M, d)
+    projection: Projection
+    trust: Trust
+
+    @classmethod
+    def load(cls, directory: Path, trust: Trust) -> Self:
+        """Load the experts of a verified bundle."""
+        heads, texts = load_file(directory / HEADS), load_file(directory / TEXTS)
+        meaning, ngrams = (
+            Head(
+                heads[f"{name}.weight"].astype(np.float32)
+                * heads[f"{name}.scale"].astype(np.float32),
+                heads[f"{name}.bias"].astype(np.float32),
+            )
+            for name in ("meaning", "ngrams")
+        )
+        return cls(
+            meaning,
+            ngrams,
+            texts["codes"].astype(np.int64),
+            from_whole(texts["texts"]),
+            Projection(texts["centre"], texts["axes"].astype(np.float32)),
+            trust,
+        )
+
+    def log_probabilities(self, text: Array) -> Array:
+        """Return the codes' log-probabilities by texts: (..., D) → (..., C). Unit: nats."""
+        by_ngrams = self.ngrams.log_probabilities(text[..., :NGRAMS])
+        by_meaning = self.meaning.log_probabilities(MEANING_FACTOR * text[..., NGRAMS:])
+        cosines = self.cosines(text)
+        joined = (
+            np.float32(self.trust.meaning) * by_meaning
+            + np.float32(self.trust.ngrams) * by_ngrams
+            + np.float32(self.trust.past_texts) * cosines
+        )
+        return log_softmax(joined * self.certainty(by_meaning, by_ngrams, cosines))
+
+    def cosines(self, text: Array) -> Array:
+        """Return the cosine with the nearest past text of each code: (..., D) → (..., C)."""
+        places, starts = self._groups
+        nearest = np.maximum.reduceat(
+            self.projection(text[..., NGRAMS:]) @ self.past_texts.T, starts, axis=-1
+        )
+        cosines = np.full((*text.shape[:-1], len(self.meaning.bias)), -1, np.float32)
+        cosines[..., places] = nearest
+        return cosines
+
+    def certainty(self, by_meaning: Array, by_ngrams: Array, cosines: Array) -> Array:
+        """Return the factor on the joined log-probabilities (..., 1): less where experts differ.
+
+        A temperature for each text, by how sure each expert is, how near the nearest past text
+        lies, and which of them agree on the best code.
+        """
+        experts = (by_meaning, by_ngrams, cosines)
+        first, second, third = (expert.argmax(axis=-1) for expert in experts)
+        features = np.stack(
+            [
+                *(expert.max(axis=-1) for expert in experts),
+                first == second,
+                first == third,
+                second == third,
+                np.ones(first.shape),
+            ],
+            axis=-1,
+        ).astype(np.float32)
+        weights = np.array(self.trust.certainty, np.float32)
+        factor: Array = np.exp((features * weights).sum(axis=-1, keepdims=True))
+        return factor
+
+    @cached_property
+    def _groups(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The codes of the past texts, and where those of each begin."""
+        return np.unique(self.codes, return_index=True)
+
+
+def past_texts(
+    codes: NDArray[np.int64], vectors: Array, projection: Projection
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of TEXTS: past texts (M, D) of codes (M,), near duplicates left out."""
+    order = np.argsort(codes, kind="stable")
+    codes, projected = codes[order], projection(vectors[order])
+    _, starts = np.unique(codes, return_index=True)
+    kept = np.concatenate(
+        [
+            start + _distinct(projected[start:end])
+            for start, end in zip(starts, [*starts[1:], len(codes)], strict=True)
+        ]
+    )
+    return {
+        "codes": codes[kept].astype(np.int16),
+        "texts": np.round(projected[kept] * LEVELS).astype(np.int8),
+        "centre": projection.centre.astype(np.float32),
+        "axes": projection.axes.astype(np.float16, order="C"),
+    }
+
+
+DUPLICATE: Final = 0.95
+"""Cosine from which a past text adds nothing to another of its code."""
+
+
+def _distinct(vectors: Array) -> NDArray[np.int64]:
+    """Return the places of vectors (N, d) that resemble none before them."""
+    kept: list[int] = []
+    for place, vector in enumerate(vectors):
+        if not kept or (vectors[kept] @ vector).max() < DUPLICATE:
+            kept.append(place)
+    return np.array(kept)
