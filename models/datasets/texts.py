@@ -10,13 +10,15 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from models.datasets.goods import HS6, Goods
 
 COLUMNS: Final = ("id", "source", "lang", "text", "hs6")
-OPEN_SOURCES: Final = frozenset({"us_hts2025", "taric10", "cn2023", "uk_fpo", "uk_index"})
-"""Sources whose licence allows any use; all others, and goods, are for research alone."""
+OPEN_SOURCES: Final = frozenset(
+    {"us_hts2025", "taric10", "cn2023", "uk_fpo", "uk_index", "grocery"}
+)
+"""Sources of texts and goods whose licence allows any use; all others are for research alone."""
 HELD_BACK: Final = 8
 """So many in a hundred texts of files are not learned from, to measure on them."""
 HELD_SPLITS: Final = frozenset({"valid", "test"})
@@ -38,6 +40,9 @@ class GoodsText:
     lang: str
     text: str
     hs6: str
+
+
+Licensed = TypeVar("Licensed", GoodsText, Goods)
 
 
 def files(path: Path) -> tuple[Path, ...]:
@@ -93,9 +98,9 @@ def held_back(text: GoodsText) -> bool:
     return int(digest[:8], 16) % 100 < HELD_BACK
 
 
-def openly_licensed(texts: Iterable[GoodsText]) -> tuple[GoodsText, ...]:
-    """Return the texts whose source allows any use."""
-    return tuple(text for text in texts if text.source in OPEN_SOURCES)
+def openly_licensed(rows: Iterable[Licensed]) -> tuple[Licensed, ...]:
+    """Return the texts or goods whose source allows any use."""
+    return tuple(row for row in rows if row.source in OPEN_SOURCES)
 
 
 def _texts_of(item: Goods) -> Iterator[GoodsText]:

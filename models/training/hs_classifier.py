@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from models.datasets.goods import Goods, read
-from models.datasets.texts import GoodsText, held_back, to_learn_from
+from models.datasets.texts import BadTexts, GoodsText, held_back, openly_licensed, to_learn_from
 from models.datasets.texts import read as read_texts
 from models.hs import embedded_nomenclature
 from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature
@@ -113,6 +113,8 @@ class Sources:
     """CSV files of goods texts."""
     priced: Path
     """Folder of goods with prices and masses, for the peers and for unfamiliar goods."""
+    open_only: bool = False
+    """Leave out sources that are for research alone; the priced goods stay."""
 
 
 def train(data: Sources, out: Path, choices: Choices, say: Say = print) -> None:
@@ -166,16 +168,21 @@ def read_splits(data: Sources) -> Splits:
 
     Raises:
         BadCatalogue: a folder of goods cannot be read.
-        BadTexts: a file of texts cannot be read.
+        BadTexts: a file of texts cannot be read, or no goods or texts are left.
     """
     codes = {line.hs6 for line in lines()}
 
     def every(split: str) -> tuple[Goods, ...]:
         rows = chain.from_iterable(read(folder, split) for folder in data.goods)
-        return tuple(item for item in rows if item.hs6 in codes)
+        usable = openly_licensed(rows) if data.open_only else rows
+        return tuple(item for item in usable if item.hs6 in codes)
 
     learn = every("train")
-    rows = [row for file in data.texts for row in read_texts(file) if row.hs6 in codes]
+    texts = chain.from_iterable(read_texts(file) for file in data.texts)
+    usable = openly_licensed(texts) if data.open_only else texts
+    rows = [row for row in usable if row.hs6 in codes]
+    if not learn or not rows:
+        raise BadTexts("No goods or no texts are left to learn from, by code and licence.")
     held_texts = [row for row in rows if held_back(row)]
     random.Random(0).shuffle(held_texts)  # noqa: S311
     return Splits(

@@ -1,5 +1,6 @@
 """`redlane train …` and `redlane evaluate …`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -17,6 +18,23 @@ evaluation = typer.Typer(help="Measure a model on data that it has not seen.", n
 ARTIFACTS: Final = Path("models/artifacts")
 
 
+class Licence(StrEnum):
+    """Which sources to learn from."""
+
+    ANY = "any"
+    OPEN = "open"
+
+
+class Fusion(StrEnum):
+    """The names in `models.networks.fusion.KINDS`."""
+
+    MULTCONCAT = "multconcat"
+    CONCATENATION = "concatenation"
+    GATED = "gated"
+    ATTENTION = "attention"
+    LATE = "late"
+
+
 @training.command("hs")
 def train_hs(
     goods: Annotated[
@@ -27,6 +45,9 @@ def train_hs(
         Path, typer.Option(help="CSV file of goods texts with their codes, or a folder of such.")
     ],
     out: Annotated[Path, typer.Option(help="Write the artefacts to this folder.")] = ARTIFACTS,
+    licence: Annotated[
+        Licence, typer.Option(help="`open`: leave out sources that are for research alone.")
+    ] = Licence.ANY,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 7,
     text_encoder: Annotated[
         str, typer.Option(help="`packaged`, or a transformers model: directory or hub id.")
@@ -35,8 +56,8 @@ def train_hs(
         str, typer.Option(help="`packaged`, or a transformers model: directory or hub id.")
     ] = "packaged",
     fusion: Annotated[
-        str, typer.Option(help="multconcat, concatenation, gated, attention or late.")
-    ] = "multconcat",
+        Fusion, typer.Option(help="How the network joins text and photo.")
+    ] = Fusion.MULTCONCAT,
     tune: Annotated[
         bool, typer.Option(help="Tune the packaged encoders and the experts of text: hours.")
     ] = True,
@@ -53,6 +74,8 @@ def train_hs(
     `redlane train hs --goods ./goods --goods ./photos --texts ./texts`
 
     `redlane train hs --goods ./goods --texts ./texts.csv --out ./artifacts --no-tune`
+
+    `redlane train hs --goods ./goods --texts ./texts --licence open --out ./artifacts`
     """
     from models.datasets.goods import BadCatalogue
     from models.datasets.texts import BadTexts, files
@@ -62,7 +85,8 @@ def train_hs(
 
     choices = Choices(seed, text_encoder, image_encoder, fusion, tune)
     with exit_on(BadCatalogue, BadTexts, BadEncoder), Bar() as bar:
-        train(Sources(tuple(goods), files(texts), sample(bar)), out, choices, bar)
+        data = Sources(tuple(goods), files(texts), sample(bar), licence is Licence.OPEN)
+        train(data, out, choices, bar)
     typer.echo(f"Wrote {out}")
 
 

@@ -3,13 +3,14 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from models.datasets.goods import Goods, read
-from models.datasets.texts import held_back
+from models.datasets.texts import BadTexts, held_back
 from models.datasets.texts import read as read_texts
 from models.encoding.text import NGRAMS
 from models.hs.classifier import Nomenclature
@@ -222,3 +223,19 @@ def test_text_is_learned_from_every_text_that_is_not_held_back(data, tmp_path, m
     assert (learned["out"], learned["seed"]) == (tmp_path, 3)
     assert learned["codes"] == sorted({line.hs6 for line in lines()})
     assert learned["texts"] == splits.texts
+
+
+def test_sources_for_research_alone_can_be_left_out(data, folder, texts):
+    """Of goods and of texts; where nothing is left, that is said."""
+    table = folder / "goods.csv"
+    first, *rest = table.read_text().splitlines()
+    sources = ["grocery" if place % 2 else "fashion" for place in range(len(rest))]
+    lines_ = [f"{first},source", *(f"{row},{s}" for row, s in zip(rest, sources, strict=True))]
+    table.write_text("\n".join(lines_) + "\n")
+    with pytest.raises(BadTexts, match="licence"):
+        read_splits(replace(data, open_only=True))
+    texts.write_text(texts.read_text().replace("parcels", "uk_fpo"))
+    splits = read_splits(replace(data, open_only=True))
+    assert {item.source for item in (*splits.learn, *splits.held)} == {"grocery"}
+    assert {text.source for text in splits.held_texts} == {"uk_fpo"}
+    assert {item.source for item in read_splits(data).learn} == {"grocery", "fashion"}

@@ -331,3 +331,11 @@ def test_a_simulation_that_makes_no_sense_is_refused(tmp_path, options, message)
     done = invoke("simulate", "--declarations", str(tmp_path), *options)
     assert done.exit_code == 2
     assert done.stderr.startswith(message)
+
+
+def test_the_kinds_of_fusion_are_those_of_the_network():
+    """The command line names them without importing torch."""
+    from models.networks.fusion import KINDS
+    from streams.cli.learning import Fusion
+
+    assert {kind.value for kind in Fusion} == set(KINDS)
