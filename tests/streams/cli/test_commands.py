@@ -7,8 +7,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from models.networks.fusion import KINDS
 from streams import logs
 from streams.cli import app
+from streams.cli.learning import Fusion
 from streams.kafka.delivery import NotDelivered
 from streams.local.preflight import NotReady
 from streams.operations import doctor
@@ -335,7 +337,4 @@ def test_a_simulation_that_makes_no_sense_is_refused(tmp_path, options, message)
 
 def test_the_kinds_of_fusion_are_those_of_the_network():
     """The command line names them without importing torch."""
-    from models.networks.fusion import KINDS
-    from streams.cli.learning import Fusion
-
     assert {kind.value for kind in Fusion} == set(KINDS)
