@@ -142,7 +142,9 @@ def test_goods_that_cannot_be_read_are_refused(words, tmp_path):
     folder = str(tmp_path / "none")
     options = ["--goods", folder]
     if words == "train hs":
-        options += ["--out", str(tmp_path / "out")]
+        texts = tmp_path / "texts.csv"
+        texts.write_text("id,source,lang,text,hs6\n1,parcels,en,shoes,640411\n")
+        options += ["--texts", str(texts), "--out", str(tmp_path / "out")]
     elif words != "evaluate hs":
         options += ["--declarations", folder]
     done = invoke(*words.split(), *options)
