@@ -137,12 +137,12 @@ def test_declarations_that_cannot_be_read_are_refused(words, tmp_path):
 @pytest.mark.parametrize(
     "words", ["train hs", "evaluate hs", "evaluate evidence", "evaluate explain"]
 )
-def test_goods_that_cannot_be_read_are_refused(words, tmp_path):
+def test_goods_that_cannot_be_read_are_refused(words, tmp_path, tmp_path_factory):
     """Exit code 1, one line, nothing written."""
     folder = str(tmp_path / "none")
     options = ["--goods", folder]
     if words == "train hs":
-        texts = tmp_path / "texts.csv"
+        texts = tmp_path_factory.mktemp("texts") / "texts.csv"
         texts.write_text("id,source,lang,text,hs6\n1,parcels,en,shoes,640411\n")
         options += ["--texts", str(texts), "--out", str(tmp_path / "out")]
     elif words != "evaluate hs":
