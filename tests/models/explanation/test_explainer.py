@@ -1,21 +1,17 @@
 """Explanations: exact shares, found evidence, equal bytes."""
 
-import io
 from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from models.datasets.goods import read
 from models.encoding.image import PHOTO_SIZE, decode
-from models.evaluation.curves import Curves
 from models.evaluation.explanation_trial import OBJECT, Trial
 from models.evaluation.shuffling import with_parameters_shuffled
 from models.explanation.explainer import DETAILED, PARTS, Explainer, parts, traders
-from models.explanation.heat_map import GRID, Regions, covered, overlay
-from models.explanation.shapley import owen
+from models.explanation.heat_map import GRID, Regions, covered
 from models.risk.kinds import KINDS, prior_odds
 from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
 from models.risk.tabular import RATED
@@ -89,20 +85,6 @@ def log_odds(risk):
     return np.log(risk / (1 - risk))
 
 
-def test_shares_are_exact_and_those_of_a_group_add_up():
-    """Against a value of three players whose shares can be reckoned by hand."""
-    worth = {"": 0, "a": 1, "b": 2, "c": 0, "ab": 6, "ac": 1, "bc": 2, "abc": 12}
-
-    def value(coalition):
-        return worth["".join(sorted(coalition))]
-
-    alone = owen({"a": ["a"], "b": ["b"], "c": ["c"]}, value)
-    assert alone == pytest.approx({"a": 4.5, "b": 5.5, "c": 2.0})
-    grouped = owen({"a": ["a"], "bc": ["b", "c"]}, value)
-    assert sum(grouped.values()) == pytest.approx(12)
-    assert grouped["b"] + grouped["c"] == pytest.approx(((12 - 1) + 2) / 2)
-
-
 @pytest.mark.parametrize(
     "evidence", [{}, {"photos": 0}, {"text": ""}, {"live": signals(small_count=3, small_value=200)}]
 )
@@ -170,19 +152,6 @@ def test_an_encoder_that_hides_its_grid_is_asked_cell_by_cell(scorer, bundle, go
     assert views[0].tobytes() == scorer.embed_photos([photo])[0].tobytes()
     changed = np.array([(one != photo).any(axis=2) for one in covered(photo)[1:]])
     assert changed.sum(axis=0).max() == 1
-
-
-def test_a_heat_map_is_a_small_transparent_png():
-    """What speaks for the declared heading is not coloured."""
-    grid = -np.ones((GRID, GRID))
-    grid[3, 3] = 2
-    png = overlay(grid)
-    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
-    assert len(png) < 30_000
-    assert picture.shape == (PHOTO_SIZE, PHOTO_SIZE, 4)
-    assert picture[112, 112, 3] > 150
-    assert picture[0, 0, 3] == 0
-    assert overlay(np.zeros((GRID, GRID))) == overlay(-np.ones((GRID, GRID)))
 
 
 def test_a_price_is_shown_beside_its_peers(scorer, explainer, goods):
@@ -358,17 +327,6 @@ def test_only_risky_items_are_looked_at_closely(scorer, explainer, goods, code, 
     ]
     assert brief == [False] * closely + [True] * (count - closely)
     assert [each.heat_maps == (None,) for each in explained] == brief
-
-
-def test_curves_distinguish_a_good_order_from_a_bad_one():
-    """Two of four parts carry the value."""
-
-    def value(kept):
-        return 0.5 * (0 in kept) + 0.5 * (1 in kept)
-
-    curves = Curves.of(value, [0, 1, 2, 3], [[3, 2, 1, 0]])
-    assert (curves.deletion, curves.deletion_random) == (0.25, 0.75)
-    assert (curves.insertion, curves.insertion_random) == (0.75, 0.25)
 
 
 def test_every_reason_has_a_text_in_every_language():
