@@ -28,6 +28,12 @@ def log_softmax(logits: NDArray[Any]) -> Array:
     return logs.astype(np.float32)
 
 
+def dequantised(whole: NDArray[np.int8], scale: NDArray[np.float16]) -> Array:
+    """Return rows that were stored in 8 bits (N, D), each with its scale (N, 1)."""
+    rows: Array = whole.astype(np.float32) * scale.astype(np.float32)
+    return rows
+
+
 def best(values: NDArray[Any], count: int) -> NDArray[np.int64]:
     """Return the places of the greatest values of (N,), the greatest first, ties in order."""
     return np.argsort(-values, kind="stable")[:count]

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from models.vectors import dequantised
+
 BUCKETS: Final = 1 << 17
 MOST: Final = 192
 """Most n-grams of a text; those of later words are left out."""
@@ -58,12 +60,12 @@ class NgramTable:
         """Load what `models.networks.ngrams` writes: rows of 8 bits, with a scale for each."""
         arrays = load_file(path)
         self._rows = arrays["table"]  # (BUCKETS, D)
-        self._scale = arrays["scale"].astype(np.float32)  # (BUCKETS, 1)
+        self._scale = arrays["scale"]  # (BUCKETS, 1)
 
     def embed(self, text: str) -> NDArray[np.float32]:
         """Embed a normalised text: (D,), divided by the root of the number of its n-grams."""
         numbers = hashed(text)
-        rows = self._rows[numbers].astype(np.float32) * self._scale[numbers]
+        rows = dequantised(self._rows[numbers], self._scale[numbers])
         root = np.float32(np.sqrt(max(len(numbers), 1)))
         embedding: NDArray[np.float32] = rows.sum(axis=0) / root
         return embedding

@@ -11,11 +11,10 @@ from sklearn.metrics import f1_score
 
 from models.evaluation.calibration import bins, calibration_error
 from models.hs.classifier import HsModel, Posterior
+from models.hs.conformal import DIGITS
 from models.vectors import Array
 
 TOPS: Final = (1, 3, 5)
-LEVELS: Final = (6, 4, 2)
-"""Digits of a subheading, a heading and a chapter."""
 
 
 class Ranked(NamedTuple):
@@ -58,7 +57,7 @@ class Ranked(NamedTuple):
             int(before),
             best,
             float(probabilities[best]),
-            next((n for n in LEVELS if hs.codes[best][:n] == code[:n]), 0),
+            next((n for n in DIGITS if hs.codes[best][:n] == code[:n]), 0),
             not members or code.startswith(members),
             len(members),
         )
@@ -87,7 +86,7 @@ class RankingResult:
         The heading and the chapter are those of the most probable code: what a user is shown. They
         are not those of the greatest summed probability, which would favour headings of many codes.
         """
-        told = self.sizes > 0
+        answered = self.sizes > 0
         return {
             "n": len(self.right),
             **{f"top{k}": float(np.mean(self.ranks < k)) for k in TOPS},
@@ -96,9 +95,9 @@ class RankingResult:
             "macro_f1": self.macro_f1(),
             "ece": self.calibration_error(),
             "coverage": float(self.covered.mean()),
-            "told": float(told.mean()),
+            "told": float(answered.mean()),
             # Of the sets that say something: an empty one is not the most precise.
-            "set_size": float(self.sizes[told].mean()) if told.any() else 0.0,
+            "set_size": float(self.sizes[answered].mean()) if answered.any() else 0.0,
         }
 
     def macro_f1(self) -> float:

@@ -276,7 +276,7 @@ class HsModel:
         Empty where nothing can be promised.
         """
         least = self.calibration[modality].least
-        return conformal.told(self.codes, posterior.probabilities, least)
+        return conformal.prediction_set(self.codes, posterior.probabilities, least)
 
     def scores(self, text: Array | None, photo: Array | None) -> Array:
         """Return the fusion network's scores of its codes (..., K); of a text, by its meaning."""

@@ -1,10 +1,10 @@
 """Sets that hold the right code with a promised probability (split conformal prediction).
 
-A set is told at the finest level that can be promised: subheadings, else headings, else chapters;
-where even those would be too many, the code cannot be told, and the set is empty. Members are the
+A set is given at the finest level that can be promised: subheadings, else headings, else chapters;
+where even those would be too many, the code is left open, and the set is empty. Members are the
 groups of codes above a least probability (Sadinle, Lei and Wasserman, 2019). The least probability
-of a level is chosen on those held-out goods that are told at this level, so the promise holds for
-them too, not only on average.
+of a level is chosen on those held-out goods whose set is given at this level, so the promise holds
+for them too, not only on average.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,10 @@ GRID: Final = np.geomspace(0.9, 1e-4, 120)
 """Least probabilities to choose from."""
 
 
-def told(codes: tuple[str, ...], probabilities: Array, least: Sequence[float]) -> tuple[str, ...]:
-    """Return the set of some goods, most probable member first; empty if the code cannot be told.
+def prediction_set(
+    codes: tuple[str, ...], probabilities: Array, least: Sequence[float]
+) -> tuple[str, ...]:
+    """Return the set of some goods, most probable member first; empty if the code is left open.
 
     Args:
         codes: of the nomenclature (C,), sorted.
@@ -72,7 +74,7 @@ def fitted(
             short = counts <= LONGEST
             missed = short & (of_right < at_least) & ~(is_best & (counts == 0))
             if not short.any():
-                break  # no goods are told at this level, nor by a lower least probability
+                break  # no goods have a set at this level, nor by a lower least probability
             # One more than were missed, so that the promise holds for the next goods as well.
             more = weight[remaining].mean()
             if weight[remaining][missed].sum() + more <= (1 - COVERAGE) * (

@@ -2,7 +2,7 @@
 
 A few well-known changes, each a fact of the correlation tables of the World Customs Organization
 (HS 2012 – 2017, HS 2017 – 2022) and of the UN Statistics Division; not the tables themselves. Where
-a subheading was only divided, the nomenclature itself tells: its last digit was 0.
+a subheading was only divided, the nomenclature itself shows it: its last digit was 0.
 """
 
 from collections.abc import Collection, Mapping

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from models.encoding.encoders import TEXT_FILES, Encoders
 from models.encoding.text import NGRAMS
 from models.progress import Say
-from models.vectors import Array
+from models.vectors import Array, dequantised
 
 FILE: Final = "nomenclature.safetensors"
 LEVELS: Final = 127
@@ -75,8 +75,7 @@ def load(directory: Path) -> tuple[Array, Array]:
     """Return the embeddings of the lines (L, D) and of the words (W, D) of a bundle."""
     arrays = load_file(directory / FILE)
     lines, words = (
-        arrays[name].astype(np.float32) * arrays[f"{name}.scale"].astype(np.float32)
-        for name in ("lines", "words")
+        dequantised(arrays[name], arrays[f"{name}.scale"]) for name in ("lines", "words")
     )
     return lines, words
 

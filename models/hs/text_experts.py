@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from models.encoding.text import NGRAMS
-from models.hs.exemplars import LEVELS, Projection, from_whole
-from models.vectors import Array, log_softmax
+from models.hs.exemplars import Projection, from_whole, whole
+from models.vectors import Array, dequantised, log_softmax
 
 HEADS: Final = "heads.safetensors"
 TEXTS: Final = "texts.safetensors"
@@ -68,8 +68,7 @@ class TextExperts:
         heads, texts = load_file(directory / HEADS), load_file(directory / TEXTS)
         meaning, ngrams = (
             Head(
-                heads[f"{name}.weight"].astype(np.float32)
-                * heads[f"{name}.scale"].astype(np.float32),
+                dequantised(heads[f"{name}.weight"], heads[f"{name}.scale"]),
                 heads[f"{name}.bias"].astype(np.float32),
             )
             for name in ("meaning", "ngrams")
@@ -148,7 +147,7 @@ def past_texts(
     )
     return {
         "codes": codes[kept].astype(np.int16),
-        "texts": np.round(projected[kept] * LEVELS).astype(np.int8),
+        "texts": whole(projected[kept]),
         "centre": projection.centre.astype(np.float32),
         "axes": projection.axes.astype(np.float16, order="C"),
     }

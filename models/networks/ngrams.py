@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.encoding.ngrams import BUCKETS
+from models.encoding.text import NGRAMS
 from models.networks.quantisation import quantised
 
-DIMENSION: Final = 128
 PADDING: Final = BUCKETS
 """Number that fills the rows of shorter texts: its vector is zero."""
 DROPOUT: Final = 0.2
@@ -30,12 +30,12 @@ class NgramNetwork(nn.Module):
     def __init__(self, codes: int) -> None:
         """Make an untrained network for so many codes."""
         super().__init__()
-        self.table = nn.EmbeddingBag(BUCKETS + 1, DIMENSION, mode="sum", padding_idx=PADDING)
+        self.table = nn.EmbeddingBag(BUCKETS + 1, NGRAMS, mode="sum", padding_idx=PADDING)
         nn.init.normal_(self.table.weight, std=SPREAD)
         with torch.no_grad():
             self.table.weight[PADDING] = 0
         self.dropout = nn.Dropout(DROPOUT)
-        self.head = nn.Linear(DIMENSION, codes)
+        self.head = nn.Linear(NGRAMS, codes)
 
     def forward(self, grams: Tensor) -> Tensor:
         """Score the codes: n-grams padded with PADDING (B, T) → logits (B, C)."""

@@ -11,8 +11,10 @@ from typing import Final
 from safetensors.numpy import save_file
 from torchvision.models import EfficientNet_B0_Weights
 
+from models.encoding import ngrams
 from models.hs import embedded_nomenclature
 from models.hs.nomenclature import lines, without_exclusions
+from models.hs.text_experts import HEADS, TEXTS
 from models.networks.fusion import export_network
 from models.networks.image_encoder import ImageEncoder
 from models.progress import Say
@@ -24,8 +26,8 @@ from models.training.tabular_risk import TREES, export_tabular
 
 ARTIFACTS: Final = Path(__file__).parents[1] / "artifacts"
 COPIED: Final = (
-    "heads.safetensors",
-    "texts.safetensors",
+    HEADS,
+    TEXTS,
     "exemplars.safetensors",
     "model.json",
     "peers.csv",
@@ -65,7 +67,7 @@ def build(
     model = json.loads((artifacts / "model.json").read_text())
     sources.export_text(model["encoders"]["text"], artifacts, directory)
     sources.export_image(model["encoders"]["image"], artifacts, directory)
-    shutil.copy(artifacts / "ngrams.safetensors", directory)  # a part of the text's embedding
+    shutil.copy(artifacts / ngrams.FILE, directory)  # a part of the text's embedding
     if (artifacts / "fusion.safetensors").exists():
         export_network(artifacts / "fusion.safetensors", directory / "fusion.onnx")
     if (artifacts / TREES).exists():

@@ -69,7 +69,7 @@ def assess(
         photos_per_item: that are looked at, at most.
 
     Raises:
-        Failed: the program has a fault; its log tells which.
+        Failed: the program has a fault; its log names it.
     """
     with ThreadPoolExecutor(1) as executor:
         screen = _screen(scorer, photos, photos_per_item, executor)

@@ -16,6 +16,11 @@ OFTEN: Final = 10
 """Steps between two reports of progress."""
 
 
+def usable_device() -> torch.device:
+    """Return a GPU if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """How to train."""

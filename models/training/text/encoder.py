@@ -17,9 +17,10 @@ from torch.nn import functional
 from torchvision.models import EfficientNet_B0_Weights
 
 from models.encoding.text import normalise
+from models.hs.text_experts import MEANING_FACTOR
 from models.networks.text_encoder import DIMENSION, PADDING, TextEncoder, packaged_tokenizer
 from models.progress import Say
-from models.training.text.course import Course
+from models.training.text.course import Course, usable_device
 from models.training.text.loss import CodeLoss
 from models.training.text.wording import declared
 
@@ -30,8 +31,8 @@ WORDS: Final = 32
 RATE: Final = 6e-4
 HEAD_RATE: Final = 4e-3
 DECAY: Final = 0.02
-SHARPNESS: Final = 20.0
-"""The layer reads embeddings, whose length is 1, times this."""
+SHARPNESS: Final = float(MEANING_FACTOR)
+"""The layer reads embeddings, whose length is 1, times this; so it does when it serves."""
 ANCHOR: Final = 1.0
 """Weight of the distance from the pretrained encoder: 1 - cosine."""
 DROPOUT: Final = 0.1
@@ -63,7 +64,7 @@ def tune(
     """
     torch.manual_seed(seed)
     dice = np.random.default_rng(seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = usable_device()
     tokenizer = packaged_tokenizer()
     tokenizer.enable_truncation(MAX_TOKENS)
     encoder = TextEncoder().to(device).train()

@@ -5,7 +5,7 @@ ngrams.safetensors   vectors of n-grams: table int8 (BUCKETS, 128), scale float1
 heads.safetensors    the layer of each that scores the codes, `meaning` and `ngrams`:
                      weight int8 (C, D), scale float16 (C, 1), bias float16 (C,)
 
-The layer of meaning reads the embedding times `models.training.text.encoder.SHARPNESS`.
+The layer of meaning reads the embedding times `models.hs.text_experts.MEANING_FACTOR`.
 """
 
 import hashlib
@@ -20,15 +20,14 @@ from torch import Tensor, nn
 
 from models.datasets.texts import BadTexts, GoodsText
 from models.encoding import ngrams as hashing
+from models.hs.text_experts import HEADS
 from models.networks import ngrams as network
 from models.networks.quantisation import quantised
 from models.progress import Say
 from models.training.pretrained import TUNED_TEXT
 from models.training.text import course, encoder, loss, ngrams, wording
 
-NGRAMS: Final = "ngrams.safetensors"
-HEADS: Final = "heads.safetensors"
-FILES: Final = (TUNED_TEXT, NGRAMS, HEADS)
+FILES: Final = (TUNED_TEXT, hashing.FILE, HEADS)
 MADE_FROM: Final = "made_from"
 """Key of each file's metadata with the hash of what it was learned from."""
 LEARNED_BY: Final = (hashing, network, course, encoder, loss, ngrams, wording)
@@ -66,9 +65,9 @@ def learn(
         save_file(tuned.tuned_state(), out / TUNED_TEXT, metadata=made_from)
         heads = _stored("meaning", head)
         save_file(heads, out / HEADS, metadata=made_from)
-    if not _finished(out, "ngrams", NGRAMS, made_from):
+    if not _finished(out, "ngrams", hashing.FILE, made_from):
         trained = ngrams.train(worded, labels, codes, seed=seed, say=say)
-        trained.save(out / NGRAMS, made_from)
+        trained.save(out / hashing.FILE, made_from)
         save_file(heads | _stored("ngrams", trained.head), out / HEADS, metadata=made_from)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.encoding.ngrams import MOST, hashed
 from models.networks.ngrams import PADDING, NgramNetwork
 from models.progress import Say
-from models.training.text.course import Course
+from models.training.text.course import Course, usable_device
 from models.training.text.loss import CodeLoss
 from models.training.text.wording import declared
 
@@ -44,7 +44,7 @@ def train(
     """
     torch.manual_seed(seed)
     dice = np.random.default_rng(seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = usable_device()
     network = NgramNetwork(len(codes)).to(device).train()
     loss_of_scores = CodeLoss(codes, device)
     right = torch.from_numpy(labels).to(device)

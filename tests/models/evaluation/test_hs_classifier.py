@@ -53,7 +53,7 @@ def test_every_figure_is_there_on_any_folder_of_goods(figures, folder):
 
 
 def test_goods_without_a_text_are_judged_by_their_photo_alone(figures):
-    """The three are compared on goods that have both; codes outside the nomenclature are told."""
+    """The three are compared on goods that have both; codes outside the nomenclature are counted."""
     counts = {name: figures[name]["n"] for name in ("text", "image", "both")}
     assert counts["image"] == counts["text"] + 1 == counts["both"] + 1
     assert figures["outside"] == 1

@@ -50,7 +50,7 @@ def file(tmp_path):
 
 
 def test_figures_of_texts_counted_by_hand(file):
-    """By the file's name; the unknown code is left out and told."""
+    """By the file's name; the unknown code is left out and counted."""
     steps = []
     figures = evaluate_texts([file], Speller(), lambda *step: steps.append(step))
     row = figures["spelled"]
@@ -116,7 +116,7 @@ def test_without_any_false_code_there_is_nothing_to_tell():
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
 def test_the_command_measures_a_bundle(bundle, tmp_path, options):
-    """A folder of files, each by its name; the number of unknown codes is told."""
+    """A folder of files, each by its name; the number of unknown codes is shown."""
     texts = ["cotton t-shirt,610910", "men shirt cotton,620520", "laptop computer,847130"]
     for name, rows in (("a", texts), ("b", [*texts, "unknown goods,000000"])):
         lines = (f"{n},mine,en,{row}\n" for n, row in enumerate(rows))

@@ -352,20 +352,24 @@ def test_without_a_code_nothing_speaks_against_one(scorer, explainer, goods):
     declaration = replace(declared.declaration, goods_items=(item.item,))
     uncoded = replace(declared, declaration=declaration, items=(item,), live=live)
     (explained,) = explainer.explain(uncoded, photos)
-    told = explained.explanation
-    assert (told.words, explained.heat_maps, told.duty_difference) == ((), (None,), None)
-    assert told.suggested_hs6
-    assert told.similar_goods
-    assert Reason.GREEN_WITH_SUGGESTED_CODE not in {change.code for change in told.changes}
+    explanation = explained.explanation
+    assert (explanation.words, explained.heat_maps, explanation.duty_difference) == (
+        (),
+        (None,),
+        None,
+    )
+    assert explanation.suggested_hs6
+    assert explanation.similar_goods
+    assert Reason.GREEN_WITH_SUGGESTED_CODE not in {change.code for change in explanation.changes}
 
 
 def test_an_unknown_code_is_explained_by_itself(scorer, explainer, goods):
     """Its share is that of the code, and under the suggested code it is gone."""
     declared, photos = case(scorer, goods[0], code="000000")
     (explained,) = explainer.explain(declared, photos)
-    told = explained.explanation
-    (share,) = (part for part in told.attributes if part.part == "code")
+    explanation = explained.explanation
+    (share,) = (part for part in explanation.attributes if part.part == "code")
     assert share.weight > 1
     assert share.detail == "000000 is no subheading of HS 2022"
-    assert told.words == ()
-    assert Reason.GREEN_WITH_SUGGESTED_CODE in {change.code for change in told.changes}
+    assert explanation.words == ()
+    assert Reason.GREEN_WITH_SUGGESTED_CODE in {change.code for change in explanation.changes}

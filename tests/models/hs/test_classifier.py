@@ -156,7 +156,7 @@ def test_several_goods_are_judged_as_each_alone(model):
 
 
 def test_a_set_is_told_as_each_modality_promises(model):
-    """Where it promises nothing, the code cannot be told."""
+    """Where it promises nothing, the code is left open."""
     posterior = Posterior(np.array([0.1, 0.4, 0.4, 0.05, 0.05], np.float32), 0.0)
     promised = {
         "text": Calibration(1.0, (0, 0, 0), (0.2, NEVER, NEVER)),

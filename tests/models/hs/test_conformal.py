@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.hs import conformal
-from models.hs.conformal import LONGEST, NEVER, fitted, told
+from models.hs.conformal import LONGEST, NEVER, fitted, prediction_set
 
 CODES = tuple(
     f"{chapter}{heading}{subheading}"
@@ -36,39 +36,39 @@ def goods(dice, count, sureness):
 
 def test_members_are_the_codes_above_the_least_probability_most_probable_first():
     row = shares(c100110=0.3, c200110=0.6, c300110=0.1)
-    assert told(CODES, row, (0.25, NEVER, NEVER)) == ("200110", "100110")
+    assert prediction_set(CODES, row, (0.25, NEVER, NEVER)) == ("200110", "100110")
 
 
 def test_a_set_holds_the_best_code_where_none_reaches_the_least_probability():
     row = shares(c100110=0.45, c200110=0.55)
-    assert told(CODES, row, (0.9, NEVER, NEVER)) == ("200110",)
+    assert prediction_set(CODES, row, (0.9, NEVER, NEVER)) == ("200110",)
 
 
 def test_a_set_too_long_is_told_by_the_summed_probability_of_headings():
     """Twelve codes of one heading are too many; the heading is one."""
     row = np.full(len(CODES), 0.2 / len(CODES), np.float32)
     row[:12] += 0.8 / 12
-    assert told(CODES, row, (0.01, 0.5, NEVER)) == ("1001",)
+    assert prediction_set(CODES, row, (0.01, 0.5, NEVER)) == ("1001",)
 
 
 def test_headings_too_many_are_told_as_chapters():
     row = np.full(len(CODES), 1 / len(CODES), np.float32)
-    assert told(CODES, row, (1e-3, 1e-3, 0.2)) == ("10", "20", "30", "40")
+    assert prediction_set(CODES, row, (1e-3, 1e-3, 0.2)) == ("10", "20", "30", "40")
 
 
 def test_a_level_at_which_nothing_can_be_promised_is_passed_over():
     row = shares(c100110=1.0)
-    assert told(CODES, row, (NEVER, 0.5, 0.5)) == ("1001",)
-    assert told(CODES, row, (NEVER, NEVER, 0.5)) == ("10",)
+    assert prediction_set(CODES, row, (NEVER, 0.5, 0.5)) == ("1001",)
+    assert prediction_set(CODES, row, (NEVER, NEVER, 0.5)) == ("10",)
 
 
 def test_what_cannot_be_told_has_an_empty_set():
     """Where no level promises anything, and where every level has too many members."""
-    assert told(CODES, shares(c100110=1.0), (NEVER, NEVER, NEVER)) == ()
+    assert prediction_set(CODES, shares(c100110=1.0), (NEVER, NEVER, NEVER)) == ()
     codes = tuple(f"{chapter}0110" for chapter in range(10, 30))
     row = np.full(len(codes), 1 / len(codes), np.float32)
     assert len(codes) > LONGEST
-    assert told(codes, row, (0.01, 0.01, 0.01)) == ()
+    assert prediction_set(codes, row, (0.01, 0.01, 0.01)) == ()
 
 
 # Least probabilities
@@ -81,20 +81,20 @@ def test_sets_cover_as_promised_on_goods_like_those_held_out(sureness):
     for _ in range(12):
         rows, right = goods(dice, 1600, np.full(1600, sureness))
         least = fitted(CODES, rows[:800], right[:800])
-        sets = [told(CODES, row, least) for row in rows[800:]]
+        sets = [prediction_set(CODES, row, least) for row in rows[800:]]
         held += [code.startswith(s) for s, code in zip(sets, right[800:], strict=True) if s]
     assert len(held) > 1000
     assert np.mean(held) > 0.945
 
 
 def test_the_promise_holds_at_each_level():
-    """Goods that are told coarsely are covered as often as those told finely."""
+    """Goods with a coarse set are covered as often as those with a fine one."""
     dice = np.random.default_rng(2)
     rows, right = goods(dice, 6000, np.tile([1.0, 2.5, 7.0], 2000))
     least = fitted(CODES, rows[:3000], right[:3000])
     held = {2: [], 4: [], 6: []}
     for row, code in zip(rows[3000:], right[3000:], strict=True):
-        if members := told(CODES, row, least):
+        if members := prediction_set(CODES, row, least):
             held[len(members[0])].append(code.startswith(members))
     assert all(len(level) > 100 for level in (held[6], held[2]))
     for level in held.values():
@@ -106,7 +106,7 @@ def test_the_least_probability_is_the_highest_that_keeps_the_promise():
     rows = np.stack([shares(**{f"c{code}": 0.95, "c400321": 0.05}) for code in CODES[:60]])
     least = fitted(CODES, np.tile(rows, (4, 1)), list(CODES[:60]) * 4)
     assert least[0] == round(float(conformal.GRID[0]), 8)
-    assert told(CODES, rows[7], least) == (CODES[7],)
+    assert prediction_set(CODES, rows[7], least) == (CODES[7],)
 
 
 def test_a_model_that_knows_nothing_promises_nothing():
@@ -118,7 +118,7 @@ def test_a_model_that_knows_nothing_promises_nothing():
     right = [chapters[place] for place in dice.integers(60, size=400)]
     least = fitted(chapters, rows, right)
     assert least == (NEVER, NEVER, NEVER)
-    assert told(chapters, rows[0], least) == ()
+    assert prediction_set(chapters, rows[0], least) == ()
 
 
 def test_too_few_goods_promise_nothing():

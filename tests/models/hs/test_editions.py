@@ -1,4 +1,4 @@
-"""Codes of earlier editions: mapped where one code of HS 2022 answers, told where several do."""
+"""Codes of earlier editions: mapped where one code of HS 2022 answers, named where several do."""
 
 import pytest
 

@@ -6,7 +6,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from models.encoding.ngrams import BUCKETS
-from models.networks.ngrams import DIMENSION, PADDING, NgramNetwork
+from models.encoding.text import NGRAMS
+from models.networks.ngrams import PADDING, NgramNetwork
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def test_a_text_is_the_sum_of_its_ngrams_over_the_root_of_their_number(network):
     """Padding does not count; a text of none is zero."""
     grams = torch.tensor([[3, 9, PADDING], [7, PADDING, PADDING], [PADDING] * 3])
     vectors = network.table.weight
-    expected = torch.stack([(vectors[3] + vectors[9]) / 2**0.5, vectors[7], torch.zeros(DIMENSION)])
+    expected = torch.stack([(vectors[3] + vectors[9]) / 2**0.5, vectors[7], torch.zeros(NGRAMS)])
     assert torch.allclose(network.embed(grams), expected, atol=1e-6)
     assert network(grams).shape == (3, 5)
 

@@ -184,9 +184,9 @@ def test_temperatures_and_sets_fit_the_held_out_goods(world):
             for code, (text, photo) in zip(held.codes, held.pairs(), strict=True)
             if name == "image" or text is not None
         ]
-        told = [code.startswith(members) for code, members in sets if members]
-        assert len(told) > len(sets) / 2
-        assert np.mean(told) >= 0.95
+        covered = [code.startswith(members) for code, members in sets if members]
+        assert len(covered) > len(sets) / 2
+        assert np.mean(covered) >= 0.95
 
 
 def test_sets_are_chosen_by_the_weights_of_the_goods(world):

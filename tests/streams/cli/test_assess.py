@@ -52,8 +52,8 @@ def test_a_bad_declaration_is_refused_in_one_line(assess, item, line):
     """Exit code 1, before any model is loaded."""
     done = assess(item)
     assert (done.exit_code, done.stdout) == (1, "")
-    (told,) = done.stderr.splitlines()
-    assert told.startswith(line)
+    (message,) = done.stderr.splitlines()
+    assert message.startswith(line)
 
 
 def test_a_missing_file_and_a_folder_that_is_none_are_refused(assess, tmp_path):
@@ -82,16 +82,16 @@ def test_the_assessment_as_json(assess, bundle, tmp_path):
     Image.new("RGB", (64, 64), "navy").save(photo, "PNG")
     (tmp_path / "running-shoes.jpg").write_bytes(photo.getvalue())
     options = ("--bundle", str(bundle), "--photos", str(tmp_path), "--json")
-    told = verdict(assess({"commodity_code": "6404.11"}, *options))
-    (item,) = told["items"]
-    assert told["lane"] in {"green", "yellow", "red"}
-    assert 0 < told["risk"] == item["risk"] < 1
+    assessed = verdict(assess({"commodity_code": "6404.11"}, *options))
+    (item,) = assessed["items"]
+    assert assessed["lane"] in {"green", "yellow", "red"}
+    assert 0 < assessed["risk"] == item["risk"] < 1
     assert item["commodity_code"] == "640411"
     assert len(item["candidates"]) == 5
     assert item["hs_set"]
     assert {"text", "image"} <= set(item["modalities"])
-    assert [gap["code"] for gap in told["degraded"]] == ["signals_unavailable"]
-    assert verdict(assess({"commodity_code": "6404.11"}, *options)) == told
+    assert [gap["code"] for gap in assessed["degraded"]] == ["signals_unavailable"]
+    assert verdict(assess({"commodity_code": "6404.11"}, *options)) == assessed
 
 
 @pytest.mark.parametrize(

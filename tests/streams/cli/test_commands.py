@@ -8,7 +8,6 @@ import typer
 from typer.testing import CliRunner
 
 from models.networks.fusion import KINDS
-from streams import logs
 from streams.cli import app
 from streams.cli.learning import Fusion
 from streams.kafka.delivery import NotDelivered
@@ -30,15 +29,6 @@ def commands(command=None, path=()):
 
 def invoke(*words):
     return CliRunner().invoke(app, words)
-
-
-@pytest.fixture
-def keys(monkeypatch):
-    """Secret keys are set, a bundle is not; logging stays as the other tests need it."""
-    monkeypatch.setattr(logs, "configure", lambda _: None)
-    monkeypatch.setenv("REDLANE_PSEUDONYM_KEY", "pseudonym")
-    monkeypatch.setenv("REDLANE_SELECTION_KEY", "selection")
-    monkeypatch.delenv("REDLANE_BUNDLE", raising=False)
 
 
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)

@@ -6,7 +6,6 @@ import pytest
 from typer.testing import CliRunner
 
 from streams import app as composition
-from streams import logs
 from streams.cli import app
 from streams.local.process import LOOPBACK, free_port
 from streams.operations import dead_letters, deploy
@@ -16,15 +15,6 @@ from tests.fakes import FakeScorer
 
 def invoke(*words):
     return CliRunner().invoke(app, words)
-
-
-@pytest.fixture
-def keys(monkeypatch):
-    """Secret keys are set, a bundle is not; logging stays as the other tests need it."""
-    monkeypatch.setattr(logs, "configure", lambda _: None)
-    monkeypatch.setenv("REDLANE_PSEUDONYM_KEY", "pseudonym")
-    monkeypatch.setenv("REDLANE_SELECTION_KEY", "selection")
-    monkeypatch.delenv("REDLANE_BUNDLE", raising=False)
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from models.datasets.texts import BadTexts, GoodsText
+from models.encoding import ngrams as hashing
 from models.encoding.ngrams import BUCKETS
+from models.hs.text_experts import HEADS
 from models.networks.text_encoder import TextEncoder
 from models.training.text import encoder, experts, ngrams
 
@@ -35,14 +37,14 @@ def learned(tmp_path_factory):
 
 def test_each_expert_is_stored_with_its_head(learned):
     assert {path.name for path in learned.iterdir()} == set(experts.FILES)
-    heads = load_file(learned / experts.HEADS)
+    heads = load_file(learned / HEADS)
     for name, size in (("meaning", 512), ("ngrams", 128)):
         assert heads[f"{name}.weight"].shape == (3, size)
         assert heads[f"{name}.weight"].dtype == torch.int8
         assert heads[f"{name}.scale"].shape == (3, 1)
         assert heads[f"{name}.scale"].dtype == heads[f"{name}.bias"].dtype == torch.float16
         assert heads[f"{name}.bias"].shape == (3,)
-    table = load_file(learned / experts.NGRAMS)
+    table = load_file(learned / hashing.FILE)
     assert (table["table"].shape, table["table"].dtype) == ((BUCKETS, 128), torch.int8)
     assert (table["scale"].shape, table["scale"].dtype) == ((BUCKETS, 1), torch.float16)
 
@@ -64,7 +66,7 @@ def test_an_expert_that_is_there_is_not_trained_again(learned, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(ngrams, "train", None)
         experts.learn(TEXTS, CODES, learned, seed=1, say=quiet)
-    (learned / experts.NGRAMS).unlink()
+    (learned / hashing.FILE).unlink()
     experts.learn(TEXTS, CODES, learned, seed=1, say=quiet)
     assert {path.name: path.read_bytes() for path in learned.iterdir()} == before
 
