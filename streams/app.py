@@ -110,6 +110,7 @@ def screening(settings: Settings) -> faust.App:
         group=settings.consumer_group,
         topic=DECLARATIONS,
         stage=stage,
+        weigh=stage.weigh,
         checks=[reference.check],
     )
 

@@ -57,12 +57,7 @@ class FakeScorer:
                     modalities=tuple(name for name, is_present in present if is_present),
                 )
             )
-        risk = max(item.risk for item in items)
-        return Verdict(
-            risk=risk,
-            expected_revenue_at_risk=0.0,
-            items=tuple(items),
-        )
+        return Verdict.of(items, [0.0] * len(items))
 
 
 def vector(data: bytes, dimension: int):

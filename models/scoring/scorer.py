@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -57,6 +57,8 @@ from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment
 CANDIDATES: Final = 5
 DIGITS: Final = 6
 """Decimals that are published."""
+ANSWERS: Final = 32
+"""Of the model that are kept for goods items of equal evidence; some 100 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,32 @@ class ItemEvidence:
     text: Vector | None
     photos: tuple[Vector, ...]
 
+    @property
+    def content(self) -> bytes:
+        """Hash of the embeddings: equal for goods items of which the model says the same."""
+        content = hashlib.blake2b(digest_size=16)
+        for vector in (self.text, *self.photos):
+            content.update(b"-" if vector is None else vector.tobytes())
+        return content.digest()
+
 
 @dataclass(frozen=True, slots=True)
 class DeclarationEvidence:
-    """A declaration with the evidence of each goods item, in the order declared."""
+    """A declaration with the evidence of each goods item, or of some, in the order declared."""
 
     declaration: Declaration
+    """With all its goods items."""
     items: tuple[ItemEvidence, ...]
     live: LiveSignals | None = None
-    """None where they are unavailable."""
+    """None where they are unavailable. Its items are those whose evidence is here."""
     tariff: Tariff = field(default_factory=Tariff)
+
+    def part(self, places: Sequence[int]) -> Self:
+        """Return the evidence of some goods items."""
+        live = self.live
+        if live is not None:
+            live = replace(live, items=tuple(live.items[place] for place in places))
+        return replace(self, items=tuple(self.items[place] for place in places), live=live)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +116,20 @@ class Verdict:
     expected_revenue_at_risk: float
     """Unit: EUR."""
     items: tuple[ItemAssessment, ...]
+    revenue_of_items: tuple[float, ...]
+    """Of which the expected revenue at risk is the sum. Unit: EUR."""
+
+    @classmethod
+    def of(cls, items: Sequence[ItemAssessment], revenue: Sequence[float]) -> Self:
+        """Join what is known of the goods items, in the order declared."""
+        return cls(
+            # The riskiest item speaks for all: items of one declaration share their trader, so
+            # their risks do not multiply as independent ones would.
+            risk=max(item.risk for item in items),
+            expected_revenue_at_risk=round(sum(revenue), 2),
+            items=tuple(items),
+            revenue_of_items=tuple(revenue),
+        )
 
 
 class Scorer:
@@ -178,13 +210,22 @@ class Scorer:
         return self._risk.log_odds(self.groups, code, posteriors, external_log_ratios, usual)
 
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
-        """Judge declarations, in order."""
+        """Judge declarations, in order.
+
+        The model is asked once about goods items of equal evidence.
+        """
+        answers: dict[bytes, ModalityPosteriors] = {}
+
+        def posteriors(item: ItemEvidence) -> ModalityPosteriors:
+            content = item.content
+            if content not in answers:
+                if len(answers) == ANSWERS:
+                    answers.clear()
+                answers[content] = modality_posteriors(self._hs, item.text, item.photos)
+            return answers[content]
+
         return [
-            self.verdict(
-                declared,
-                self.contexts(declared),
-                [modality_posteriors(self._hs, item.text, item.photos) for item in declared.items],
-            )
+            self.verdict(declared, self.contexts(declared), [*map(posteriors, declared.items)])
             for declared in evidence
         ]
 
@@ -202,27 +243,26 @@ class Scorer:
             posteriors: of the codes of each goods item.
         """
         judged = list(zip(evidence.items, contexts, posteriors, strict=True))
-        items = tuple(self._assess(*item) for item in judged)
-        return Verdict(
-            # The riskiest item speaks for all: items of one declaration share their trader, so
-            # their risks do not multiply as independent ones would.
-            risk=max(item.risk for item in items),
-            expected_revenue_at_risk=round(
-                sum(
-                    _expected_revenue(evidence, declared.item, context, assessed)
-                    for (declared, context, _), assessed in zip(judged, items, strict=True)
-                ),
-                2,
-            ),
-            items=items,
-        )
+        items = [self._assess(*item) for item in judged]
+        revenue = [
+            _expected_revenue(evidence, declared.item, context, assessed)
+            for (declared, context, _), assessed in zip(judged, items, strict=True)
+        ]
+        return Verdict.of(items, revenue)
 
     def contexts(self, evidence: DeclarationEvidence) -> list[ItemContext]:
         """Return the context of each goods item."""
-        return [self.context(evidence, place) for place in range(len(evidence.items))]
+        live = evidence.live
+        splitting = None if live is None else likelihoods.splitting(evidence.declaration, live)
+        return [self._context(evidence, place, splitting) for place in range(len(evidence.items))]
 
     def context(self, evidence: DeclarationEvidence, place: int) -> ItemContext:
         """Return the context of the goods item at a place."""
+        return self.contexts(evidence.part([place]))[0]
+
+    def _context(
+        self, evidence: DeclarationEvidence, place: int, splitting: LikelihoodRatio | None
+    ) -> ItemContext:
         attributes, peers = self.attributes(evidence, place), self.peers(evidence, place)
         item, live = evidence.items[place].item, evidence.live
         ratios = {
@@ -233,7 +273,7 @@ class Scorer:
             signals = live.items[place]
             ratios |= {
                 PHOTO_REUSE.name: likelihoods.photo_reuse(signals.photo),
-                SPLITTING.name: likelihoods.splitting(evidence.declaration, live),
+                SPLITTING.name: splitting,
                 HISTORY.name: self._tabular.likelihood_ratio(attributes, signals.rates, peers),
             }
         present = {kind: ratio for kind, ratio in ratios.items() if ratio is not None}

@@ -1,12 +1,14 @@
 """Declarations → the evidence that a model judges: embeddings, and signals of the stream.
 
-Missing evidence is recorded as a degradation; it never stops a declaration.
+Photos and texts are fetched and embedded in slices, between which other micro-batches get their
+turn, so that memory is bounded whatever is declared at once. Missing evidence is recorded as a
+degradation; it never stops a declaration.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 from models.encoding.encoders import Vector
 from models.encoding.perceptual_hash import BLANK
@@ -16,13 +18,18 @@ from models.risk.signals import LiveSignals
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence
 from schemas.reasons import Reason
-from schemas.records import Declaration, Degradation, GoodsItem
+from schemas.records import Declaration, Degradation, GoodsItem, ImageReference
 from streams import metrics
 from streams.evidence.embedding import EmbeddedPhoto, Embedder
 from streams.evidence.observations import Observation
 from streams.evidence.photos import NoPhoto, Photo, PhotoSource
 from streams.kafka.events import Inbound, event_id
+from streams.kafka.heartbeat import beat
 from streams.metrics import timed
+
+T = TypeVar("T")
+SLICE: Final = 16
+"""Photos, or texts, that are in memory and in the executor together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +55,9 @@ class EmbeddedItem:
     text: Vector | None
     """None without a description."""
     files: tuple[Photo | NoPhoto, ...]
-    """Of the first photos that are declared, in that order."""
+    """Of the first photos that are declared, in that order; empty where they are not kept."""
     photos: tuple[EmbeddedPhoto | NoPhoto, ...]
-    """Of those files."""
+    """Of the first photos that are declared, in that order."""
 
     @property
     def embedded_photos(self) -> tuple[EmbeddedPhoto, ...]:
@@ -108,7 +115,9 @@ class Gatherer:
         timings: dict[str, float],
     ) -> list[GatheredEvidence]:
         """Return the evidence of each declaration, in order."""
-        embedded = await self.embed([declaration for _, declaration in declarations], timings)
+        embedded = await self.embed(
+            [declaration for _, declaration in declarations], timings, keep_files=False
+        )
         observations = [
             _observation(cause, declaration, items, tariff)
             for (cause, declaration), items in zip(declarations, embedded, strict=True)
@@ -122,45 +131,89 @@ class Gatherer:
             )
         ]
 
+    def weight(self, declaration: Declaration) -> int:
+        """Return the number of its goods items and of the photos that are looked at."""
+        return sum(1 + len(self._references(item)) for item in declaration.goods_items)
+
     async def embed(
-        self, declarations: Sequence[Declaration], timings: dict[str, float]
+        self,
+        declarations: Sequence[Declaration],
+        timings: dict[str, float],
+        *,
+        keep_files: bool = True,
     ) -> list[list[EmbeddedItem]]:
-        """Fetch and embed all photos and texts of the micro-batch at once.
+        """Fetch and embed all photos and texts of the micro-batch, each distinct one once.
+
+        Args:
+            declarations: of the micro-batch.
+            timings: of its steps.
+            keep_files: keep the photos' files, too; they can take up much memory.
 
         Returns:
             the goods items of each declaration, in order.
         """
-        # Equal goods items are fetched once.
-        items = list(
-            dict.fromkeys(item for declaration in declarations for item in declaration.goods_items)
-        )
-        with timed("fetch", timings):
-            files = dict(zip(items, await asyncio.gather(*map(self._fetch, items)), strict=True))
-        with timed("embed", timings):
-            photos = await self._embedder.photos(
-                [file for some in files.values() for file in some if isinstance(file, Photo)]
-            )
-            texts = await self._embedder.texts(
-                [item.description for item in items if item.description.strip()]
-            )
+        timings |= {"fetch": 0.0, "embed": 0.0}
+        items = [item for declaration in declarations for item in declaration.goods_items]
+        files, photos = await self._photos_of(items, timings, keep_files=keep_files)
+        texts = await self._texts_of(items, timings)
         return [
             [
                 EmbeddedItem(
                     item,
                     texts.get(item.description),
-                    files[item],
-                    tuple(
-                        photos[file] if isinstance(file, Photo) else file for file in files[item]
-                    ),
+                    tuple(files[each] for each in self._references(item)) if keep_files else (),
+                    tuple(photos[each] for each in self._references(item)),
                 )
                 for item in declaration.goods_items
             ]
             for declaration in declarations
         ]
 
-    async def _fetch(self, item: GoodsItem) -> tuple[Photo | NoPhoto, ...]:
-        references = item.images[: self._photos_per_item]
-        return tuple(await asyncio.gather(*map(self._photos.fetch, references)))
+    def _references(self, item: GoodsItem) -> tuple[ImageReference, ...]:
+        """Return the photos that are looked at."""
+        return item.images[: self._photos_per_item]
+
+    async def _photos_of(
+        self, items: Sequence[GoodsItem], timings: dict[str, float], *, keep_files: bool
+    ) -> tuple[
+        dict[ImageReference, Photo | NoPhoto], dict[ImageReference, EmbeddedPhoto | NoPhoto]
+    ]:
+        """Return the files, if they are kept, and the embeddings."""
+        kept: dict[ImageReference, Photo | NoPhoto] = {}
+        photos: dict[ImageReference, EmbeddedPhoto | NoPhoto] = {}
+        by_content: dict[str, EmbeddedPhoto | NoPhoto] = {}
+        for some in _slices(each for item in items for each in self._references(item)):
+            with timed("fetch", timings):
+                files = await asyncio.gather(*map(self._photos.fetch, some))
+            new = [
+                file for file in files if isinstance(file, Photo) and file.sha256 not in by_content
+            ]
+            with timed("embed", timings):
+                embedded = await self._embedder.photos(new)
+            by_content |= {file.sha256: photo for file, photo in embedded.items()}
+            for reference, file in zip(some, files, strict=True):
+                photos[reference] = by_content[file.sha256] if isinstance(file, Photo) else file
+                if keep_files:
+                    kept[reference] = file
+            beat()
+        return kept, photos
+
+    async def _texts_of(
+        self, items: Sequence[GoodsItem], timings: dict[str, float]
+    ) -> dict[str, Vector]:
+        texts: dict[str, Vector] = {}
+        for some in _slices(item.description for item in items if item.description.strip()):
+            with timed("embed", timings):
+                texts |= await self._embedder.texts(some)
+            beat()
+        return texts
+
+
+def _slices(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the distinct values, SLICE at a time."""
+    distinct = list(dict.fromkeys(values))
+    for start in range(0, len(distinct), SLICE):
+        yield distinct[start : start + SLICE]
 
 
 def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> Degradation:

@@ -9,6 +9,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from streams.kafka.heartbeat import Heartbeat
+
 
 @dataclass(slots=True, eq=False)
 class Ticket:
@@ -18,7 +20,14 @@ class Ticket:
     acknowledge: Callable[[], object]
     since: float
     """When it arrived, by the acker's clock. Unit: s."""
+    heartbeat: Heartbeat | None = None
+    """Of what works on it, or on what it waits for."""
     done: bool = False
+
+    @property
+    def last_sign(self) -> float:
+        """When it arrived, or what works on it last gave a sign of life. Unit: s."""
+        return self.since if self.heartbeat is None else max(self.since, self.heartbeat.at)
 
 
 class Acker:
@@ -29,12 +38,23 @@ class Acker:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._under_way: defaultdict[Hashable, deque[Ticket]] = defaultdict(deque)
 
-    def track(self, partition: Hashable, acknowledge: Callable[[], object]) -> Ticket:
-        """Register an event that arrived; `acknowledge` releases its offset."""
-        ticket = Ticket(partition, acknowledge, self._clock())
+    def track(
+        self,
+        partition: Hashable,
+        acknowledge: Callable[[], object],
+        heartbeat: Heartbeat | None = None,
+    ) -> Ticket:
+        """Register an event that arrived.
+
+        Args:
+            partition: of the event.
+            acknowledge: releases its offset.
+            heartbeat: of what works on it; without one its age counts as time without progress.
+        """
+        ticket = Ticket(partition, acknowledge, self.clock(), heartbeat)
         self._under_way[partition].append(ticket)
         return ticket
 
@@ -54,4 +74,15 @@ class Acker:
     def oldest_age(self) -> float:
         """How long the oldest event has been under way; 0 when there is none. Unit: s."""
         heads = [queue[0].since for queue in self._under_way.values() if queue]
-        return self._clock() - min(heads) if heads else 0.0
+        return self.clock() - min(heads) if heads else 0.0
+
+    @property
+    def longest_silence(self) -> float:
+        """How long no sign of life came for one of the events that are not done. Unit: s."""
+        signs = [
+            ticket.last_sign
+            for queue in self._under_way.values()
+            for ticket in queue
+            if not ticket.done
+        ]
+        return self.clock() - min(signs) if signs else 0.0

@@ -11,7 +11,7 @@ from streams.kafka.acker import Acker
 
 
 class Stalled(Exception):  # noqa: N818 - says what it is
-    """No event has been finished for too long: only a restart helps."""
+    """An event has made no progress for too long: only a restart helps."""
 
 
 @dataclass(slots=True)
@@ -28,14 +28,14 @@ class Health:
         """Refresh the gauges.
 
         Raises:
-            Stalled: the oldest event has been under way for longer than the limit.
+            Stalled: an event has made no progress for longer than the limit.
         """
-        age = self.acker.oldest_age
         metrics.UNDER_WAY.set(self.acker.under_way)
-        metrics.OLDEST_SECONDS.set(age)
+        metrics.OLDEST_SECONDS.set(self.acker.oldest_age)
         metrics.ASSIGNED.set(self.assigned())
-        if age > self.stall_limit_s:
-            raise Stalled(f"An event has been under way for {age:.0f} s.")
+        silence = self.acker.longest_silence
+        if silence > self.stall_limit_s:
+            raise Stalled(f"An event has made no progress for {silence:.0f} s.")
 
     async def livez(self, _request: web.Request) -> web.Response:
         """Answer 200 while events make progress, 503 when they stall."""

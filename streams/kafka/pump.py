@@ -1,25 +1,76 @@
 """Events → micro-batches → a stage → its deliveries, awaited → events done.
 
-Each pump has a bounded queue and takes micro-batches from it one after the other, so the events of
-one key, which always go to the same pump, keep their order. With two pumps, one waits for storage
-while the other infers.
+Each pump has a bounded queue and takes micro-batches from it one after the other. With two pumps,
+one waits for storage while the other infers. Heavy events have pumps of their own and go one at a
+time, so that light ones overtake them.
+
+The events of one key keep their order: those of one class go to the same pump, and one of another
+class waits until those before it are done.
 """
 
 import asyncio
 import zlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.acker import Acker, Ticket
 from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
+from streams.kafka.heartbeat import Heartbeat
 
 Stage = Callable[[Sequence[Inbound]], Awaitable[list[tuple[Outbound, ...]]]]
 """Takes a micro-batch; returns for each event, in order, the events that it leads to: empty if the
 stage already applied its effect elsewhere. An error that it raises is a failing service or a bug,
-and stops the worker."""
+and stops the worker. One that works long calls `heartbeat.beat` after each slice."""
 Publish = Callable[[Sequence[Outbound]], Awaitable[None]]
 """Returns when the broker has every event; raises where it refuses one or does not answer."""
+Weigh = Callable[[Inbound], int]
+"""Returns how heavy an event is: for a declaration, the number of its goods items and photos."""
+
+HEAVY: Final = (16, 128)
+"""Weights above which an event is of the next class. Three classes, so that a declaration of 20
+goods items does not wait for one of 999 either."""
+HEAVY_WAITING: Final = 64
+"""Heavy events that wait for a pump, each of up to 1 MB; the next one holds up all behind it."""
+UNDER_WAY: Final = 10_000
+"""Events that are not yet acknowledged, at most: so many may overtake a heavy one."""
+
+
+@dataclass(slots=True, eq=False)
+class _Pump:
+    """A queue, and what works on it."""
+
+    batch_size: int
+    room: asyncio.Semaphore
+    """Of the queue."""
+    heartbeat: Heartbeat
+    queue: "asyncio.Queue[_Work]" = field(default_factory=asyncio.Queue)
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """An event under way."""
+
+    event: Inbound
+    key: bytes
+    ticket: Ticket
+    pump: _Pump
+    has_room: bool
+
+
+@dataclass(slots=True)
+class _Line:
+    """The events of one key that are not done."""
+
+    pump: _Pump
+    """That has the first of them."""
+    at_pump: int = 0
+    """So many of them."""
+    waiting: deque[_Work] = field(default_factory=deque)
+    """Those behind, from the first that is for another pump."""
 
 
 class Pumps:
@@ -35,22 +86,61 @@ class Pumps:
         pumps: int,
         batch_size: int,
         batch_wait_s: float,
+        weigh: Weigh = lambda _: 0,
     ) -> None:
+        """Take the stage.
+
+        Args:
+            stage: that runs.
+            publish: delivers what it returns.
+            acker: of the events.
+            limit: of dead letters.
+            pumps: for each class of events.
+            batch_size: most events of a micro-batch.
+            batch_wait_s: longest wait for one to fill.
+            weigh: gives the class of an event; without it all are light.
+        """
         self._stage = stage
         self._publish = publish
         self._acker = acker
         self._limit = limit
-        self._batch_size = batch_size
         self._batch_wait_s = batch_wait_s
-        self._queues: list[asyncio.Queue[tuple[Inbound, Ticket]]] = [
-            asyncio.Queue(maxsize=2 * batch_size) for _ in range(pumps)
+        self._weigh = weigh
+        self._classes = [
+            [
+                _Pump(most_in_batch, asyncio.Semaphore(most_waiting), Heartbeat(acker.clock))
+                for _ in range(pumps)
+            ]
+            for most_in_batch, most_waiting in (
+                (batch_size, 2 * batch_size),
+                *[(1, HEAVY_WAITING)] * len(HEAVY),
+            )
         ]
+        self._lines: dict[bytes, _Line] = {}
+        self._done = asyncio.Event()
 
     async def put(self, event: Inbound, acknowledge: Callable[[], object]) -> None:
         """Take one event; waits while its pump is full. Call in the order of the offsets."""
-        ticket = self._acker.track((event.topic, event.partition), acknowledge)
+        while self._acker.under_way >= UNDER_WAY:
+            self._done.clear()
+            await self._done.wait()
         key = event.key if event.key is not None else str(event.partition).encode()
-        await self._queues[zlib.crc32(key) % len(self._queues)].put((event, ticket))
+        weight = self._weigh(event)
+        class_ = sum(weight > most for most in HEAVY)
+        pumps = self._classes[class_]
+        pump = pumps[zlib.crc32(key) % len(pumps)]
+        ticket = self._acker.track((event.topic, event.partition), acknowledge, pump.heartbeat)
+        # A light event that waits for its key takes no room: others would wait with it.
+        needs_room = class_ > 0 or not self._must_wait(key, pump)
+        if needs_room:
+            await pump.room.acquire()
+        work = _Work(event, key, ticket, pump, needs_room)
+        if self._must_wait(key, pump):
+            line = self._lines[key]
+            line.waiting.append(work)
+            ticket.heartbeat = line.pump.heartbeat
+        else:
+            self._enqueue(work, self._lines.setdefault(key, _Line(pump)))
 
     async def run(self) -> None:
         """Pump until cancelled.
@@ -59,26 +149,56 @@ class Pumps:
             ExceptionGroup: what a stage or a delivery raised; the worker must stop.
         """
         async with asyncio.TaskGroup() as tasks:
-            for queue in self._queues:
-                tasks.create_task(self._pump(queue))
+            for pumps in self._classes:
+                for pump in pumps:
+                    tasks.create_task(self._run(pump))
 
-    async def _pump(self, queue: asyncio.Queue[tuple[Inbound, Ticket]]) -> None:
+    async def _run(self, pump: _Pump) -> None:
         while True:
-            batch = await self._batch(queue)
-            outcomes = await self._stage([event for event, _ in batch])
-            await self._publish([event for outcome in outcomes for event in outcome])
-            for (_, ticket), outcome in zip(batch, outcomes, strict=True):
-                self._acker.done(ticket)
+            batch = await self._batch(pump)
+            pump.heartbeat.beat()
+            with pump.heartbeat.heard():
+                outcomes = await self._stage([work.event for work in batch])
+                await self._publish([event for outcome in outcomes for event in outcome])
+            for work, outcome in zip(batch, outcomes, strict=True):
+                self._acker.done(work.ticket)
+                self._leave_line(work)
                 self._limit.count(dead=any(event.topic is DEAD_LETTERS for event in outcome))
+            pump.heartbeat.beat()
+            self._done.set()
 
-    async def _batch(
-        self, queue: asyncio.Queue[tuple[Inbound, Ticket]]
-    ) -> list[tuple[Inbound, Ticket]]:
-        batch = [await queue.get()]
+    async def _batch(self, pump: _Pump) -> list[_Work]:
+        batch = [await pump.queue.get()]
         try:
             async with asyncio.timeout(self._batch_wait_s):
-                while len(batch) < self._batch_size:
-                    batch.append(await queue.get())
+                while len(batch) < pump.batch_size:
+                    batch.append(await pump.queue.get())
         except TimeoutError:
             pass  # an incomplete batch goes ahead
+        for work in batch:
+            if work.has_room:
+                pump.room.release()
         return batch
+
+    def _must_wait(self, key: bytes, pump: _Pump) -> bool:
+        """Whether events of the key are before one that comes, for another pump."""
+        line = self._lines.get(key)
+        return line is not None and (bool(line.waiting) or line.pump is not pump)
+
+    def _enqueue(self, work: _Work, line: _Line) -> None:
+        line.at_pump += 1
+        work.ticket.heartbeat = work.pump.heartbeat
+        work.pump.queue.put_nowait(work)
+
+    def _leave_line(self, work: _Work) -> None:
+        """Let those go that waited for this event of their key alone."""
+        line = self._lines[work.key]
+        line.at_pump -= 1
+        if line.at_pump:
+            return
+        if not line.waiting:
+            del self._lines[work.key]
+            return
+        line.pump = line.waiting[0].pump
+        while line.waiting and line.waiting[0].pump is line.pump:
+            self._enqueue(line.waiting.popleft(), line)

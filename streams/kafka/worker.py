@@ -21,11 +21,15 @@ from streams.kafka.acker import Acker
 from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
 from streams.kafka.health import Health
-from streams.kafka.pump import Pumps, Stage
+from streams.kafka.pump import Pumps, Stage, Weigh
 from streams.settings import Settings
 
 MEGABYTE = 1 << 20
 FETCH_WAIT_MS = 100
+DRAIN_S = 40.0
+"""Longest wait for events under way before partitions are given back or the worker exits: less than
+the group waits for its members (broker_rebalance_timeout), and than a supervisor waits for an exit.
+"""
 log = structlog.get_logger(__name__)
 
 
@@ -49,7 +53,21 @@ class PromptConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class PromptConsumer(driver.Consumer):
-    """Consumer that fetches promptly."""
+    """Consumer that fetches promptly, and gives partitions back in time."""
+
+    async def wait_empty(self) -> None:
+        """Wait a while for events under way; the others are delivered again.
+
+        Such as declarations of hundreds of goods items: the whole group would wait for them.
+        """
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await super().wait_empty()
+        except TimeoutError:
+            count = len(self._unacked_messages)
+            log.warning("events under way will be delivered again", count=count)
+            self._unacked_messages.clear()
+            await super().wait_empty()  # commits what is acknowledged
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return PromptConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -138,6 +156,7 @@ def worker(
     group: str,
     topic: Topic,
     stage: Stage,
+    weigh: Weigh = lambda _: 0,
     checks: Sequence[Callable[[], None]] = (),
 ) -> faust.App:
     """Return a worker that runs a stage over a topic.
@@ -147,6 +166,7 @@ def worker(
         group: consumer group.
         topic: that it reads.
         stage: takes its events in micro-batches.
+        weigh: finds heavy events, which light ones may overtake.
         checks: called every second; an error stops the worker.
     """
     app = faust_app(settings, group)
@@ -174,6 +194,7 @@ def worker(
         pumps=settings.pumps,
         batch_size=settings.batch_size,
         batch_wait_s=settings.batch_wait_ms / 1000,
+        weigh=weigh,
     )
     source = app.topic(
         topic.name,
@@ -197,7 +218,10 @@ def worker(
             tasks.create_task(pumps.run())
             tasks.create_task(watch())
             async for event in stream.noack().events():
-                await pumps.put(received_by_faust(event), event.ack)
+                received = received_by_faust(event)
+                # Until it is acknowledged Faust keeps the event, but needs its value no more.
+                event.value = event.message.value = None
+                await pumps.put(received, event.ack)
 
     @app.task  # type: ignore[untyped-decorator] # Faust's is
     async def serve_health() -> None:

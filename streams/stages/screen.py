@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 
 from models.scoring.scorer import Scorer, Verdict
+from models.scoring.slices import Slices
 from models.selection.policy import GREEN
 from models.selection.profiles import Matcher
 from schemas import codec, rules
@@ -36,6 +37,7 @@ from streams.evidence.gatherer import GatheredEvidence, Gatherer, degradation
 from streams.evidence.observations import Observation
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import ORIGIN, TIMINGS, Inbound, Outbound, cloud_event, event_id
+from streams.kafka.heartbeat import beat
 from streams.metrics import timed
 from streams.reference.state import Snapshot
 from streams.selection.lanes import LaneDecision, LaneRequest, Lanes
@@ -142,6 +144,13 @@ class Screen:
             results |= {result.cause: result for result in screened}
             return [self._fate(results[cause], timings) for cause in batch]
 
+    def weigh(self, cause: Inbound) -> int:
+        """Return how heavy an event is; see `Gatherer.weight`. One that is undecodable is light."""
+        try:
+            return self._gatherer.weight(codec.decode(cause.value, Declaration, self._writers))
+        except Undecodable:
+            return 0
+
     def _decode(self, cause: Inbound) -> Declaration:
         declaration = codec.decode(cause.value, Declaration, self._writers)
         return rules.check(declaration, cause.key)
@@ -163,9 +172,14 @@ class Screen:
         return _Scored(gathered, verdict)
 
     async def _verdicts(self, batch: Sequence[GatheredEvidence]) -> Sequence[Verdict]:
-        evidence = [gathered.evidence for gathered in batch]
+        """Score slice by slice: between them other micro-batches get their turn."""
+        slices = Slices([gathered.evidence for gathered in batch])
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._scorer.score, evidence)
+        for some in slices:
+            scored = await loop.run_in_executor(self._executor, self._scorer.score, some.evidence)
+            slices.add(some, scored)
+            beat()
+        return slices.verdicts()
 
     async def _decide(self, batch: Sequence[_Scored], profiles: Matcher) -> list[_Screened]:
         """Decide on the lanes, and remember what is to be inspected."""

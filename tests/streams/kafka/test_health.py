@@ -54,7 +54,7 @@ async def test_it_is_live_while_events_make_progress(health, acker, clock):
     clock.now = 300
     assert await ask("/livez") == (200, "live\n")
     clock.now = 301
-    assert await ask("/livez") == (503, "An event has been under way for 301 s.\n")
+    assert await ask("/livez") == (503, "An event has made no progress for 301 s.\n")
     acker.done(ticket)
     assert await ask("/livez") == (200, "live\n")
 
