@@ -127,9 +127,12 @@ class Counterfactuals:
         """Return the evidence of a declaration with this item instead."""
         items = list(self._evidence.items)
         items[self._place] = replace(self._attribution.evidence, item=item)
-        declaration = replace(
-            self._evidence.declaration, goods_items=tuple(evidence.item for evidence in items)
+        declaration = self._evidence.declaration
+        goods_items = tuple(
+            item if declared.sequence_number == item.sequence_number else declared
+            for declared in declaration.goods_items
         )
+        declaration = replace(declaration, goods_items=goods_items)
         return replace(self._evidence, declaration=declaration, items=tuple(items))
 
     def _rescored(

@@ -91,7 +91,8 @@ class Explainer:
         """Explain a declaration's risk.
 
         Args:
-            evidence: the evidence that it was scored with.
+            evidence: the evidence that it was scored with; of the riskiest goods items, if not of
+                all: two at least, because a change of one may leave another yellow.
             photos: of each goods item, as `models.encoding.image.decode` returns them; None for
                 one that is missing.
         """

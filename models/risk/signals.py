@@ -6,7 +6,7 @@ again.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -104,6 +104,10 @@ class LiveSignals:
     DE_MINIMIS."""
     small_value: float = 0.0
     """Of those together, this one not included. Unit: EUR."""
+
+    def part(self, places: Iterable[int]) -> Self:
+        """Return the signals with those of some goods items alone."""
+        return replace(self, items=tuple(self.items[place] for place in places))
 
 
 DE_MINIMIS: Final = 150.0

@@ -91,9 +91,7 @@ class DeclarationEvidence:
 
     def part(self, places: Sequence[int]) -> Self:
         """Return the evidence of some goods items."""
-        live = self.live
-        if live is not None:
-            live = replace(live, items=tuple(live.items[place] for place in places))
+        live = None if self.live is None else self.live.part(places)
         return replace(self, items=tuple(self.items[place] for place in places), live=live)
 
 

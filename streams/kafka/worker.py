@@ -26,7 +26,7 @@ from streams.settings import Settings
 
 MEGABYTE = 1 << 20
 FETCH_WAIT_MS = 100
-DRAIN_S = 40.0
+DRAIN_S = 30.0
 """Longest wait for events under way before partitions are given back or the worker exits: less than
 the group waits for its members (broker_rebalance_timeout), and than a supervisor waits for an exit.
 """

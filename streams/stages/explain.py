@@ -1,17 +1,18 @@
 """alerts → explanations (+ heat maps in object storage), dead-letters.
 
 A stage and a worker of its own, so that slow work never delays an alert. The declaration of an
-alert is fetched from its topic, and explained with the signals that it was scored with. The
-explanation names what is gone by then; a failing service is called again for a while, then stops
-the worker. Photos are an exception: after that while the explanation goes without them, because
-the storage may withhold a single photo for ever.
+alert is fetched from its topic, and explained with the signals that it was scored with: of a large
+one only the riskiest goods items; of the others the explanation repeats what the alert says. It
+names what is gone by then; a failing service is called again for a while, then stops the worker.
+Photos are an exception: after that while the explanation goes without them, because the storage may
+withhold a single photo for ever.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -51,7 +52,23 @@ from streams.retry import retrying
 T = TypeVar("T")
 FAILURES: Final = (OSError, obstore.exceptions.BaseError, KafkaException, RedisError)
 """What a failing service looks like."""
+EXPLAINED: Final = 16
+"""Most goods items of a declaration that are explained: the riskiest ones."""
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Riskiest:
+    """What the riskiest goods items of a declaration were scored with."""
+
+    evidence: DeclarationEvidence
+    """Of these goods items."""
+    photos: list[list[Photo | None]]
+    """The files of each goods item's photos."""
+    missing: list[list[Signal]]
+    """Of each goods item: the reasons that name what is missing."""
+    traders: tuple[TraderHistory, ...]
+    """The record of each party of the declaration."""
 
 
 class PhotosUnavailable(Exception):  # noqa: N818 - says what happened
@@ -123,20 +140,20 @@ class Explain:
             return (self._dead(cause, error),)
         origin = await self._declaration(cause, alert)
         if origin is None:
-            return (self._event(cause, alert, _from_alert_alone(alert)),)
-        evidence, photos, missing = await self._evidence(alert, *origin)
+            items = _from_alert_alone(alert, Reason.DECLARATION_GONE)
+            return (self._event(cause, alert, items.values()),)
+        riskiest = await self._evidence(alert, *origin)
         loop = asyncio.get_running_loop()
         try:
             explained = await loop.run_in_executor(
-                self._executor, self._explained, evidence, photos
+                self._executor, self._explained, riskiest.evidence, riskiest.photos
             )
         except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             return (self._dead(cause, error),)
-        items = [
-            await self._item(alert, item, missing_of_item)
-            for item, missing_of_item in zip(explained, missing, strict=True)
-        ]
-        return (self._event(cause, alert, items, traders(evidence)),)
+        items = _from_alert_alone(alert, Reason.EXPLAINED_BRIEFLY)
+        for item, missing in zip(explained, riskiest.missing, strict=True):
+            items[item.explanation.sequence_number] = await self._item(alert, item, missing)
+        return (self._event(cause, alert, items.values(), riskiest.traders),)
 
     async def _declaration(
         self, cause: Inbound, alert: Alert
@@ -163,20 +180,15 @@ class Explain:
             return None
         return origin, declaration
 
-    async def _evidence(
-        self, alert: Alert, cause: Inbound, declaration: Declaration
-    ) -> tuple[DeclarationEvidence, list[list[Photo | None]], list[list[Signal]]]:
-        """Gather what the declaration was scored with.
-
-        Returns:
-            the evidence; and by goods item the photos' files, and the reasons that name what is
-            missing.
-        """
-        items = await self._embedded(declaration)
+    async def _evidence(self, alert: Alert, cause: Inbound, declaration: Declaration) -> _Riskiest:
+        """Gather what the riskiest goods items of the declaration were scored with."""
+        places = _riskiest(alert, declaration)
+        goods_items = tuple(declaration.goods_items[place] for place in places)
+        items = await self._embedded(replace(declaration, goods_items=goods_items))
         (live,) = await self._tried(
             "signals", lambda: self._signals.recorded([event_id(cause, "", "signals")])
         )
-        if live is not None and len(live.items) < len(items):
+        if live is not None and len(live.items) < len(declaration.goods_items):
             live = None  # of another version of the format
         missing_everywhere = []
         if live is None:
@@ -184,7 +196,10 @@ class Explain:
         if alert.bundle_id != self._explainer.bundle_id:
             missing_everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
         evidence = DeclarationEvidence(
-            declaration, tuple(item.evidence for item in items), live, self._tariff()
+            declaration,
+            tuple(item.evidence for item in items),
+            None if live is None else live.part(places),
+            self._tariff(),
         )
         missing = [
             [
@@ -193,7 +208,8 @@ class Explain:
             ]
             for item in items
         ]
-        return evidence, [_files(item) for item in items], missing
+        photos = [_files(item) for item in items]
+        return _Riskiest(evidence, photos, missing, traders(replace(evidence, live=live)))
 
     async def _embedded(self, declaration: Declaration) -> list[EmbeddedItem]:
         """Fetch and embed its texts and photos; wait a while for photos whose storage fails."""
@@ -262,7 +278,7 @@ class Explain:
         self,
         cause: Inbound,
         alert: Alert,
-        items: Sequence[ItemExplanation],
+        items: Iterable[ItemExplanation],
         parties: tuple[TraderHistory, ...] = (),
     ) -> Outbound:
         bundle_id = self._explainer.bundle_id
@@ -312,16 +328,24 @@ def _pixels(photo: Photo | None) -> Pixels | None:
         return None
 
 
-def _from_alert_alone(alert: Alert) -> list[ItemExplanation]:
-    """Return what the alert itself says about its goods items, in the order declared."""
-    return [
-        ItemExplanation(
+def _riskiest(alert: Alert, declaration: Declaration) -> list[int]:
+    """Return the places of the goods items that are explained, in the order declared."""
+    risks = {item.sequence_number: item.risk for item in alert.items}
+    numbers = [item.sequence_number for item in declaration.goods_items]
+    places = sorted(range(len(numbers)), key=lambda place: -risks.get(numbers[place], 0.0))
+    return sorted(places[:EXPLAINED])
+
+
+def _from_alert_alone(alert: Alert, why: Reason) -> dict[int, ItemExplanation]:
+    """Return what the alert itself says about its goods items, by sequence number, ascending."""
+    return {
+        item.sequence_number: ItemExplanation(
             sequence_number=item.sequence_number,
             suggested_hs6=item.suggested_hs6,
             reasons=(
                 *(Signal(code=reason.code, detail=reason.text) for reason in item.reasons),
-                Signal(code=Reason.DECLARATION_GONE),
+                Signal(code=why),
             ),
         )
         for item in sorted(alert.items, key=lambda item: item.sequence_number)
-    ]
+    }
