@@ -40,7 +40,7 @@ class Attribution:
         self._scorer = scorer
         self._log_ratios = log_ratios(context.likelihood_ratios)
         photos: tuple[Array | None, ...] = item.photos or (None,)
-        known = [scorer.hs.code_evidence(item.text, photo) for photo in photos]
+        known = scorer.hs.evidence_of_each(item.text, photos)
         self._posteriors = {
             (with_text, with_photos): modality_posteriors(
                 scorer.hs,

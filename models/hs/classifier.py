@@ -299,6 +299,13 @@ class HsModel:
             None if photo is None else n.similarities(n.shown(photo)),
         )
 
+    def evidence_of_each(
+        self, text: Array | None, photos: Sequence[Array | None]
+    ) -> list[CodeEvidence]:
+        """Return `code_evidence` of a text with each of its photos; the text is read once."""
+        of_text = self.code_evidence(text, None).text
+        return [self.code_evidence(None, photo)._replace(text=of_text) for photo in photos]
+
     def general_probabilities(self, evidence: CodeEvidence) -> Array:
         """Return the codes' probabilities (..., C) without the experts of trained codes."""
         logits = []

@@ -157,7 +157,8 @@ def share_of_others(
         A probability for each of `neighbours.places` (..., K), 0 for trained codes.
     """
     shares = softmax(sharpness * neighbours.best)
-    return np.where(np.isin(neighbours.places, trained_codes), np.float32(0), shares)
+    is_trained = np.isin(neighbours.places, trained_codes, assume_unique=True)
+    return np.where(is_trained, np.float32(0), shares)
 
 
 def whole(vectors: Array) -> NDArray[np.int8]:

@@ -72,7 +72,7 @@ def modality_posteriors(
         of_text = known[0].of("text") if known else None
         by_text = None if text is None else hs.posterior(text, None, evidence=of_text)
         return ModalityPosteriors(by_text, None, None, None)
-    computed = known or [hs.code_evidence(text, photo) for photo in photos]
+    computed = known or hs.evidence_of_each(text, photos)
     pairs = list(zip(photos, computed, strict=True))
     if text is None:
         by_photo = _mean(
