@@ -185,11 +185,11 @@ class Gatherer:
         for some in _slices(each for item in items for each in self._references(item)):
             with timed("fetch", timings):
                 files = await asyncio.gather(*map(self._photos.fetch, some))
-            new = [
-                file for file in files if isinstance(file, Photo) and file.sha256 not in by_content
-            ]
+            new = {file.sha256: file for file in files if isinstance(file, Photo)}
             with timed("embed", timings):
-                embedded = await self._embedder.photos(new)
+                embedded = await self._embedder.photos(
+                    [file for content, file in new.items() if content not in by_content]
+                )
             by_content |= {file.sha256: photo for file, photo in embedded.items()}
             for reference, file in zip(some, files, strict=True):
                 photos[reference] = by_content[file.sha256] if isinstance(file, Photo) else file

@@ -1,6 +1,8 @@
 """Evidence of a micro-batch: each goods item gets its own photos and text, in order."""
 
 import io
+import math
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -18,8 +20,9 @@ from schemas.reasons import Reason
 from schemas.records import ImageReference
 from streams.evidence.embedding import EmbeddedPhoto, Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
-from streams.evidence.gatherer import Gatherer
-from streams.evidence.photos import NoPhoto, Photos
+from streams.evidence.gatherer import SLICE, Gatherer
+from streams.evidence.photos import NoPhoto, Photo, Photos
+from streams.kafka.heartbeat import Heartbeat
 from tests.fakes import FakeScorer, vector
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
@@ -117,6 +120,76 @@ async def test_files_and_embeddings_stand_in_the_order_declared(gatherer):
     ((only,),) = await gatherer.embed([declared(item(1, "shoes", "gone", "green"))], {})
     assert only.files[0] == only.photos[0] == NoPhoto(Reason.PHOTO_NOT_FOUND)
     assert only.files[1].data == jpeg("green")
+
+
+class WatchedPhoto(Photo):
+    """Tells when it is gone."""
+
+
+class CountedPhotos:
+    """Makes photos; counts those that are in memory at a time."""
+
+    def __init__(self):
+        self.alive = 0
+        self.most_alive = 0
+        self.fetched = 0
+
+    async def fetch(self, reference):
+        self.fetched += 1
+        self.alive += 1
+        self.most_alive = max(self.most_alive, self.alive)
+        name = reference.uri.rpartition("/")[2]
+        photo = WatchedPhoto(name, name.encode())
+        weakref.finalize(photo, self._gone)
+        return photo
+
+    def _gone(self):
+        self.alive -= 1
+
+
+class CountingEmbedder:
+    """Embeds a file by its name."""
+
+    def __init__(self):
+        self.embedded = []
+
+    async def photos(self, photos):
+        self.embedded += [photo.sha256 for photo in photos]
+        return {photo: EmbeddedPhoto(vector(photo.data, 3), 1) for photo in photos}
+
+    async def texts(self, texts):
+        self.embedded += texts
+        return {text: vector(text.encode(), 4) for text in texts}
+
+
+async def test_photos_and_texts_are_embedded_in_slices_and_no_file_is_kept():
+    """999 goods items of four photos would not fit into memory at once; each slice is progress."""
+    photos, embedder = CountedPhotos(), CountingEmbedder()
+    gatherer = Gatherer(photos=photos, embedder=embedder, signals=None, photos_per_item=4)
+    items = [item(n, f"text {n}", *(f"{n}-{m}" for m in range(5))) for n in range(1, 101)]
+    heartbeat = Heartbeat(iter(range(10_000)).__next__)
+    with heartbeat.heard():
+        (embedded,) = await gatherer.embed([declared(*items)], {}, keep_files=False)
+    assert photos.fetched == 400
+    assert photos.most_alive <= 2 * SLICE
+    assert heartbeat.at == 400 / SLICE + math.ceil(100 / SLICE)
+    assert gatherer.weight(declared(*items)) == 500
+    assert [len(each.photos) for each in embedded] == [4] * 100
+    assert [photo.vector.tolist() for photo in embedded[41].photos] == [
+        vector(f"42-{m}".encode(), 3).tolist() for m in range(4)
+    ]
+    assert {each.files for each in embedded} == {()}
+
+
+async def test_equal_texts_and_photos_of_one_declaration_are_embedded_once():
+    """Under whatever reference, and in whatever slice."""
+    photos, embedder = CountedPhotos(), CountingEmbedder()
+    gatherer = Gatherer(photos=photos, embedder=embedder, signals=None, photos_per_item=4)
+    items = [item(n, "shoes", f"copy-{n}/red", "green") for n in range(1, 101)]
+    (embedded,) = await gatherer.embed([declared(*items)], {})
+    assert sorted(embedder.embedded) == ["green", "red", "shoes"]
+    assert photos.fetched == 101
+    assert len({photo.vector.tobytes() for each in embedded for photo in each.photos}) == 2
 
 
 def test_a_cached_photo_is_read_back_to_the_bit():
