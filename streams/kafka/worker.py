@@ -60,14 +60,16 @@ class PromptConsumer(driver.Consumer):
 
         Such as declarations of hundreds of goods items: the whole group would wait for them.
         """
+        # Not by a timeout around it: Faust swallows the cancellation.
+        late = asyncio.get_running_loop().call_later(DRAIN_S, self._leave_unfinished)
         try:
-            async with asyncio.timeout(DRAIN_S):
-                await super().wait_empty()
-        except TimeoutError:
-            count = len(self._unacked_messages)
-            log.warning("events under way will be delivered again", count=count)
-            self._unacked_messages.clear()
-            await super().wait_empty()  # commits what is acknowledged
+            await super().wait_empty()
+        finally:
+            late.cancel()
+
+    def _leave_unfinished(self) -> None:
+        log.warning("events will be delivered again", count=len(self._unacked_messages))
+        self._unacked_messages.clear()
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return PromptConsumerThread(self, loop=self.loop, beacon=self.beacon)

@@ -20,8 +20,9 @@ from streams.synthetic.large import large
 from streams.synthetic.send import new_run, send
 from tests.conftest import ready
 
+ITEMS = (MAX_GOODS_ITEMS, 300)
 STALL_LIMIT_S = 3
-"""Less than a large declaration takes, more than a slice of it."""
+"""Less than the largest declaration takes, more than a slice of it."""
 
 
 def follow(settings, topics):
@@ -42,15 +43,13 @@ def test_small_declarations_overtake_large_ones_and_none_outlasts_the_watchdog(
     A worker that waited for all of it would be stopped by its own watchdog, at every restart.
     """
     settings = stack.settings()
-    workers = [
-        start_worker(name, stall_limit_s=str(STALL_LIMIT_S)) for name in ("screen", "explain")
-    ]
+    workers = [start_worker("screen", stall_limit_s=str(STALL_LIMIT_S)), start_worker("explain")]
     goods, run = read(goods_folder), new_run()
     source = [
         Irregularities(goods, bucket=settings.s3_buckets[0], run=run, seed=n, shares={"clean": 1.0})
         for n in range(3)
     ]
-    heavy = [large(source[n], f"26BE{run}L{n}", photos=n + 1) for n in range(2)]
+    heavy = [large(source[n], f"26BE{run}L{n}", items=ITEMS[n]) for n in range(2)]
     light = list(source[2].consignments(20))
     large_ids = {each.declaration.declaration_id for each in heavy}
     ids = large_ids | {each.declaration.declaration_id for each in light}
@@ -79,11 +78,10 @@ def test_small_declarations_overtake_large_ones_and_none_outlasts_the_watchdog(
         f"\nsmall after at most {max(quick):.1f} s, large after {min(slow):.1f}, {max(slow):.1f} s"
     )
     assert max(quick) < min(slow)
-    assert max(slow) > STALL_LIMIT_S
-    for explanation in explained.values():
-        assert [item.sequence_number for item in explanation.items] == [
-            *range(1, MAX_GOODS_ITEMS + 1)
-        ]
+    for each in heavy:
+        explanation = explained[each.declaration.declaration_id]
+        numbers = [item.sequence_number for item in each.declaration.goods_items]
+        assert [item.sequence_number for item in explanation.items] == numbers
         in_detail = [item for item in explanation.items if item.modality_shares]
         assert len(in_detail) == EXPLAINED
         brief = Reason.EXPLAINED_BRIEFLY

@@ -10,6 +10,7 @@ import faust
 import pytest
 
 from schemas.topics import ASSESSMENTS, DECLARATIONS
+from streams.kafka import worker as worker_module
 from streams.kafka.events import Outbound
 from streams.kafka.worker import PromptConsumer, faust_app, received_by_faust, worker
 from streams.settings import Settings
@@ -76,13 +77,13 @@ class Running:
             checks=checks,
         )
         (agent,) = app.agents.values()
-        stream = FakeStream(
-            [
-                SimpleNamespace(message=message(n), ack=lambda n=n: self.acknowledged.append(n))
-                for n in range(events)
-            ]
-        )
-        self.task = asyncio.create_task(agent.fun(stream))
+        self.events = [
+            SimpleNamespace(
+                message=message(n), value=b"v", ack=lambda n=n: self.acknowledged.append(n)
+            )
+            for n in range(events)
+        ]
+        self.task = asyncio.create_task(agent.fun(FakeStream(self.events)))
 
     async def until(self, condition):
         for _ in range(1000):
@@ -106,6 +107,35 @@ async def test_an_event_is_acknowledged_once_its_outcome_is_delivered(monkeypatc
     await running.until(lambda: running.acknowledged == [0, 1, 2])
     assert running.producer.sent[0] == ("assessments", b"D1", b"out", None, None, [("h", b"1")])
     await running.stop()
+
+
+async def test_faust_keeps_no_value_of_an_event_that_is_under_way(monkeypatch):
+    """Thousands may wait behind one that takes long."""
+    running = Running(monkeypatch, 2)
+    await running.until(lambda: len(running.producer.sent) == 2)
+    assert [(event.value, event.message.value) for event in running.events] == [(None, None)] * 2
+    await running.stop()
+
+
+async def test_partitions_are_given_back_though_an_event_takes_long(monkeypatch):
+    """It is delivered again; the group would wait for it, and throw this member out."""
+    monkeypatch.setattr(worker_module, "DRAIN_S", 0.05)
+    transport = faust_app(Settings(), "group").transport
+    consumer = transport.create_consumer(
+        callback=print, on_partitions_revoked=print, on_partitions_assigned=print
+    )
+    commits = []
+
+    async def commit(**_options):
+        commits.append(None)
+        return True
+
+    monkeypatch.setattr(consumer, "commit", commit)
+    consumer._unacked_messages = {"under way"}
+    async with asyncio.timeout(10):
+        await consumer.wait_empty()
+    assert consumer._unacked_messages == set()
+    assert commits
 
 
 async def test_a_delivery_that_takes_too_long_stops_the_worker(monkeypatch):
