@@ -11,7 +11,6 @@ from models.datasets.goods import read
 from schemas.codec import decode
 from schemas.reasons import Reason
 from schemas.records import Explanation
-from schemas.rules import MAX_GOODS_ITEMS
 from schemas.topics import ASSESSMENTS, EXPLANATIONS
 from streams.kafka.registry import Registry
 from streams.stages.explain import EXPLAINED
@@ -20,7 +19,6 @@ from streams.synthetic.large import large
 from streams.synthetic.send import new_run, send
 from tests.conftest import ready
 
-ITEMS = (MAX_GOODS_ITEMS, 300)
 STALL_LIMIT_S = 3
 """Less than the largest declaration takes, more than a slice of it."""
 
@@ -49,7 +47,10 @@ def test_small_declarations_overtake_large_ones_and_none_outlasts_the_watchdog(
         Irregularities(goods, bucket=settings.s3_buckets[0], run=run, seed=n, shares={"clean": 1.0})
         for n in range(3)
     ]
-    heavy = [large(source[n], f"26BE{run}L{n}", items=ITEMS[n]) for n in range(2)]
+    heavy = [
+        large(source[0], f"26BE{run}L0", photos=0),
+        large(source[1], f"26BE{run}L1", items=200),
+    ]
     light = list(source[2].consignments(20))
     large_ids = {each.declaration.declaration_id for each in heavy}
     ids = large_ids | {each.declaration.declaration_id for each in light}
