@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 POLL_S: Final = 0.2
-CUT_OFF_S: Final = 10.0
+CUT_OFF_S: Final = 5.0
 """For an orderly stop without Kafka: nothing can be published or committed any more."""
 log = structlog.get_logger(__name__)
 

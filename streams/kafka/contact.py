@@ -21,10 +21,24 @@ class Contact:
     """Asks the brokers for a topic, in a thread; ends with the process."""
 
     def __init__(
-        self, ask: Callable[[], object], *, clock: Callable[[], float] = time.monotonic
+        self,
+        ask: Callable[[], object],
+        *,
+        limit_s: float,
+        on_lost: Callable[[], object],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what asks; see `asking_for`."""
+        """Take what asks and what to do.
+
+        Args:
+            ask: see `asking_for`.
+            limit_s: without an answer, until `on_lost` is called. Unit: s.
+            on_lost: called in the thread, after each question from then on.
+            clock: in seconds.
+        """
         self._ask = ask
+        self._limit_s = limit_s
+        self._on_lost = on_lost
         self._clock = clock
         self._lost_at: float | None = None
         self._thread = threading.Thread(target=self._follow, name="kafka-contact", daemon=True)
@@ -51,6 +65,8 @@ class Contact:
             if self._lost_at is None:
                 self._lost_at = self._clock()
                 log.warning("Kafka does not answer", error=error.args[0].str())
+            if self.lost_s > self._limit_s:
+                self._on_lost()
         else:
             if self._lost_at is not None:
                 log.info("Kafka answers again", after_s=round(self.lost_s))

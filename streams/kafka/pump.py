@@ -85,9 +85,11 @@ class Pumps:
         for queue, task in zip(self._queues, tasks, strict=True):
             if queue in self._idle:
                 task.cancel()
-        _, hanging = await asyncio.wait(tasks, timeout=DRAIN_S)
-        for task in hanging:
-            task.cancel()
+        try:
+            await asyncio.wait(tasks, timeout=DRAIN_S)
+        finally:
+            for task in tasks:  # those that still run
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _pump(self, queue: asyncio.Queue[tuple[Inbound, Ticket]]) -> None:

@@ -61,6 +61,7 @@ def _credentials(settings: Settings) -> Any:
 class App(faust.App):
     """A Faust app whose stop is bounded."""
 
+    contact: Contact
     deadline: ExitDeadline
 
 
@@ -180,14 +181,19 @@ def worker(
         return await published(app, events, within_s=settings.delivery_timeout_s)
 
     acker = Acker(clock=time.monotonic)
-    contact = Contact(asking_for(settings, topic))
-    app.deadline = ExitDeadline(settings.stop_within_s, cut_off=lambda: contact.lost_s > 0)
+    app.deadline = ExitDeadline(settings.stop_within_s, cut_off=lambda: app.contact.lost_s > 0)
+    # The health below stops the worker in order; but without Kafka it may not even have started.
+    app.contact = Contact(
+        asking_for(settings, topic),
+        limit_s=settings.delivery_timeout_s,
+        on_lost=app.deadline.start,
+    )
     health = Health(
         acker,
         lambda: len(app.consumer.assignment()),
         settings.stall_limit_s,
         model_warm=True,
-        cut_off_s=lambda: contact.lost_s,
+        cut_off_s=lambda: app.contact.lost_s,
         cut_off_limit_s=settings.delivery_timeout_s,
     )
     pumps = Pumps(
@@ -231,7 +237,6 @@ def worker(
 
     @app.task  # type: ignore[untyped-decorator] # Faust's is
     async def serve_health() -> None:
-        contact.start()
         runner = await health.serve(settings.health_host, settings.health_port)
         log.info("health served", addresses=[list(address) for address in runner.addresses])
 
@@ -260,6 +265,7 @@ def run(app: App) -> None:
         SystemExit: 0 after SIGTERM or SIGINT, once all events under way are done; 1 on what only a
             restart can repair. Where that takes too long, the process ends with 1.
     """
+    app.contact.start()
     BoundedWorker(
         app, override_logging=False, redirect_stdouts=False, quiet=True
     ).execute_from_commandline()

@@ -11,19 +11,19 @@ from streams.settings import Settings
 
 
 def test_it_counts_from_the_first_question_without_an_answer():
-    """And forgets that once a broker answers."""
-    now, answers = [100.0], [False]
+    """And forgets that once a broker answers; beyond the limit the process has to end."""
+    now, answers, lost = [100.0], [False], []
 
     def ask():
         if not answers[0]:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
-    contact = Contact(ask, clock=lambda: now[0])
+    contact = Contact(ask, limit_s=6, on_lost=lambda: lost.append(now[0]), clock=lambda: now[0])
     assert contact.lost_s == 0
-    contact.ask()
-    now[0] = 107.0
-    contact.ask()
+    for now[0] in (100.0, 106.0, 107.0):
+        contact.ask()
     assert contact.lost_s == 7
+    assert lost == [107.0]
     answers[0] = True
     contact.ask()
     assert contact.lost_s == 0

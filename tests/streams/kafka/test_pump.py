@@ -103,8 +103,11 @@ async def test_too_many_dead_letters_in_a_row_stop_the_worker():
 
 
 async def test_a_worker_that_stops_itself_finishes_what_is_published():
-    """Of its micro-batch and of other pumps': after the restart these would get a second fate."""
-    events = [inbound(value=b"x", offset=n, key=[b"a", b"d"][n % 2]) for n in range(8)]
+    """Of its micro-batch and of other pumps': after the restart these would get a second fate.
+
+    What waits in the queues is left to the restart.
+    """
+    events = [inbound(value=b"x", offset=n, key=[b"a", b"d"][n % 2]) for n in range(9)]
     published, acknowledged, slow = Published(), [], asyncio.Event()
 
     async def stage(batch):
