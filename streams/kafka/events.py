@@ -89,7 +89,9 @@ class Outbound:
 
     @property
     def fits(self) -> bool:
-        """Whether its topic takes it, as `redlane deploy` creates it."""
+        """Whether its topic takes it, as `redlane deploy` creates it, and readers decode it."""
+        if self.topic.schema and len(self.value or b"") > self.topic.max_value_mb << 20:
+            return False
         size = len(self.key or b"") + len(self.value or b"") + RECORD_BYTES
         size += sum(len(name.encode()) + len(value) + RECORD_BYTES for name, value in self.headers)
         return size <= self.topic.max_message_mb << 20

@@ -6,14 +6,18 @@ on the topics.
 
 import os
 import signal
+import struct
 import time
 import urllib.error
 import urllib.request
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from schemas.topics import DEAD_LETTERS, INSPECTION_OUTCOMES
+from schemas.records import RiskProfile
+from schemas.topics import DEAD_LETTERS, INSPECTION_OUTCOMES, RISK_PROFILES
+from streams.kafka.publisher import Publisher
 from streams.operations.dead_letters import read_letters
 from streams.synthetic.send import new_run
 from tests.conftest import ready
@@ -23,13 +27,19 @@ TOPIC = INSPECTION_OUTCOMES.name
 
 @pytest.fixture
 def settings(stack):
-    """With a consumer group of its own, at the end of the topic."""
+    """With a consumer group of its own, at the end of the topic, which is emptied afterwards.
+
+    Other tests' consoles would read all this nonsense, and stop.
+    """
     group = f"learn-{new_run()}"
     settings = stack.settings().model_copy(update={"learn_consumer_group": group})
     consumer = Consumer(settings.confluent() | {"group.id": group, "enable.auto.commit": False})
     consumer.commit(offsets=places(ends(settings)), asynchronous=False)
     consumer.close()
-    return settings
+    yield settings
+    admin = AdminClient(settings.confluent())
+    for removed in admin.delete_records(places(ends(settings))).values():
+        removed.result(30)
 
 
 @pytest.fixture
@@ -113,6 +123,32 @@ def test_no_headers_or_sizes_stop_a_worker(settings, start_learn):
     assert kept[run + b"5"].value == b""
     assert dict(kept[run + b"1"].headers)["ce_id"].startswith(b"sha256:")
     assert kept[(run + bytes(30 << 20))[:1024]].value == b""
+    assert worker.stop() == 0
+
+
+def codecs(stack, topic):
+    """The compression of each batch in the broker's files of a topic (Kafka's format, version 2)."""
+    for log in stack.kafka._directory.glob(f"broker-0/log/{topic.name}-*/*.log"):
+        data, place = log.read_bytes(), 0
+        while place < len(data):
+            (length,) = struct.unpack_from(">i", data, place + 8)
+            (attributes,) = struct.unpack_from(">h", data, place + 21)
+            yield attributes & 0b111
+            place += 12 + length
+
+
+def test_results_are_compressed_as_every_client_reads_them(stack, settings, start_learn):
+    """KafkaJS reads gzip (1) and nothing else; what is small is not compressed (0)."""
+    worker = start_learn()
+    producer = Producer(settings.confluent())
+    producer.produce(TOPIC, key=b"k", value=b"nonsense" * 1000)
+    assert producer.flush(30) == 0
+    until_no_lag(settings, worker)
+    publisher, profile = Publisher(settings, source="redlane/test"), new_run()
+    publisher.put(RISK_PROFILES, [RiskProfile(profile_id=profile, title="x" * 1000)])
+    publisher.remove(RISK_PROFILES, [profile])
+    for topic in (DEAD_LETTERS, RISK_PROFILES):
+        assert 1 in set(codecs(stack, topic)) <= {0, 1}
     assert worker.stop() == 0
 
 
@@ -202,7 +238,7 @@ def lose_kafka(stack, request):
     stack.kafka.wait()
 
 
-def test_a_worker_without_kafka_says_so_and_ends(lose_kafka, settings, start_learn):
+def test_a_worker_without_kafka_says_so_and_ends(settings, lose_kafka, start_learn):
     """Not only once Kafka is back."""
     worker = start_learn(delivery_timeout_s="3")
     producer = Producer(settings.confluent())
@@ -221,7 +257,7 @@ def test_a_worker_without_kafka_says_so_and_ends(lose_kafka, settings, start_lea
 
 
 @pytest.mark.parametrize("lose_kafka", [frozen], indirect=True)
-def test_a_worker_stops_without_kafka(lose_kafka, start_learn):
+def test_a_worker_stops_without_kafka(start_learn, lose_kafka):
     """SIGTERM ends it in bounded time: there is nothing to wait for."""
     worker = start_learn()
     lose_kafka()

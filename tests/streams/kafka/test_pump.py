@@ -150,7 +150,7 @@ async def test_a_result_that_no_topic_takes_becomes_a_dead_letter():
     published, acknowledged = Published(), []
 
     async def stage(batch):
-        size = (ALERTS.max_message_mb << 20) + 1
+        size = (ALERTS.max_value_mb << 20) + 1  # readers would not decode it
         return [
             (
                 *fate(event),
