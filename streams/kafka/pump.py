@@ -11,22 +11,29 @@ class waits until those before it are done.
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.acker import Acker, Ticket
-from streams.kafka.dead_letter import DeadLetterLimit
+from streams.kafka.dead_letter import DeadLetterLimit, ResultTooLarge, dead_letter, without_value
 from streams.kafka.events import Inbound, Outbound
 from streams.kafka.heartbeat import Heartbeat
+
+DRAIN_S: Final = 10.0
+"""For the micro-batches under way when the pumps stop."""
+log = structlog.get_logger(__name__)
 
 Stage = Callable[[Sequence[Inbound]], Awaitable[list[tuple[Outbound, ...]]]]
 """Takes a micro-batch; returns for each event, in order, the events that it leads to: empty if the
 stage already applied its effect elsewhere. An error that it raises is a failing service or a bug,
 and stops the worker. One that works long calls `heartbeat.beat` after each slice."""
-Publish = Callable[[Sequence[Outbound]], Awaitable[None]]
-"""Returns when the broker has every event; raises where it refuses one or does not answer."""
+Publish = Callable[[Sequence[Outbound]], Awaitable[list[bool]]]
+"""Returns when the broker has answered for every event: whether it took it, False where it is too
+large. Raises where the broker refuses one otherwise or does not answer."""
 Weigh = Callable[[Inbound], int]
 """Returns how heavy an event is: for a declaration, the number of its goods items and photos."""
 
@@ -48,6 +55,8 @@ class _Pump:
     """Of the queue."""
     heartbeat: Heartbeat
     queue: "asyncio.Queue[_Work]" = field(default_factory=asyncio.Queue)
+    idle: bool = True
+    """Waits for events."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +92,7 @@ class Pumps:
         acker: Acker,
         limit: DeadLetterLimit,
         *,
+        name: str,
         pumps: int,
         batch_size: int,
         batch_wait_s: float,
@@ -95,6 +105,7 @@ class Pumps:
             publish: delivers what it returns.
             acker: of the events.
             limit: of dead letters.
+            name: of the stage.
             pumps: for each class of events.
             batch_size: most events of a micro-batch.
             batch_wait_s: longest wait for one to fill.
@@ -104,6 +115,7 @@ class Pumps:
         self._publish = publish
         self._acker = acker
         self._limit = limit
+        self._name = name
         self._batch_wait_s = batch_wait_s
         self._weigh = weigh
         self._classes = [
@@ -118,6 +130,7 @@ class Pumps:
         ]
         self._lines: dict[bytes, _Line] = {}
         self._done = asyncio.Event()
+        self._stopping = False
 
     async def put(self, event: Inbound, acknowledge: Callable[[], object]) -> None:
         """Take one event; waits while its pump is full. Call in the order of the offsets."""
@@ -143,29 +156,95 @@ class Pumps:
             self._enqueue(work, self._lines.setdefault(key, _Line(pump)))
 
     async def run(self) -> None:
-        """Pump until cancelled.
+        """Pump until cancelled; then, or after a fault, finish the micro-batches under way.
 
         Raises:
             ExceptionGroup: what a stage or a delivery raised; the worker must stop.
         """
-        async with asyncio.TaskGroup() as tasks:
-            for pumps in self._classes:
-                for pump in pumps:
-                    tasks.create_task(self._run(pump))
+        tasks = {
+            pump: asyncio.create_task(self._run(pump)) for pumps in self._classes for pump in pumps
+        }
+        try:
+            await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._drain(tasks)
+        faults = [fault for task in tasks.values() if (fault := _fault(task)) is not None]
+        raise ExceptionGroup("the pumps stopped", faults)
+
+    async def _drain(self, tasks: Mapping[_Pump, asyncio.Task[None]]) -> None:
+        """Let micro-batches under way end, so that what is published is acknowledged too."""
+        self._stopping = True
+        for pump, task in tasks.items():
+            if pump.idle:
+                task.cancel()
+        try:
+            await asyncio.wait(tasks.values(), timeout=DRAIN_S)
+        finally:
+            for task in tasks.values():  # those that still run
+                task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     async def _run(self, pump: _Pump) -> None:
-        while True:
+        while not self._stopping:
+            pump.idle = True
             batch = await self._batch(pump)
+            pump.idle = False
             pump.heartbeat.beat()
+            causes = [work.event for work in batch]
             with pump.heartbeat.heard():
-                outcomes = await self._stage([work.event for work in batch])
-                await self._publish([event for outcome in outcomes for event in outcome])
-            for work, outcome in zip(batch, outcomes, strict=True):
+                outcomes = await self._delivered(causes, await self._stage(causes))
+            # All are done, before the limit may stop the worker: their fates are published.
+            for work in batch:
                 self._acker.done(work.ticket)
                 self._leave_line(work)
-                self._limit.count(dead=any(event.topic is DEAD_LETTERS for event in outcome))
             pump.heartbeat.beat()
             self._done.set()
+            for outcome in outcomes:
+                self._limit.count(dead=any(event.topic is DEAD_LETTERS for event in outcome))
+
+    async def _delivered(
+        self, causes: Sequence[Inbound], outcomes: Sequence[tuple[Outbound, ...]]
+    ) -> list[tuple[Outbound, ...]]:
+        """Publish what became of events; of one whose results are too large, a dead letter.
+
+        Returns:
+            what was published for each event, in order.
+
+        Raises:
+            ResultTooLarge: the broker refuses even a dead letter without a value.
+        """
+        final = [
+            outcome if all(event.fits for event in outcome) else self._too_large(cause)
+            for cause, outcome in zip(causes, outcomes, strict=True)
+        ]
+        left = list(range(len(final)))
+        while left:
+            flat = [(number, event) for number in left for event in final[number]]
+            taken = await self._publish([event for _, event in flat])
+            refused = {
+                number for (number, _), is_taken in zip(flat, taken, strict=True) if not is_taken
+            }
+            for number in refused:
+                final[number] = self._smaller(causes[number], final[number])
+            left = sorted(refused)
+        return final
+
+    def _smaller(self, cause: Inbound, refused: tuple[Outbound, ...]) -> tuple[Outbound, ...]:
+        """Return what to publish in place of an outcome that the broker refuses as too large."""
+        (letter, *_) = refused
+        if letter.topic is not DEAD_LETTERS:
+            return self._too_large(cause)
+        if letter.value:
+            return (without_value(letter),)
+        raise ResultTooLarge(
+            f"The broker takes no dead letter, even without a value: max.message.bytes of "
+            f"{DEAD_LETTERS.name} must be {DEAD_LETTERS.max_message_mb} MB."
+        )
+
+    def _too_large(self, cause: Inbound) -> tuple[Outbound, ...]:
+        log.warning("result too large", partition=cause.partition, offset=cause.offset)
+        error = ResultTooLarge("A topic does not take what became of this event.")
+        return (dead_letter(cause, error, stage=self._name, bundle_id=""),)
 
     async def _batch(self, pump: _Pump) -> list[_Work]:
         batch = [await pump.queue.get()]
@@ -202,3 +281,11 @@ class Pumps:
         line.pump = line.waiting[0].pump
         while line.waiting and line.waiting[0].pump is line.pump:
             self._enqueue(line.waiting.popleft(), line)
+
+
+def _fault(task: asyncio.Task[None]) -> Exception | None:
+    """Return what ended a pump; None where it drained or was cancelled."""
+    error = None if not task.done() or task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return error

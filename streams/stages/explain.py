@@ -45,7 +45,7 @@ from streams.evidence.gatherer import EmbeddedItem, Gatherer
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
-from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id
+from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id, fate_of
 from streams.kafka.registry import Decoder
 from streams.retry import retrying
 
@@ -141,7 +141,7 @@ class Explain:
         origin = await self._declaration(cause, alert)
         if origin is None:
             items = _from_alert_alone(alert, Reason.DECLARATION_GONE)
-            return (self._event(cause, alert, items.values()),)
+            return (self._fate(cause, alert, items.values()),)
         riskiest = await self._evidence(alert, *origin)
         loop = asyncio.get_running_loop()
         try:
@@ -153,7 +153,7 @@ class Explain:
         items = _from_alert_alone(alert, Reason.EXPLAINED_BRIEFLY)
         for item, missing in zip(explained, riskiest.missing, strict=True):
             items[item.explanation.sequence_number] = await self._item(alert, item, missing)
-        return (self._event(cause, alert, items.values(), riskiest.traders),)
+        return (self._fate(cause, alert, items.values(), riskiest.traders),)
 
     async def _declaration(
         self, cause: Inbound, alert: Alert
@@ -274,12 +274,24 @@ class Explain:
         with bound_contextvars(service=service):
             return await self._retry((*FAILURES, *more), act)
 
-    def _event(
+    def _fate(
         self,
         cause: Inbound,
         alert: Alert,
         items: Iterable[ItemExplanation],
         parties: tuple[TraderHistory, ...] = (),
+    ) -> Outbound:
+        try:
+            return self._event(cause, alert, items, parties)
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+            return self._dead(cause, error)
+
+    def _event(
+        self,
+        cause: Inbound,
+        alert: Alert,
+        items: Iterable[ItemExplanation],
+        parties: tuple[TraderHistory, ...],
     ) -> Outbound:
         bundle_id = self._explainer.bundle_id
         record = Explanation(
@@ -300,6 +312,7 @@ class Explain:
                 source="redlane/explain",
                 time=self._now(),
                 traceparent=cause.header("traceparent"),
+                extensions=[fate_of(cause)],
             ),
         )
 

@@ -47,6 +47,7 @@ def made(stage, acker, *, published=None, n=2):
         Published() if published is None else published,
         acker,
         DeadLetterLimit(in_a_row=5, share=0.5),
+        name="screen",
         pumps=n,
         batch_size=4,
         batch_wait_s=0.001,

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import faust
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 
 from schemas.topics import ASSESSMENTS, DECLARATIONS
-from streams.kafka import worker as worker_module
+from streams.kafka import transport as transport_module
 from streams.kafka.events import Outbound
-from streams.kafka.worker import PromptConsumer, faust_app, received_by_faust, worker
+from streams.kafka.transport import PromptConsumer
+from streams.kafka.worker import faust_app, received_by_faust, worker
 from streams.settings import Settings
 
 KEY = "of the tests"
@@ -24,10 +26,18 @@ class FakeProducer:
 
     delivered: asyncio.Event
     sent: list = field(default_factory=list)
+    error: Exception | None = None
+    """With which the broker refuses what is sent first."""
 
     async def send(self, *event):
         self.sent.append(event)
-        return self.delivered.wait()
+        return self.answer()
+
+    async def answer(self):
+        await self.delivered.wait()
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
 
 
 class FakeStream:
@@ -66,16 +76,23 @@ class Running:
         self.delivered = asyncio.Event()
         self.producer = FakeProducer(self.delivered)
         self.acknowledged = []
-        consumer = SimpleNamespace(assignment=lambda: {("declarations", 3)})
+        self.committed = []
+
+        async def commit():
+            self.committed.append(list(self.acknowledged))
+
+        consumer = SimpleNamespace(assignment=lambda: {("declarations", 3)}, commit=commit)
         monkeypatch.setattr(faust.App, "producer", self.producer)
         monkeypatch.setattr(faust.App, "consumer", consumer)
         app = worker(
             Settings(**{"batch_wait_ms": 1} | settings),
+            name="test",
             group="test",
             topic=DECLARATIONS,
             stage=stage,
             checks=checks,
         )
+        app.deadline = SimpleNamespace(start=lambda: None)
         (agent,) = app.agents.values()
         self.events = [
             SimpleNamespace(
@@ -119,7 +136,7 @@ async def test_faust_keeps_no_value_of_an_event_that_is_under_way(monkeypatch):
 
 async def test_partitions_are_given_back_though_an_event_takes_long(monkeypatch):
     """It is delivered again; the group would wait for it, and throw this member out."""
-    monkeypatch.setattr(worker_module, "DRAIN_S", 0.05)
+    monkeypatch.setattr(transport_module, "GIVE_BACK_S", 0.05)
     transport = faust_app(Settings(), "group").transport
     consumer = transport.create_consumer(
         callback=print, on_partitions_revoked=print, on_partitions_assigned=print
@@ -145,6 +162,46 @@ async def test_a_delivery_that_takes_too_long_stops_the_worker(monkeypatch):
         await running.task
     assert caught.group_contains(TimeoutError)
     assert running.acknowledged == []
+
+
+async def test_a_producer_that_takes_nothing_stops_the_worker(monkeypatch):
+    """It waits for metadata, or for room: that counts as delivery too."""
+    running = Running(monkeypatch, 1, delivery_timeout_s=0.05)
+
+    async def send(*_event):
+        await asyncio.Event().wait()
+
+    running.producer.send = send
+    with pytest.raises(ExceptionGroup) as caught:
+        await running.task
+    assert caught.group_contains(TimeoutError)
+
+
+async def test_an_event_that_the_broker_finds_too_large_becomes_a_dead_letter(monkeypatch):
+    """A topic may take less than topics.toml says; the event stops no worker."""
+    running = Running(monkeypatch, 1)
+    running.producer.error = MessageSizeTooLargeError()
+    running.delivered.set()
+    await running.until(lambda: running.acknowledged == [0])
+    assert [event[0] for event in running.producer.sent] == ["assessments", "dead-letters"]
+    await running.stop()
+
+
+async def test_what_is_acknowledged_is_committed_before_a_stop_on_purpose(monkeypatch):
+    """Else the same events get a second fate after the restart."""
+    lost = []
+
+    def check():
+        if lost:
+            raise LookupError
+
+    running = Running(monkeypatch, 3, checks=[check])
+    running.delivered.set()
+    await running.until(lambda: running.acknowledged == [0, 1, 2])
+    lost.append(True)
+    with pytest.raises(ExceptionGroup):
+        await running.task
+    assert running.committed == [[0, 1, 2], [0, 1, 2]]
 
 
 async def test_a_stage_that_raises_stops_the_worker(monkeypatch):
@@ -175,6 +232,9 @@ def test_a_record_of_faust_is_taken_as_it_was_received():
     assert (event.topic, event.partition, event.offset) == ("declarations", 3, 7)
     assert (event.key, event.value, event.timestamp) == (b"D1", b"v", 5.0)
     assert event.header("ce_id") == "e1"
+    null = SimpleNamespace(message=message(7, headers=[("ce_id", None), ("other", None)]))
+    assert received_by_faust(null).headers == (("ce_id", b""), ("other", b""))
+    assert received_by_faust(null).source_id == "declarations/3/7"
     bare = SimpleNamespace(**vars(message(7)) | {"headers": None})
     assert received_by_faust(SimpleNamespace(message=bare)).headers == ()
 
