@@ -153,10 +153,10 @@ class Screen:
             return [self._fate(results[cause], timings) for cause in batch]
 
     def weigh(self, cause: Inbound) -> int:
-        """Return how heavy an event is; see `Gatherer.weight`. One that is undecodable is light."""
+        """Return how heavy an event is; see `Gatherer.weight`. One that cannot be told is light."""
         try:
             return self._gatherer.weight(codec.decode(cause.value, Declaration, self._writers))
-        except Undecodable:
+        except Exception:  # noqa: BLE001 - the stage fails on it too, and gives it its fate
             return 0
 
     def _decode(self, cause: Inbound) -> Declaration:

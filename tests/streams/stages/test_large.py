@@ -59,7 +59,9 @@ async def test_a_small_declaration_gets_its_verdict_while_a_large_one_is_worked(
     assert [item.sequence_number for item in items] == [*range(1, MAX_GOODS_ITEMS + 1)]
 
 
-async def test_each_slice_is_a_sign_of_life_and_the_weight_is_what_it_takes(store, scorer):
+async def test_each_slice_is_a_sign_of_life_and_the_weight_is_what_it_takes(
+    store, scorer, monkeypatch
+):
     """So that the watchdog waits, and the pumps let small declarations overtake."""
     screen = made(store, scorer)
     event = inbound(of_items(100, images=()))
@@ -71,6 +73,8 @@ async def test_each_slice_is_a_sign_of_life_and_the_weight_is_what_it_takes(stor
     assert screen.weigh(event) == 100
     assert screen.weigh(inbound(risky(0.1))) == 1 + len(LOW.goods_items[0].images)
     assert screen.weigh(inbound(value=b"nonsense")) == 0
+    monkeypatch.setattr(codec, "decode", None)
+    assert screen.weigh(event) == 0  # a bug is told in the dead letter of the stage
 
 
 class WordyScorer(FakeScorer):
