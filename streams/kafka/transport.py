@@ -13,6 +13,8 @@ import structlog
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.kafka.lenient_records import read_leniently
+
 FETCH_WAIT_MS = 100
 CLOSE_S = 5.0
 """For a producer to close: with no broker, what it holds would keep it waiting for ever."""
@@ -67,19 +69,34 @@ class PromptConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def _fetch_records(self, consumer: Any, *arguments: Any, **options: Any) -> Any:
-        records = await super()._fetch_records(consumer, *arguments, **options)
-        subscription = consumer._subscription.subscription  # noqa: SLF001
-        if subscription is not None and subscription.assignment is not None:
-            positions = subscription.assignment.all_consumed_offsets()
-            self.consumer.note_fetched(
-                {
-                    TP(*place): Fetched(
-                        records[place][-1].offset if place in records else None, position.offset
-                    )
-                    for place, position in positions.items()
-                }
-            )
+        before = _positions(consumer)
+        try:
+            records = await super()._fetch_records(consumer, *arguments, **options)
+        except UnicodeDecodeError:
+            read_leniently()
+            # What was read meanwhile is lost with the error.
+            consumer._fetcher._records.clear()  # noqa: SLF001
+            for place, position in before.items():
+                consumer.seek(place, position)
+            return {}
+        self.consumer.note_fetched(
+            {
+                TP(*place): Fetched(
+                    records[place][-1].offset if place in records else None, position
+                )
+                for place, position in _positions(consumer).items()
+            }
+        )
         return records
+
+
+def _positions(consumer: Any) -> dict[Any, int]:
+    """Return the first offset that is not read yet, of each partition that has one."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001
+    if subscription is None or subscription.assignment is None:
+        return {}
+    positions = subscription.assignment.all_consumed_offsets()
+    return {place: position.offset for place, position in positions.items()}
 
 
 class PromptConsumer(driver.Consumer):

@@ -7,6 +7,8 @@ on the topics.
 import os
 import signal
 import struct
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -123,6 +125,44 @@ def test_no_headers_or_sizes_stop_a_worker(settings, start_learn):
     assert kept[run + b"5"].value == b""
     assert dict(kept[run + b"1"].headers)["ce_id"].startswith(b"sha256:")
     assert kept[(run + bytes(30 << 20))[:1024]].value == b""
+    assert worker.stop() == 0
+
+
+UNREADABLE = """
+import asyncio, sys
+from aiokafka import AIOKafkaProducer
+
+class Name(str):
+    def encode(self, *_):
+        return b"\\xff\\xfe"
+
+async def main(servers, topic, run):
+    async with AIOKafkaProducer(bootstrap_servers=servers, linger_ms=500) as producer:
+        sent = []
+        for number in range(30):
+            headers = [(Name("h"), b"x")] if number in {0, 10, 11, 29} else []
+            key = f"{run}{number}".encode()
+            sent += [await producer.send(topic, b"nonsense", key, number % 2, headers=headers)]
+        await asyncio.gather(*sent)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""Sends events with headers whose name is no UTF-8; of aiokafka only the part in Python can."""
+
+
+def test_a_header_whose_name_is_no_text_stops_no_worker(settings, start_learn):
+    """Kafka's client cannot read such an event, nor what follows it; each has its fate all the same."""
+    worker, run = start_learn(), new_run()
+    before = sum(ends(settings, DEAD_LETTERS).values())
+    subprocess.run(
+        [sys.executable, "-c", UNREADABLE, settings.kafka_bootstrap_servers, TOPIC, run],
+        env=os.environ | {"AIOKAFKA_NO_EXTENSIONS": "1"},
+        check=True,
+    )
+    until_no_lag(settings, worker)
+    keys = {f"{run}{number}".encode() for number in range(30)}
+    assert sorted(letters(settings, keys)) == sorted(keys)
+    assert sum(ends(settings, DEAD_LETTERS).values()) == before + 30
     assert worker.stop() == 0
 
 
