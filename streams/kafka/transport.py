@@ -10,12 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.kafka.lenient_records import read_leniently
 
 FETCH_WAIT_MS = 100
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""The broker's topic takes less than `redlane deploy` asked for."""
 CLOSE_S = 5.0
 """For a producer to close: with no broker, what it holds would keep it waiting for ever."""
 log = structlog.get_logger(__name__)
@@ -36,6 +40,29 @@ class IdempotentProducer(driver.Producer):
 
     def _settings_extra(self) -> dict[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
+
+    async def send(
+        self, topic: str, key: Any, value: Any, partition: Any, *arguments: Any, **options: Any
+    ) -> Any:
+        """Send an event; returns what to await for the broker's answer."""
+        await self._ensure_producer().partitions_for(topic)  # waits until they are known
+        if partition is None:
+            partition = self.key_partition(topic, key).partition
+        delivery: Any = await super().send(topic, key, value, partition, *arguments, **options)
+        place = TopicPartition(topic, partition)
+        delivery.add_done_callback(lambda done: self._close_gap(place, done))
+        return delivery
+
+    def _close_gap(self, place: TopicPartition, delivery: asyncio.Future[Any]) -> None:
+        """Give the sequence number of a refused event to the next one.
+
+        aiokafka does not, and then the broker refuses everything that follows as out of order. This
+        runs before more is sent to the partition: one batch at a time is under way to each.
+        """
+        if delivery.cancelled() or self._producer is None:
+            return
+        if isinstance(delivery.exception(), TOO_LARGE):
+            self._producer._txn_manager._sequence_numbers[place] -= 1  # noqa: SLF001
 
     async def flush(self) -> None:
         """Do nothing: every delivery is awaited before its event is acknowledged.

@@ -5,6 +5,7 @@ on the topics.
 """
 
 import os
+import random
 import signal
 import struct
 import subprocess
@@ -15,7 +16,7 @@ import urllib.request
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from schemas.records import RiskProfile
 from schemas.topics import DEAD_LETTERS, INSPECTION_OUTCOMES, RISK_PROFILES
@@ -125,6 +126,42 @@ def test_no_headers_or_sizes_stop_a_worker(settings, start_learn):
     assert kept[run + b"5"].value == b""
     assert dict(kept[run + b"1"].headers)["ce_id"].startswith(b"sha256:")
     assert kept[(run + bytes(30 << 20))[:1024]].value == b""
+    assert worker.stop() == 0
+
+
+@pytest.fixture
+def small_letters(settings):
+    """The topic dead-letters takes 20 kB, less than `redlane deploy` gave it."""
+    admin = AdminClient(settings.confluent())
+    before = DEAD_LETTERS.max_message_mb << 20
+
+    def limit(size):
+        entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)  # fmt: skip
+        resource = ConfigResource(ConfigResource.Type.TOPIC, DEAD_LETTERS.name, incremental_configs=[entry])  # fmt: skip
+        for done in admin.incremental_alter_configs([resource]).values():
+            done.result(30)
+
+    limit(20_000)
+    yield
+    limit(before)
+
+
+def test_what_the_broker_refuses_as_too_large_stops_no_worker(settings, small_letters, start_learn):
+    """A letter without its value instead; the idempotent producer goes on with what follows."""
+    worker, run = start_learn(batch_size="4"), new_run()
+    before = sum(ends(settings, DEAD_LETTERS).values())
+    producer = Producer(settings.confluent())
+    for number in range(20):
+        value = random.Random(number).randbytes(100_000 if number % 5 == 2 else 10)
+        producer.produce(TOPIC, key=f"{run}-{number}", value=value)
+    assert producer.flush(30) == 0
+    until_no_lag(settings, worker)
+    keys = {f"{run}-{number}".encode() for number in range(20)}
+    kept = {letter.key: letter for letter in read_letters(settings) if letter.key in keys}
+    sizes = {number: len(kept[f"{run}-{number}".encode()].value) for number in range(20)}
+    assert sizes == {number: 0 if number % 5 == 2 else 10 for number in range(20)}
+    assert dict(kept[f"{run}-2".encode()].headers)["x_dlq.value_bytes"] == b"100000"
+    assert sum(ends(settings, DEAD_LETTERS).values()) == before + 20
     assert worker.stop() == 0
 
 
