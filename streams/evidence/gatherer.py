@@ -10,10 +10,12 @@ from typing import Protocol
 
 from models.encoding.encoders import Vector
 from models.encoding.perceptual_hash import BLANK
+from models.encoding.text import normalise
 from models.hs.editions import current
 from models.risk.attributes import Attributes
 from models.risk.signals import LiveSignals
 from models.risk.tariff import Tariff
+from models.risk.vagueness import texts_to_read
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence
 from schemas.reasons import Reason
 from schemas.records import Declaration, Degradation, GoodsItem
@@ -46,7 +48,9 @@ class EmbeddedItem:
 
     item: GoodsItem
     text: Vector | None
-    """None without a description."""
+    """Of the first of the texts to read; None without any."""
+    title: Vector | None
+    """Of the second."""
     files: tuple[Photo | NoPhoto, ...]
     """Of the first photos that are declared, in that order."""
     photos: tuple[EmbeddedPhoto | NoPhoto, ...]
@@ -61,7 +65,7 @@ class EmbeddedItem:
     def evidence(self) -> ItemEvidence:
         """What the model looks at."""
         vectors = tuple(photo.vector for photo in self.embedded_photos)
-        return ItemEvidence(self.item, self.text, vectors)
+        return ItemEvidence(self.item, self.text, vectors, self.title)
 
     def degradations(self) -> Iterator[Degradation]:
         """Yield what is missing, and count it."""
@@ -74,8 +78,10 @@ class EmbeddedItem:
         if len(self.item.images) > len(self.photos):
             detail = f"{len(self.item.images)} declared, {len(self.photos)} looked at"
             yield degradation(number, "image", Reason.PHOTOS_TOO_MANY, detail)
-        if self.text is None:
+        if not normalise(self.item.description):
             yield degradation(number, "text", Reason.TEXT_ABSENT)
+        if self.text is not None and not texts_to_read(self.item).description:
+            yield degradation(number, "text", Reason.TITLE_READ_INSTEAD)
 
 
 class SignalSource(Protocol):
@@ -140,14 +146,16 @@ class Gatherer:
             photos = await self._embedder.photos(
                 [file for some in files.values() for file in some if isinstance(file, Photo)]
             )
+            to_read = {item: texts_to_read(item) for item in items}
             texts = await self._embedder.texts(
-                [item.description for item in items if item.description.strip()]
+                [text for some in to_read.values() for text in (some.first, some.second) if text]
             )
         return [
             [
                 EmbeddedItem(
                     item,
-                    texts.get(item.description),
+                    texts.get(to_read[item].first),
+                    texts.get(to_read[item].second),
                     files[item],
                     tuple(
                         photos[file] if isinstance(file, Photo) else file for file in files[item]

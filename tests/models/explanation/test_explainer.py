@@ -10,6 +10,7 @@ from models.datasets.goods import read
 from models.encoding.image import PHOTO_SIZE, decode
 from models.evaluation.explanation_trial import OBJECT, Trial
 from models.evaluation.shuffling import with_parameters_shuffled
+from models.explanation.attribution import TABULAR
 from models.explanation.explainer import DETAILED, PARTS, Explainer, parts, traders
 from models.explanation.heat_map import GRID, Regions, covered
 from models.risk.kinds import KINDS, prior_odds
@@ -98,7 +99,7 @@ def test_modality_shares_add_up_to_the_risk(scorer, explainer, goods, evidence):
     # Compared as risks: near 1 the published digits of a risk leave its log-odds open.
     risk = 1 / (1 + np.exp(-sum(shares.values())) / nothing)
     assert risk == pytest.approx(verdict.items[0].risk, abs=2e-6)
-    tabular = [a.weight for a in explained.explanation.attributes if a.part != "photo_use"]
+    tabular = [a.weight for a in explained.explanation.attributes if a.part in TABULAR]
     assert sum(tabular) == pytest.approx(shares.get("tabular", 0.0), abs=1e-5)
 
 

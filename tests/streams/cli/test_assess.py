@@ -117,6 +117,81 @@ def test_no_code_is_no_reason(assess, bundle):
     assert item["commodity_code"] == ""
 
 
+def goods_item(assess, bundle, **item):
+    """The assessed goods item without a photo, its reasons by code, and what is missing of it."""
+    fields = {"images": [], "product_title": ""} | item
+    done = verdict(assess(fields, "--bundle", str(bundle), "--json"))
+    (assessed,) = done["items"]
+    reasons = {signal["code"]: signal for signal in assessed["signals"]}
+    return assessed, reasons, {gap["code"] for gap in done["degraded"]}
+
+
+SHIRT = {"commodity_code": "610910", "net_mass": "0.2", "item_amount": "9.95"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gift",
+        "samples",
+        "see invoice",
+        "personal effects",
+        "cadeau",
+        "Geschenk",
+        "diverse goederen",
+    ],
+)
+def test_a_text_that_names_no_goods_is_vague(assess, bundle, text):
+    """Not green, with its reason, and no codes are guessed from it."""
+    item, reasons, _ = goods_item(assess, bundle, **SHIRT, description=text)
+    shirt, _, _ = goods_item(assess, bundle, **SHIRT, description="cotton t-shirt")
+    assert reasons["text_vague"]["detail"] == "it names no goods"
+    assert item["risk"] > 3 * shirt["risk"]
+    assert item["candidates"] == []
+
+
+def test_the_product_title_is_read_where_the_text_names_no_goods(assess, bundle):
+    """Its codes are candidates, and judge the declared code."""
+    item, reasons, missing = goods_item(
+        assess, bundle, **SHIRT, description="gift", product_title="Laptop computer 13 inch"
+    )
+    assert item["candidates"][0]["hs6"] == "847130"
+    assert {"text_vague", "code_not_in_text"} <= reasons.keys()
+    assert "title_read_instead" in missing
+
+
+def test_a_product_title_of_other_goods_is_told(assess, bundle):
+    """It raises the risk; one of the same goods does not."""
+    shirt = SHIRT | {"description": "cotton t-shirt"}
+    same, told, missing = goods_item(assess, bundle, **shirt, product_title="Men's T-shirt")
+    assert "text_title_disagree" not in told
+    other, told, _ = goods_item(assess, bundle, **shirt, product_title="Running shoe")
+    assert told["text_title_disagree"]["detail"].startswith("the title reads like 64")
+    assert other["risk"] > same["risk"] + 0.01
+    assert "title_read_instead" not in missing
+
+
+def test_a_code_that_the_text_plainly_contradicts_has_a_reason(assess, bundle):
+    """A laptop as a T-shirt: well above its own code."""
+    laptop = {"description": "Laptop computer 13 inch aluminium", "item_amount": "1199.00"}
+    laptop["net_mass"] = "1.4"
+    own, _, _ = goods_item(assess, bundle, **laptop, commodity_code="847130")
+    item, reasons, _ = goods_item(assess, bundle, **laptop, commodity_code="610910")
+    assert reasons["code_not_in_text"]["weight"] > 1
+    assert item["risk"] > 3 * own["risk"]
+
+
+def test_markup_and_invisible_characters_change_nothing(assess, bundle):
+    """The same codes, to the last digit."""
+    plain, _, _ = goods_item(assess, bundle, **SHIRT, description="Cotton t-shirt, knitted & dyed")
+    html = "<p><b>Cot\u200bton</b> t-shirt, knitted &amp; dyed</p>"
+    assert goods_item(assess, bundle, **SHIRT, description=html)[0] == plain
+    none, reasons, missing = goods_item(assess, bundle, **SHIRT, description="\u200b\u200b")
+    assert "text" not in none["modalities"]
+    assert "text_absent" in missing
+    assert reasons == {}
+
+
 def test_the_table_of_a_person(assess, bundle):
     """Goods text is shown, never read as markup."""
     item = {"commodity_code": "", "description": "[red]running shoes"}

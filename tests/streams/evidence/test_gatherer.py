@@ -60,7 +60,11 @@ def gatherer(photos):
 def item(number, description, *names):
     images = tuple(ImageReference(uri=f"s3://goods-photos/{name}") for name in names)
     return replace(
-        LOW.goods_items[0], sequence_number=number, description=description, images=images
+        LOW.goods_items[0],
+        sequence_number=number,
+        description=description,
+        images=images,
+        product_title="",
     )
 
 
@@ -100,6 +104,34 @@ async def test_each_goods_item_gets_its_own_photos_and_text(gatherer):
     ]
     assert [degradation.code for degradation in first[1].degradations()] == [Reason.TEXT_ABSENT]
     assert [degradation.code for degradation in second[0].degradations()] == [Reason.PHOTO_ABSENT]
+
+
+@pytest.mark.parametrize(
+    ("texts", "read", "reasons"),
+    [
+        (("red shoes", ""), ("red shoes", None), []),
+        (("red shoes", "Sneaker"), ("red shoes", "Sneaker"), []),
+        (("red shoes", "gift"), ("red shoes", None), []),
+        (("clothing", "Sneaker"), ("clothing", "Sneaker"), []),
+        (("gift", ""), (None, None), []),
+        (("gift", "Sneaker"), ("Sneaker", None), [Reason.TITLE_READ_INSTEAD]),
+        (("\u200b\u200b", ""), (None, None), [Reason.TEXT_ABSENT]),
+        (("<br>&nbsp;", "\ufeff"), (None, None), [Reason.TEXT_ABSENT]),
+        (("", "Sneaker"), ("Sneaker", None), [Reason.TEXT_ABSENT, Reason.TITLE_READ_INSTEAD]),
+    ],
+)
+async def test_texts_that_name_no_goods_are_not_read(gatherer, texts, read, reasons):
+    """The title is read beside the description, or in its place."""
+    description, title = texts
+    goods_item = replace(item(1, description, "red"), product_title=title)
+    ((embedded,),) = await gatherer.embed([declared(goods_item)], {})
+    vectors = [
+        None if text is None else vector(text.encode(), FakeScorer.text_dimension).tolist()
+        for text in read
+    ]
+    evidence = (embedded.evidence.text, embedded.evidence.title)
+    assert [None if one is None else one.tolist() for one in evidence] == vectors
+    assert [missing.code for missing in embedded.degradations()] == reasons
 
 
 async def test_equal_goods_items_are_fetched_once(gatherer, photos):

@@ -191,7 +191,7 @@ async def test_a_photo_that_cannot_be_had_degrades_with_its_reason(screen, refer
 
 async def test_absent_text_and_photos_degrade(screen):
     """The verdict names what is missing."""
-    item = replace(LOW.goods_items[0], description="  ", images=())
+    item = replace(LOW.goods_items[0], description="  ", product_title="", images=())
     (outcome,) = await screen([inbound(replace(LOW, goods_items=(item,)))])
     codes = [degradation.code for degradation in assessment(outcome).degraded]
     assert codes == [Reason.PHOTO_ABSENT, Reason.TEXT_ABSENT]
@@ -222,7 +222,7 @@ async def test_equal_content_is_embedded_once(screen, scorer):
     """Within a micro-batch and across: the cache holds under the content's hash."""
     await screen([inbound(risky(0.1, n), offset=n) for n in range(3)])
     await screen([inbound(risky(0.1, 9), offset=9)])
-    assert (scorer.texts, scorer.photos) == (["SHOES RISK 0.1"], 1)
+    assert (scorer.texts, scorer.photos) == (["SHOES RISK 0.1", "Running shoe"], 1)
 
 
 async def test_a_declaration_that_breaks_the_scorer_dies_alone(screen, scorer):
