@@ -22,6 +22,10 @@ class Reason(StrEnum):
     TEXT_TITLE_DISAGREE = "text_title_disagree"
     UNIT_PRICE_LOW = "unit_price_low"
     TEXT_VAGUE = "text_vague"
+    MASSES_IMPLAUSIBLE = "masses_implausible"
+    AMOUNT_IMPLAUSIBLE = "amount_implausible"
+    ORIGIN_UNKNOWN = "origin_unknown"
+    CURRENCY_UNKNOWN = "currency_unknown"
     PHOTO_REUSED = "photo_reused"
     CONSIGNMENT_SPLIT = "consignment_split"
     LIKE_PAST_IRREGULARITIES = "like_past_irregularities"
@@ -45,6 +49,7 @@ class Reason(StrEnum):
     TEXT_ABSENT = "text_absent"
     TITLE_READ_INSTEAD = "title_read_instead"
     PRICE_UNKNOWN = "price_unknown"
+    EXCHANGE_RATE_OUTDATED = "exchange_rate_outdated"
     SIGNALS_UNAVAILABLE = "signals_unavailable"
     CAPACITY_UNKNOWN = "capacity_unknown"
     # degradations of an explanation

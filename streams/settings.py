@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     delivery_timeout_s: float = Field(
         default=60.0, gt=0, description="for the broker to accept an event"
     )
-    dead_letters_in_a_row: int = Field(default=50, description="more stop the worker")
+    dead_letters_in_a_row: int = Field(default=50, description="by our fault; more stop the worker")
     dead_letter_share: float = Field(
         default=0.5, description="of the last 200 events; more stop the worker"
     )

@@ -16,7 +16,9 @@ from models.vectors import Array
 
 TEXT: Final = ("wording", "title")
 IMAGE: Final = ("photo_use",)
-TABULAR: Final = ("price", "history", "consignments", "code")
+TABULAR: Final = (
+    "price", "history", "consignments", "code", "masses", "amount", "origin", "currency",
+)  # fmt: skip
 """Evidence of EXTERNAL by its modality."""
 NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}
 """Whether text and photo are present → the name in `models.hs.classifier.MODALITIES`."""

@@ -107,6 +107,34 @@ OTHER_TITLE: Final = ExternalKind(
     always_named=True,
 )
 """The seller calls the goods by another name than the declarant."""
+IMPLAUSIBLE_MASSES: Final = ExternalKind(
+    name="implausible_masses",
+    share=0.0002,
+    evidence="masses",
+    reason=Reason.MASSES_IMPLAUSIBLE,
+    always_named=True,
+)
+IMPLAUSIBLE_AMOUNT: Final = ExternalKind(
+    name="implausible_amount",
+    share=0.0002,
+    evidence="amount",
+    reason=Reason.AMOUNT_IMPLAUSIBLE,
+    always_named=True,
+)
+UNKNOWN_ORIGIN: Final = ExternalKind(
+    name="unknown_origin",
+    share=0.0002,
+    evidence="origin",
+    reason=Reason.ORIGIN_UNKNOWN,
+    always_named=True,
+)
+UNKNOWN_CURRENCY: Final = ExternalKind(
+    name="unknown_currency",
+    share=0.0002,
+    evidence="currency",
+    reason=Reason.CURRENCY_UNKNOWN,
+    always_named=True,
+)
 
 LEARNED: Final = (WRONG_CODE, WRONG_PHOTO, VAGUE_TEXT)
 EXTERNAL: Final = (
@@ -117,6 +145,10 @@ EXTERNAL: Final = (
     UNKNOWN_CODE,
     NO_GOODS_NAMED,
     OTHER_TITLE,
+    IMPLAUSIBLE_MASSES,
+    IMPLAUSIBLE_AMOUNT,
+    UNKNOWN_ORIGIN,
+    UNKNOWN_CURRENCY,
 )
 KINDS: Final[tuple[Kind, ...]] = (*LEARNED, *EXTERNAL)
 IRREGULAR_SHARE: Final = sum(kind.share for kind in KINDS)

@@ -27,7 +27,7 @@ from models.hs.conformal import COVERAGE
 from models.hs.editions import SUBHEADING, current
 from models.hs.exemplars import ExemplarIndex
 from models.hs.text_experts import TextExperts, Trust
-from models.risk import likelihoods
+from models.risk import likelihoods, plausibility
 from models.risk.attributes import Attributes
 from models.risk.kinds import (
     HISTORY,
@@ -79,6 +79,7 @@ class DeclarationEvidence:
     """A declaration with the evidence of each goods item, in the order declared."""
 
     declaration: Declaration
+    """Prepared for comparison, see `models.risk.exchange.comparable`."""
     items: tuple[ItemEvidence, ...]
     live: LiveSignals | None = None
     """None where they are unavailable."""
@@ -247,6 +248,7 @@ class Scorer:
             UNKNOWN_CODE.name: likelihoods.unknown_code(item.commodity_code, self.groups.codes),
             NO_GOODS_NAMED.name: vague(item.description, by_text, self._chapters),
             OTHER_TITLE.name: self._title(evidence.items[place].title, by_text),
+            **plausibility.likelihood_ratios(item),
         }
         if live is not None:
             signals = live.items[place]

@@ -9,9 +9,8 @@ import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 
-from schemas.topics import DEAD_LETTERS
 from streams.kafka.acker import Acker, Ticket
-from streams.kafka.dead_letter import DeadLetterLimit
+from streams.kafka.dead_letter import DeadLetterLimit, is_fault
 from streams.kafka.events import Inbound, Outbound
 
 Stage = Callable[[Sequence[Inbound]], Awaitable[list[tuple[Outbound, ...]]]]
@@ -69,7 +68,7 @@ class Pumps:
             await self._publish([event for outcome in outcomes for event in outcome])
             for (_, ticket), outcome in zip(batch, outcomes, strict=True):
                 self._acker.done(ticket)
-                self._limit.count(dead=any(event.topic is DEAD_LETTERS for event in outcome))
+                self._limit.count(dead=any(map(is_fault, outcome)))
 
     async def _batch(
         self, queue: asyncio.Queue[tuple[Inbound, Ticket]]

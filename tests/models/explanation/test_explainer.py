@@ -60,6 +60,7 @@ def case(scorer, one, *, code="", photos=1, text=None, live=None, tariff=(), **f
         description=one.description if text is None else text,
         item_amount=Decimal(str(one.price_eur)),
         net_mass=Decimal(str(one.net_mass_kg)),
+        gross_mass=None,
         **fields,
     )
     pixels = [decode(one.image.read_bytes())] * photos

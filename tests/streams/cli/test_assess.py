@@ -181,6 +181,40 @@ def test_a_code_that_the_text_plainly_contradicts_has_a_reason(assess, bundle):
     assert item["risk"] > 3 * own["risk"]
 
 
+def test_a_price_in_another_currency_is_compared(assess, bundle):
+    """By the shipped rate, which is told; and where there is none, that is told."""
+    laptop = {"commodity_code": "847130", "description": "Laptop computer 13 inch", "net_mass": "1"}
+    cheap = laptop | {"item_amount": "15.00"}
+    _, euro, missing = goods_item(assess, bundle, **cheap, item_currency="EUR")
+    assert "unit_price_low" in euro
+    assert not missing & {"price_unknown", "exchange_rate_outdated"}
+    _, other, _ = goods_item(assess, bundle, **cheap, item_currency=" eur")
+    assert other == euro
+    _, dollar, missing = goods_item(assess, bundle, **cheap, item_currency="usd")
+    assert dollar["unit_price_low"]["detail"].startswith("13.43 EUR/kg")
+    assert "exchange_rate_outdated" in missing
+    _, dong, missing = goods_item(assess, bundle, **cheap, item_currency="VND")
+    assert "unit_price_low" not in dong
+    assert "price_unknown" in missing
+
+
+def test_what_cannot_be_right_is_told(assess, bundle):
+    """And raises the risk, an absurd amount above the yellow threshold."""
+    shirt = SHIRT | {"description": "cotton t-shirt", "gross_mass": "1"}
+    plain, _, _ = goods_item(assess, bundle, **shirt)
+    for fields, reason, least in (
+        ({"net_mass": "5"}, "masses_implausible", 0.02),
+        ({"item_amount": "99999999999999.99"}, "amount_implausible", 0.3),
+        ({"item_amount": "-1"}, "amount_implausible", 0.3),
+        ({"item_amount": "0"}, "amount_implausible", 0.02),
+        ({"country_of_origin": "ZZ"}, "origin_unknown", 0.02),
+        ({"item_currency": "DEM"}, "currency_unknown", 0.02),
+    ):
+        item, reasons, _ = goods_item(assess, bundle, **shirt | fields)
+        assert reason in reasons
+        assert item["risk"] > plain["risk"] + least, reason
+
+
 def test_markup_and_invisible_characters_change_nothing(assess, bundle):
     """The same codes, to the last digit."""
     plain, _, _ = goods_item(assess, bundle, **SHIRT, description="Cotton t-shirt, knitted & dyed")

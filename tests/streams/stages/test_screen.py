@@ -209,6 +209,25 @@ async def test_a_code_is_published_without_dots_and_blanks(screen, written, publ
     assert codes == {published}
 
 
+@pytest.mark.parametrize(
+    ("currency", "missing"),
+    [
+        ("EUR", []),
+        ("eur", []),
+        ("usd", ["exchange_rate_outdated"]),
+        ("VND", ["price_unknown"]),
+        ("Jane Doe", ["price_unknown"]),
+    ],
+)
+async def test_an_amount_is_published_as_declared(screen, currency, missing):
+    """Whatever it is compared as; where it cannot be, the assessment says so, but repeats no name."""
+    (outcome,) = await screen([inbound(risky(0.9, item_currency=currency))])
+    assert [gap.code for gap in assessment(outcome).degraded] == missing
+    assert "Jane" not in str(assessment(outcome))
+    (item,) = codec.decode(outcome[1].value, Alert, {2: codec.schema("alert")}).items
+    assert (item.item_amount, item.item_currency) == (LOW.goods_items[0].item_amount, currency)
+
+
 async def test_a_hostile_code_is_a_dead_letter_that_names_the_goods_item(screen):
     """But not what stands there: it may be a name."""
     (outcome,) = await screen([inbound(risky(0.9, commodity_code="Jane Doe"))])
