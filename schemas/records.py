@@ -748,7 +748,7 @@ class ItemExplanation:
     words: tuple[Contribution, ...] = ()
     """What each word of the goods description adds to the log-odds against the declared heading, by the text alone. Unit: nats."""
     attributes: tuple[Contribution, ...] = ()
-    """What each piece of evidence beside text and pixels adds: price, history and consignments, which add up to the share of tabular, and photo_use, a part of that of image. Unit: nats."""
+    """What each piece of evidence beside text and pixels adds: price, history, consignments, code, masses, amount, origin and currency, which add up to the share of tabular; wording and title, parts of that of text; and photo_use, a part of that of image. Unit: nats."""
     peers: PricePeers | None = None
     """The unit price among those of comparable goods; null where one or the other is not known. No unit."""
     heat_maps: tuple[str, ...] = ()

@@ -248,7 +248,7 @@ class Scorer:
             UNKNOWN_CODE.name: likelihoods.unknown_code(item.commodity_code, self.groups.codes),
             NO_GOODS_NAMED.name: vague(item.description, by_text, self._chapters),
             OTHER_TITLE.name: self._title(evidence.items[place].title, by_text),
-            **plausibility.likelihood_ratios(item),
+            **plausibility.likelihood_ratios(item, peers),
         }
         if live is not None:
             signals = live.items[place]

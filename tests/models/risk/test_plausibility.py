@@ -12,6 +12,7 @@ from models.risk.kinds import (
     UNKNOWN_ORIGIN,
 )
 from models.risk.plausibility import likelihood_ratios
+from models.risk.signals import Peers
 from schemas.examples import examples
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
@@ -23,7 +24,7 @@ def told(**fields):
         name: Decimal(value) if isinstance(value, str) and name.endswith(("mass", "amount")) else value
         for name, value in fields.items()
     }  # fmt: skip
-    ratios = likelihood_ratios(replace(LOW.goods_items[0], **values))
+    ratios = likelihood_ratios(replace(LOW.goods_items[0], **values), None)
     return {name: ratio.words for name, ratio in ratios.items() if ratio is not None}
 
 
@@ -31,7 +32,7 @@ def test_every_example_is_plausible():
     """As most declarations are."""
     for _, declaration in examples("declaration"):
         for item in declaration.goods_items:
-            assert not any(likelihood_ratios(item).values())
+            assert not any(likelihood_ratios(item, None).values())
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,30 @@ def test_amounts_that_cannot_be(amount, currency, words):
 def test_an_absurd_amount_weighs_more_than_none():
     def log_ratio(amount):
         item = replace(LOW.goods_items[0], item_amount=Decimal(amount))
-        return likelihood_ratios(item)[IMPLAUSIBLE_AMOUNT.name].log_ratio
+        return likelihood_ratios(item, None)[IMPLAUSIBLE_AMOUNT.name].log_ratio
 
     assert log_ratio("-1") == log_ratio("1e9") > log_ratio("0") > 0
+
+
+def test_a_unit_price_of_hundreds_of_comparable_goods_is_none():
+    """Where the prices of these differ widely, of more."""
+
+    def words(amount, spread):
+        item = replace(LOW.goods_items[0], item_amount=Decimal(amount), net_mass=Decimal(1))
+        ratio = likelihood_ratios(item, Peers(20, 3.0, spread))[IMPLAUSIBLE_AMOUNT.name]
+        return ratio and ratio.words
+
+    assert words("1000000", 0.3) == "1000000.00 EUR/kg; comparable goods 20.09 EUR/kg"
+    assert words("1000", 0.3) is None
+    assert words("1000000", 2.0) is None
+
+
+@pytest.mark.parametrize(("code", "is_told"), [("610910", True), ("", True), ("710239", False)])
+def test_without_comparable_goods_a_unit_price_may_be_high_but_not_absurd(code, is_told):
+    """Of gems it may be."""
+    goods = {"commodity_code": code, "item_amount": "5000000", "net_mass": "1", "gross_mass": None}
+    assert bool(told(**goods)) == is_told
+    assert told(**goods | {"item_amount": "100000"}) == {}
 
 
 @pytest.mark.parametrize(
