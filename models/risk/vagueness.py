@@ -61,9 +61,12 @@ class TextsToRead(NamedTuple):
 
 
 def texts_to_read(item: GoodsItem) -> TextsToRead:
-    """Return the texts of a goods item without those that name no goods."""
-    texts = (item.description, item.product_title)
-    return TextsToRead(*(text if naming(text) is not Naming.NOTHING else "" for text in texts))
+    """Return the texts of a goods item without those that name no goods, or the same again."""
+    description, title = (
+        text if naming(text) is not Naming.NOTHING else ""
+        for text in (item.description, item.product_title)
+    )
+    return TextsToRead(description, "" if normalise(title) == normalise(description) else title)
 
 
 def naming(text: str) -> Naming:

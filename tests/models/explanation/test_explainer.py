@@ -116,6 +116,19 @@ def test_words_stand_where_they_are_declared(scorer, explainer, goods):
     assert parts(" ") == []
 
 
+def test_a_text_that_was_not_read_has_no_words_and_a_fitting_one_would_do(scorer, explainer, goods):
+    """The code is judged by the product title."""
+    declared, photos = case(scorer, goods[0], text="gift", photos=0, product_title="Sofa")
+    (title,) = scorer.embed_texts(["Sofa"])
+    (item,) = declared.items
+    (explained,) = explainer.explain(replace(declared, items=(replace(item, text=title),)), photos)
+    assert explained.explanation.words == ()
+    assert Reason.TEXT_VAGUE in {reason.code for reason in explained.explanation.reasons}
+    assert Reason.GREEN_WITH_FITTING_TEXT in {
+        change.code for change in explained.explanation.changes
+    }
+
+
 def test_a_planted_word_and_a_planted_object_are_found(trial, goods):
     """In most of the sample's goods; the figures on goods not seen are the gate's."""
     names = {"6402": ["SANDALS"], "9102": ["WATCH"], "2009": ["JUICE"], "4202": ["HANDBAG"]}

@@ -16,12 +16,14 @@ from schemas.records import GoodsItem
 NOTHING = """gift; Gifts; SAMPLES; see invoice; as per attached list; various goods; personal effects;
 parts; spare parts; accessories; household goods; general cargo; said to contain; freight of all kinds;
 consumer goods; n/a; test; birthday gift for my friend; 2 pcs gift; sample, no commercial value; 12345; ---;
-cadeau; cadeaux; échantillons sans valeur commerciale; marchandises diverses; effets personnels;
+no description; not specified; household effects; promotional items; removal goods; assortment;
+cadeau; cadeaux; cadeau d'anniversaire pour mon ami; assortiment; échantillons sans valeur commerciale; marchandises diverses; effets personnels;
 pièces détachées; accessoires; voir facture; articles divers; colis; Geschenk; Geschenke; Warenmuster;
 Muster ohne Wert; verschiedene Waren; persönliche Gegenstände; Ersatzteile; Zubehör; Zubehoer;
-siehe Rechnung; Handelsware; diverse goederen; geschenken; stalen; persoonlijke bezittingen; onderdelen;
-reserveonderdelen; toebehoren; zie factuur; huishoudelijke artikelen; <b>gift</b>; gi\u200bft"""
-SORT = """electronics; clothing; clothes; ladies' apparel; machinery; machine parts; auto parts; plastic
+siehe Rechnung; Handelsware; Geburtstagsgeschenk; Werbeartikel; Hausrat; andere Waren; diverse goederen; geschenken; stalen; persoonlijke bezittingen; onderdelen;
+reserveonderdelen; toebehoren; zie factuur; huishoudelijke artikelen; verjaardagscadeau; inboedel; verhuisgoederen; <b>gift</b>; gi\u200bft"""
+SORT = """electronics; fashion accessories; sports goods; Sportartikel; articles de sport; beauty products;
+ clothing; clothes; ladies' apparel; machinery; machine parts; auto parts; plastic
 goods; tools; appliances; chemicals; foodstuffs; vêtements; appareils électriques; produits alimentaires;
 Elektronik; Bekleidung; Autoteile; Werkzeuge; elektronica; kleding; levensmiddelen; auto-onderdelen"""
 GOODS = """cotton t-shirt; gift cotton t-shirt; sample of cotton t-shirt; gift box; brake parts; laptop;

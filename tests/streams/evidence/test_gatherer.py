@@ -117,6 +117,7 @@ async def test_each_goods_item_gets_its_own_photos_and_text(gatherer):
         (("red shoes", ""), ("red shoes", None), []),
         (("red shoes", "Sneaker"), ("red shoes", "Sneaker"), []),
         (("red shoes", "gift"), ("red shoes", None), []),
+        (("red shoes", "<b>Red</b> shoes"), ("red shoes", None), []),
         (("clothing", "Sneaker"), ("clothing", "Sneaker"), []),
         (("gift", ""), (None, None), []),
         (("gift", "Sneaker"), ("Sneaker", None), [Reason.TITLE_READ_INSTEAD]),
