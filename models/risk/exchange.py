@@ -89,7 +89,7 @@ class ExchangeRates:
 
     def __init__(self, rates: Iterable[ExchangeRate] = ()) -> None:
         self._rates: dict[str, list[ExchangeRate]] = {}
-        for rate in rates:
+        for rate in sorted(rates, key=lambda rate: (rate.valid_from, rate.rate_id)):
             if problem(rate) is None:
                 self._rates.setdefault(currency_code(rate.currency), []).append(rate)
 
@@ -103,7 +103,7 @@ class ExchangeRates:
             currency: code, as `currency_code` returns it.
             at: when the declaration was accepted.
         """
-        rates = sorted(self._rates.get(currency, ()), key=lambda r: (r.valid_from, r.rate_id))
+        rates = self._rates.get(currency, [])
         begun = [rate for rate in rates if rate.valid_from <= at]
         valid = [rate for rate in begun if rate.valid_until == EPOCH or at < rate.valid_until]
         if rates:

@@ -93,16 +93,16 @@ def vague(
         return None
     named = naming(text)
     if named is Naming.NOTHING:
-        return LikelihoodRatio(NOTHING_NAMED, "it names no goods")
+        return LikelihoodRatio(NOTHING_NAMED, "the text names no goods")
     if named is Naming.SORT:
-        return LikelihoodRatio(SORT_NAMED, "it names only a sort of goods")
+        return LikelihoodRatio(SORT_NAMED, "the text names only a sort of goods")
     if probabilities is None:
         return None
     entropy = chapter_entropy(probabilities, chapters)
     if entropy <= OPEN:
         return None
     ratio = min(OPEN_SLOPE * (entropy - OPEN), SORT_NAMED)
-    words = f"it could be of some {math.exp(entropy):.0f} chapters" if entropy >= OPEN_NAMED else ""
+    words = f"the text fits some {math.exp(entropy):.0f} chapters" if entropy >= OPEN_NAMED else ""
     return LikelihoodRatio(ratio, words)
 
 

@@ -74,6 +74,9 @@ def test_words_tell_without_a_model_and_an_absent_text_is_not_vague():
     """Absence is a degradation of its own."""
     nothing, sort = vague("gift", None, CHAPTERS), vague("electronics", None, CHAPTERS)
     assert nothing.log_ratio > sort.log_ratio > 0
-    assert (nothing.words, sort.words) == ("it names no goods", "it names only a sort of goods")
+    assert (nothing.words, sort.words) == (
+        "the text names no goods",
+        "the text names only a sort of goods",
+    )
     for absent in ("", " \t", "\u200b\u200b", "<br>"):
         assert vague(absent, None, CHAPTERS) is None

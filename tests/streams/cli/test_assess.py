@@ -145,7 +145,7 @@ def test_a_text_that_names_no_goods_is_vague(assess, bundle, text):
     """Not green, with its reason, and no codes are guessed from it."""
     item, reasons, _ = goods_item(assess, bundle, **SHIRT, description=text)
     shirt, _, _ = goods_item(assess, bundle, **SHIRT, description="cotton t-shirt")
-    assert reasons["text_vague"]["detail"] == "it names no goods"
+    assert reasons["text_vague"]["detail"] == "the text names no goods"
     assert item["risk"] > 3 * shirt["risk"]
     assert item["candidates"] == []
 
