@@ -143,6 +143,7 @@ def explaining(settings: Settings) -> App:
         gatherer=evidence_gatherer(settings, scorer, redis, signals, executor),
         signals=signals,
         tariff=lambda: reference.snapshot.tariff,
+        rates=lambda: reference.snapshot.rates,
         heat_maps=stores(settings.model_copy(update={"s3_buckets": (bucket,)}))[bucket],
         bucket=bucket,
         executor=executor,

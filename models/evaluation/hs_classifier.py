@@ -15,7 +15,7 @@ from models.evaluation.ranking import Ranked, RankingResult
 from models.hs.classifier import MODALITIES, HsModel, chosen
 from models.progress import Say
 from models.scoring.bundle import verify
-from models.scoring.scorer import load_hs
+from models.scoring.loading import load_hs
 from models.training.embeddings import Embedded, Embedder
 from models.vectors import Array
 

@@ -5,7 +5,6 @@ through the encoders alone, and every sum is taken over arrays of one shape.
 """
 
 import copy
-import csv
 import hashlib
 import json
 import math
@@ -16,21 +15,18 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
-from models.encoding.backends import OnnxBackend
 from models.encoding.encoders import IMAGE_FILES, TEXT_FILES, Encoders, Vector
 from models.encoding.text import NGRAMS
-from models.hs import embedded_nomenclature
-from models.hs.classifier import Calibration, HsModel, Nomenclature
+from models.hs.classifier import HsModel
 from models.hs.conformal import COVERAGE
 from models.hs.editions import SUBHEADING, current
-from models.hs.exemplars import ExemplarIndex
-from models.hs.text_experts import TextExperts, Trust
-from models.risk import likelihoods
+from models.risk import likelihoods, plausibility
 from models.risk.attributes import Attributes
 from models.risk.kinds import (
     HISTORY,
+    NO_GOODS_NAMED,
+    OTHER_TITLE,
     PHOTO_REUSE,
     SPLITTING,
     UNDERVALUATION,
@@ -49,9 +45,11 @@ from models.risk.model import (
 from models.risk.signals import ItemSignals, LiveSignals, Peers
 from models.risk.tabular import TabularModel
 from models.risk.tariff import Tariff, expected_revenue
+from models.risk.vagueness import vague
 from models.scoring import bundle
+from models.scoring.loading import load_hs, load_peers
 from models.selection.policy import Thresholds
-from models.vectors import best
+from models.vectors import Array, best
 from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment
 
 CANDIDATES: Final = 5
@@ -67,13 +65,16 @@ class ItemEvidence:
 
     item: GoodsItem
     text: Vector | None
+    """Of its description; of its title where that names no goods."""
     photos: tuple[Vector, ...]
+    title: Vector | None = None
+    """Of its title, where its description is read too."""
 
     @property
     def content(self) -> bytes:
         """Hash of the embeddings: equal for goods items of which the model says the same."""
         content = hashlib.blake2b(digest_size=16)
-        for vector in (self.text, *self.photos):
+        for vector in (self.text, self.title, *self.photos):
             content.update(b"-" if vector is None else vector.tobytes())
         return content.digest()
 
@@ -83,7 +84,7 @@ class DeclarationEvidence:
     """A declaration with the evidence of each goods item, or of some, in the order declared."""
 
     declaration: Declaration
-    """With all its goods items."""
+    """With all its goods items; prepared for comparison, see `models.risk.exchange.comparable`."""
     items: tuple[ItemEvidence, ...]
     live: LiveSignals | None = None
     """None where they are unavailable. Its items are those whose evidence is here."""
@@ -156,6 +157,7 @@ class Scorer:
         self._tabular = tabular
         self.thresholds = thresholds
         self.groups = Groups.of(hs.codes)
+        self._chapters = np.array([int(code[:2]) for code in hs.codes])
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1) -> Self:
@@ -173,7 +175,7 @@ class Scorer:
             file_hashes=bundle.file_hashes(directory),
             encoders=Encoders(directory, threads=threads),
             hs=load_hs(directory, threads=threads),
-            risk=RiskModel(regressions, risk["usual"], _peers(directory / "peers.csv")),
+            risk=RiskModel(regressions, risk["usual"], load_peers(directory)),
             tabular=TabularModel.load(directory, threads=threads),
             thresholds=Thresholds(**model["policy"]),
         )
@@ -213,19 +215,20 @@ class Scorer:
         The model is asked once about goods items of equal evidence.
         """
         answers: dict[bytes, ModalityPosteriors] = {}
+        return [self._score(declared, answers) for declared in evidence]
 
-        def posteriors(item: ItemEvidence) -> ModalityPosteriors:
+    def _score(
+        self, evidence: DeclarationEvidence, answers: dict[bytes, ModalityPosteriors]
+    ) -> Verdict:
+        posteriors = []
+        for item in evidence.items:
             content = item.content
             if content not in answers:
                 if len(answers) == ANSWERS:
                     answers.clear()
                 answers[content] = modality_posteriors(self._hs, item.text, item.photos)
-            return answers[content]
-
-        return [
-            self.verdict(declared, self.contexts(declared), [*map(posteriors, declared.items)])
-            for declared in evidence
-        ]
+            posteriors.append(answers[content])
+        return self.verdict(evidence, self.contexts(evidence, posteriors), posteriors)
 
     def verdict(
         self,
@@ -248,24 +251,45 @@ class Scorer:
         ]
         return Verdict.of(items, revenue)
 
-    def contexts(self, evidence: DeclarationEvidence) -> list[ItemContext]:
-        """Return the context of each goods item."""
+    def contexts(
+        self, evidence: DeclarationEvidence, posteriors: Sequence[ModalityPosteriors]
+    ) -> list[ItemContext]:
+        """Return the context of each goods item; see `context`."""
         live = evidence.live
         splitting = None if live is None else likelihoods.splitting(evidence.declaration, live)
-        return [self._context(evidence, place, splitting) for place in range(len(evidence.items))]
+        return [
+            self._context(evidence, place, of_item, splitting)
+            for place, of_item in enumerate(posteriors)
+        ]
 
-    def context(self, evidence: DeclarationEvidence, place: int) -> ItemContext:
-        """Return the context of the goods item at a place."""
-        return self.contexts(evidence.part([place]))[0]
+    def context(
+        self, evidence: DeclarationEvidence, place: int, posteriors: ModalityPosteriors
+    ) -> ItemContext:
+        """Return the context of the goods item at a place.
+
+        Args:
+            evidence: of the declaration.
+            place: of the goods item.
+            posteriors: of its codes.
+        """
+        return self.contexts(evidence.part([place]), [posteriors])[0]
 
     def _context(
-        self, evidence: DeclarationEvidence, place: int, splitting: LikelihoodRatio | None
+        self,
+        evidence: DeclarationEvidence,
+        place: int,
+        posteriors: ModalityPosteriors,
+        splitting: LikelihoodRatio | None,
     ) -> ItemContext:
         attributes, peers = self.attributes(evidence, place), self.peers(evidence, place)
         item, live = evidence.items[place].item, evidence.live
+        by_text = None if posteriors.text is None else posteriors.text.probabilities
         ratios = {
             UNDERVALUATION.name: likelihoods.price(item, peers),
             UNKNOWN_CODE.name: likelihoods.unknown_code(item.commodity_code, self.groups.codes),
+            NO_GOODS_NAMED.name: vague(item.description, by_text, self._chapters),
+            OTHER_TITLE.name: self._title(evidence.items[place].title, by_text),
+            **plausibility.likelihood_ratios(item, peers),
         }
         if live is not None:
             signals = live.items[place]
@@ -276,6 +300,12 @@ class Scorer:
             }
         present = {kind: ratio for kind, ratio in ratios.items() if ratio is not None}
         return ItemContext(attributes, peers, present)
+
+    def _title(self, title: Vector | None, by_text: Array | None) -> LikelihoodRatio | None:
+        if title is None or by_text is None:
+            return None
+        by_title = self._hs.posterior(title, None).probabilities
+        return likelihoods.title(by_text, by_title, self._hs.codes, self.groups.headings)
 
     def attributes(self, evidence: DeclarationEvidence, place: int) -> Attributes:
         """Return the declared attributes of a goods item."""
@@ -352,46 +382,3 @@ def _expected_revenue(
         evidence.declaration.acceptance_time,
         declared_duty=context.attributes.duty_rate,
     )
-
-
-def load_hs(directory: Path, *, threads: int = 1) -> HsModel:
-    """Load the HS model of a verified bundle."""
-    hs = json.loads((directory / "model.json").read_text())["hs"]
-    nomenclature = load_nomenclature(directory)
-    index = ExemplarIndex.load(directory / "exemplars.safetensors")
-    return HsModel.of(
-        nomenclature=nomenclature,
-        network=OnnxBackend(directory / "fusion.onnx", threads=threads),
-        trained_codes=hs["known"],
-        index=index,
-        text_experts=TextExperts.load(directory, Trust(**hs["text"])),
-        sharpness=tuple(hs["sharpness"]),
-        photo_weight=hs["photo_weight"],
-        neighbour_sharpness=hs["neighbour_sharpness"],
-        calibration={
-            name: Calibration(chosen["temperature"], tuple(chosen["gate"]), tuple(chosen["least"]))
-            for name, chosen in hs["calibration"].items()
-        },
-    )
-
-
-def load_nomenclature(directory: Path) -> Nomenclature:
-    """Load the nomenclature of a verified bundle."""
-    names = json.loads((directory / "nomenclature.json").read_text())
-    lines, words = embedded_nomenclature.load(directory)
-    classifier = load_file(directory / "classifier.safetensors")
-    return Nomenclature.of(
-        names["cn8"],
-        lines,
-        names["words"],
-        words,
-        (classifier["weights"], classifier["biases"]),
-    )
-
-
-def _peers(table: Path) -> dict[str, Peers]:
-    with table.open(newline="") as file:
-        return {
-            row["hs6"]: Peers(int(row["count"]), float(row["median"]), float(row["spread"]))
-            for row in csv.DictReader(file)
-        }

@@ -43,7 +43,8 @@ class Slices:
         weight = 0
         for equal in self._equal_items():
             number, place = equal[0]
-            added = 1 + len(self._evidence[number].items[place].photos)
+            item = self._evidence[number].items[place]
+            added = 1 + (item.title is not None) + len(item.photos)
             if some and weight + added > WEIGHT:
                 yield self._slice(some)
                 some, weight = [], 0

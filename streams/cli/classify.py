@@ -74,7 +74,7 @@ def _classify(
     from models.hs.classifier import modality
     from models.hs.nomenclature import lines
     from models.scoring.bundle import BadBundle, verify
-    from models.scoring.scorer import load_hs
+    from models.scoring.loading import load_hs
     from models.vectors import best
 
     with exit_on(BadBundle, FileNotFoundError):

@@ -117,8 +117,14 @@ def received(message: Message) -> Inbound:
 
 
 def headers_of(message: Message) -> Headers:
-    """Return the headers of a message; one without a value has an empty one."""
-    headers = message.headers() or []
+    """Return the headers of a message; one without a value has an empty one.
+
+    There are none where the name of one is no UTF-8: the client cannot read them.
+    """
+    try:
+        headers = message.headers() or []
+    except SystemError:  # from a UnicodeDecodeError
+        return ()
     pairs = headers.items() if isinstance(headers, dict) else headers
     return tuple((name, _bytes(value)) for name, value in pairs)
 

@@ -10,14 +10,20 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from streams.kafka.lenient_records import read_leniently
 
 FETCH_WAIT_MS = 100
 GIVE_BACK_S = 30.0
 """Longest wait for events under way before partitions are given back or the worker exits: less than
 the group waits for its members (broker_rebalance_timeout), and than a supervisor waits for an exit.
 """
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""The broker's topic takes less than `redlane deploy` asked for."""
 CLOSE_S = 5.0
 """For a producer to close: with no broker, what it holds would keep it waiting for ever."""
 log = structlog.get_logger(__name__)
@@ -38,6 +44,29 @@ class IdempotentProducer(driver.Producer):
 
     def _settings_extra(self) -> dict[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
+
+    async def send(
+        self, topic: str, key: Any, value: Any, partition: Any, *arguments: Any, **options: Any
+    ) -> Any:
+        """Send an event; returns what to await for the broker's answer."""
+        await self._ensure_producer().partitions_for(topic)  # waits until they are known
+        if partition is None:
+            partition = self.key_partition(topic, key).partition
+        delivery: Any = await super().send(topic, key, value, partition, *arguments, **options)
+        place = TopicPartition(topic, partition)
+        delivery.add_done_callback(lambda done: self._close_gap(place, done))
+        return delivery
+
+    def _close_gap(self, place: TopicPartition, delivery: asyncio.Future[Any]) -> None:
+        """Give the sequence number of a refused event to the next one.
+
+        aiokafka does not, and then the broker refuses everything that follows as out of order. This
+        runs before more is sent to the partition: one batch at a time is under way to each.
+        """
+        if delivery.cancelled() or self._producer is None:
+            return
+        if isinstance(delivery.exception(), TOO_LARGE):
+            self._producer._txn_manager._sequence_numbers[place] -= 1  # noqa: SLF001
 
     async def flush(self) -> None:
         """Do nothing: every delivery is awaited before its event is acknowledged.
@@ -71,19 +100,34 @@ class PromptConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def _fetch_records(self, consumer: Any, *arguments: Any, **options: Any) -> Any:
-        records = await super()._fetch_records(consumer, *arguments, **options)
-        subscription = consumer._subscription.subscription  # noqa: SLF001
-        if subscription is not None and subscription.assignment is not None:
-            positions = subscription.assignment.all_consumed_offsets()
-            self.consumer.note_fetched(
-                {
-                    TP(*place): Fetched(
-                        records[place][-1].offset if place in records else None, position.offset
-                    )
-                    for place, position in positions.items()
-                }
-            )
+        before = _positions(consumer)
+        try:
+            records = await super()._fetch_records(consumer, *arguments, **options)
+        except UnicodeDecodeError:
+            read_leniently()
+            # What was read meanwhile is lost with the error.
+            consumer._fetcher._records.clear()  # noqa: SLF001
+            for place, position in before.items():
+                consumer.seek(place, position)
+            return {}
+        self.consumer.note_fetched(
+            {
+                TP(*place): Fetched(
+                    records[place][-1].offset if place in records else None, position
+                )
+                for place, position in _positions(consumer).items()
+            }
+        )
         return records
+
+
+def _positions(consumer: Any) -> dict[Any, int]:
+    """Return the first offset that is not read yet, of each partition that has one."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001
+    if subscription is None or subscription.assignment is None:
+        return {}
+    positions = subscription.assignment.all_consumed_offsets()
+    return {place: position.offset for place, position in positions.items()}
 
 
 class PromptConsumer(driver.Consumer):

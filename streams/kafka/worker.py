@@ -13,7 +13,6 @@ from typing import Any
 
 import faust
 import structlog
-from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.helpers import create_ssl_context
 from mode import CrashingSupervisor
 
@@ -25,12 +24,10 @@ from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
 from streams.kafka.health import Health
 from streams.kafka.pump import Pumps, Stage, Weigh
-from streams.kafka.transport import Transport
+from streams.kafka.transport import TOO_LARGE, Transport
 from streams.settings import Settings
 
 MEGABYTE = 1 << 20
-TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-"""The broker's topic takes less than `redlane deploy` asked for."""
 COMMIT_S = 5.0
 """For the last commit before a stop on purpose."""
 log = structlog.get_logger(__name__)

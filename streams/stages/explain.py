@@ -26,6 +26,7 @@ from structlog.contextvars import bound_contextvars
 
 from models.encoding.image import BadPhoto, decode
 from models.explanation.explainer import Explainer, ItemExplained, Pixels, traders
+from models.risk.exchange import ExchangeRates, comparable
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence
 from schemas import codec, rules
@@ -41,7 +42,12 @@ from schemas.records import (
     TraderHistory,
 )
 from schemas.topics import ALERTS, DECLARATIONS, EXPLANATIONS, Topic
-from streams.evidence.gatherer import EmbeddedItem, Gatherer
+from streams.evidence.gatherer import (
+    EmbeddedItem,
+    Gatherer,
+    evidence_of,
+    price_degradations,
+)
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
@@ -92,6 +98,7 @@ class Explain:
         gatherer: Gatherer,
         signals: Signals,
         tariff: Callable[[], Tariff],
+        rates: Callable[[], ExchangeRates] = ExchangeRates,
         heat_maps: ObjectStore,
         bucket: str,
         executor: Executor,
@@ -109,6 +116,7 @@ class Explain:
             gatherer: of the same bundle's evidence.
             signals: that the screening workers recorded.
             tariff: as of now.
+            rates: as of now.
             heat_maps: bucket that they are written to.
             bucket: its name.
             executor: of the model and of `origin`.
@@ -123,6 +131,7 @@ class Explain:
         self._gatherer = gatherer
         self._signals = signals
         self._tariff = tariff
+        self._rates = rates
         self._heat_maps = heat_maps
         self._bucket = bucket
         self._executor = executor
@@ -195,15 +204,17 @@ class Explain:
             missing_everywhere.append(Signal(code=Reason.SIGNALS_UNAVAILABLE))
         if alert.bundle_id != self._explainer.bundle_id:
             missing_everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
-        evidence = DeclarationEvidence(
-            declaration,
-            tuple(item.evidence for item in items),
-            None if live is None else live.part(places),
-            self._tariff(),
-        )
+        compared = comparable(declaration, self._rates(), declaration.acceptance_time)
+        of_items = None if live is None else live.part(places)
+        evidence = evidence_of(compared, items, of_items, self._tariff())
+        prices = list(price_degradations(compared))
         missing = [
             [
-                *(Signal(code=lost.code, detail=lost.detail) for lost in item.degradations()),
+                *(
+                    Signal(code=lost.code, detail=lost.detail)
+                    for lost in (*item.degradations(), *prices)
+                    if lost.sequence_number == item.item.sequence_number
+                ),
                 *missing_everywhere,
             ]
             for item in items

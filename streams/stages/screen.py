@@ -140,7 +140,7 @@ class Screen:
                 declarations.append((cause, self._decode(cause)))
             except Undecodable as error:
                 results[cause] = _Failed(cause, error)
-        gathered = await self._gatherer.gather(declarations, reference.tariff, timings)
+        gathered = await self._gatherer.gather(declarations, reference, timings)
         with timed("score", timings):
             scored = await self._score(gathered)
         with timed("decide", timings):

@@ -5,15 +5,18 @@ on the topics.
 """
 
 import os
+import random
 import signal
 import struct
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from schemas.records import RiskProfile
 from schemas.topics import DEAD_LETTERS, INSPECTION_OUTCOMES, RISK_PROFILES
@@ -123,6 +126,80 @@ def test_no_headers_or_sizes_stop_a_worker(settings, start_learn):
     assert kept[run + b"5"].value == b""
     assert dict(kept[run + b"1"].headers)["ce_id"].startswith(b"sha256:")
     assert kept[(run + bytes(30 << 20))[:1024]].value == b""
+    assert worker.stop() == 0
+
+
+@pytest.fixture
+def small_letters(settings):
+    """The topic dead-letters takes 20 kB, less than `redlane deploy` gave it."""
+    admin = AdminClient(settings.confluent())
+    before = DEAD_LETTERS.max_message_mb << 20
+
+    def limit(size):
+        entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)  # fmt: skip
+        resource = ConfigResource(ConfigResource.Type.TOPIC, DEAD_LETTERS.name, incremental_configs=[entry])  # fmt: skip
+        for done in admin.incremental_alter_configs([resource]).values():
+            done.result(30)
+
+    limit(20_000)
+    yield
+    limit(before)
+
+
+def test_what_the_broker_refuses_as_too_large_stops_no_worker(settings, small_letters, start_learn):
+    """A letter without its value instead; the idempotent producer goes on with what follows."""
+    worker, run = start_learn(batch_size="4"), new_run()
+    before = sum(ends(settings, DEAD_LETTERS).values())
+    producer = Producer(settings.confluent())
+    for number in range(20):
+        value = random.Random(number).randbytes(100_000 if number % 5 == 2 else 10)
+        producer.produce(TOPIC, key=f"{run}-{number}", value=value)
+    assert producer.flush(30) == 0
+    until_no_lag(settings, worker)
+    keys = {f"{run}-{number}".encode() for number in range(20)}
+    kept = {letter.key: letter for letter in read_letters(settings) if letter.key in keys}
+    sizes = {number: len(kept[f"{run}-{number}".encode()].value) for number in range(20)}
+    assert sizes == {number: 0 if number % 5 == 2 else 10 for number in range(20)}
+    assert dict(kept[f"{run}-2".encode()].headers)["x_dlq.value_bytes"] == b"100000"
+    assert sum(ends(settings, DEAD_LETTERS).values()) == before + 20
+    assert worker.stop() == 0
+
+
+UNREADABLE = """
+import asyncio, sys
+from aiokafka import AIOKafkaProducer
+
+class Name(str):
+    def encode(self, *_):
+        return b"\\xff\\xfe"
+
+async def main(servers, topic, run):
+    async with AIOKafkaProducer(bootstrap_servers=servers, linger_ms=500) as producer:
+        sent = []
+        for number in range(30):
+            headers = [(Name("h"), b"x")] if number in {0, 10, 11, 29} else []
+            key = f"{run}{number}".encode()
+            sent += [await producer.send(topic, b"nonsense", key, number % 2, headers=headers)]
+        await asyncio.gather(*sent)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""Sends events with headers whose name is no UTF-8; of aiokafka only the part in Python can."""
+
+
+def test_a_header_whose_name_is_no_text_stops_no_worker(settings, start_learn):
+    """Kafka's client cannot read such an event, nor what follows it; each has its fate all the same."""
+    worker, run = start_learn(), new_run()
+    before = sum(ends(settings, DEAD_LETTERS).values())
+    subprocess.run(
+        [sys.executable, "-c", UNREADABLE, settings.kafka_bootstrap_servers, TOPIC, run],
+        env=os.environ | {"AIOKAFKA_NO_EXTENSIONS": "1"},
+        check=True,
+    )
+    until_no_lag(settings, worker)
+    keys = {f"{run}{number}".encode() for number in range(30)}
+    assert sorted(letters(settings, keys)) == sorted(keys)
+    assert sum(ends(settings, DEAD_LETTERS).values()) == before + 30
     assert worker.stop() == 0
 
 

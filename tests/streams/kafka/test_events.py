@@ -12,6 +12,7 @@ from streams.kafka.events import (
     bounded_headers,
     event_id,
     fate_of,
+    headers_of,
 )
 from tests.fakes import inbound
 
@@ -64,6 +65,16 @@ def test_of_too_many_headers_those_that_stages_read_are_kept():
     assert dict(kept)["traceparent"] == TRACE
     assert sum(len(name) + len(value) for name, value in kept) <= MAX_HEADERS_BYTES
     assert bounded_headers(kept) == kept
+
+
+def test_headers_that_the_client_cannot_read_are_none():
+    """A name that is no UTF-8 stops nothing: confluent-kafka raises this for it."""
+
+    class Unreadable:
+        def headers(self):
+            raise SystemError
+
+    assert headers_of(Unreadable()) == ()
 
 
 @pytest.mark.parametrize(("timestamp", "expected"), [(None, 0.0), (-0.001, 0.0), (5.0, 5.0)])
