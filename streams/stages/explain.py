@@ -15,11 +15,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-import obstore
-import obstore.exceptions
 import structlog
 from confluent_kafka import KafkaException
-from obstore.store import ObjectStore
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
@@ -46,10 +43,11 @@ from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id
 from streams.kafka.registry import Decoder
+from streams.object_storage import Bucket
 from streams.retry import retrying
 
 T = TypeVar("T")
-FAILURES: Final = (OSError, obstore.exceptions.BaseError, KafkaException, RedisError)
+FAILURES: Final = (OSError, KafkaException, RedisError)
 """What a failing service looks like."""
 log = structlog.get_logger(__name__)
 
@@ -75,7 +73,7 @@ class Explain:
         gatherer: Gatherer,
         signals: Signals,
         tariff: Callable[[], Tariff],
-        heat_maps: ObjectStore,
+        heat_maps: Bucket,
         bucket: str,
         executor: Executor,
         now: Callable[[], datetime],
@@ -244,9 +242,7 @@ class Explain:
         key = f"{hashlib.sha256(png).hexdigest()}.png"
 
         async def put() -> None:
-            await obstore.put_async(
-                self._heat_maps, key, png, attributes={"Content-Type": "image/png"}
-            )
+            await self._heat_maps.write(key, png, media_type="image/png")
 
         await self._tried("heat map", put)
         return f"s3://{self._bucket}/{key}"

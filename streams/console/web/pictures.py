@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from models.encoding.image import FORMATS, MAX_PIXELS
 from schemas.reasons import Reason
 from schemas.records import ImageReference
-from streams.evidence.photos import NoPhoto, Photos, stores
+from streams.evidence.photos import NoPhoto, Photos
+from streams.object_storage import ObjectStorage
 from streams.settings import Settings
 
 LONGEST: Final = 1400
@@ -26,14 +27,19 @@ class Pictures:
 
     def __init__(self, settings: Settings) -> None:
         """Connect to the object storage."""
-        buckets = tuple(dict.fromkeys((*settings.s3_buckets, *settings.console_buckets)))
+        self._storage = ObjectStorage(settings)
+        names = {*settings.s3_buckets, *settings.console_buckets}
         self._photos = Photos(
-            stores(settings.model_copy(update={"s3_buckets": buckets})),
+            {name: self._storage.bucket(name) for name in names},
             concurrency=8,
             deadline_s=settings.photo_deadline_s,
             max_bytes=settings.photo_max_bytes,
         )
         self._decoders = asyncio.Semaphore(2)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._storage.close()
 
     async def photo(self, uri: str) -> bytes | NoPhoto:
         """Return a photo as a JPEG file, upright, without metadata."""
