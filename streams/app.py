@@ -109,14 +109,15 @@ def screening(settings: Settings) -> faust.App:
         executor=executor,
         now=lambda: datetime.now(UTC),
     )
-    return worker(
+    app = worker(
         settings,
         group=settings.consumer_group,
         topic=DECLARATIONS,
         stage=stage,
         checks=[reference.check],
-        close=storage.close,
     )
+    app.async_exit_stack.push_async_callback(storage.close)
+    return app
 
 
 def explaining(settings: Settings) -> faust.App:
@@ -155,15 +156,16 @@ def explaining(settings: Settings) -> faust.App:
         executor=executor,
         now=lambda: datetime.now(UTC),
     )
-    return worker(
+    app = worker(
         # One at a time: an explanation takes longer than its delivery, and none waits for others.
         settings.model_copy(update={"batch_size": 1}),
         group=settings.explain_consumer_group,
         topic=ALERTS,
         stage=stage,
         checks=[reference.check],
-        close=storage.close,
     )
+    app.async_exit_stack.push_async_callback(storage.close)
+    return app
 
 
 def learning(settings: Settings) -> faust.App:

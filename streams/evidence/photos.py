@@ -9,7 +9,6 @@ marked degraded.
 import asyncio
 import hashlib
 import re
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -19,6 +18,7 @@ import structlog
 from schemas.reasons import Reason
 from schemas.records import ImageReference
 from streams import metrics
+from streams.logs import trace
 from streams.object_storage import Bucket, KeyRefused, NoSuchKey, Redirected, TooLarge
 
 REFERENCE: Final = re.compile(
@@ -111,8 +111,7 @@ class Photos:
         except OSError as error:
             raise Refused(Reason.PHOTO_UNAVAILABLE, type(error).__name__) from error
         except Exception as error:
-            trace = "".join(traceback.format_tb(error.__traceback__))  # no text: it may quote a key
-            log.error("photo storage client failed", error=type(error).__name__, trace=trace)  # noqa: TRY400 - see above
+            log.warning("storage client failed", error=type(error).__name__, trace=trace(error))
             raise Refused(Reason.PHOTO_UNAVAILABLE, type(error).__name__) from error
 
 

@@ -6,7 +6,7 @@ docs/decisions/0003-faust-without-its-acks.md before you change any of the three
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -139,7 +139,6 @@ def worker(
     topic: Topic,
     stage: Stage,
     checks: Sequence[Callable[[], None]] = (),
-    close: Callable[[], Awaitable[None]] | None = None,
 ) -> faust.App:
     """Return a worker that runs a stage over a topic.
 
@@ -149,7 +148,6 @@ def worker(
         topic: that it reads.
         stage: takes its events in micro-batches.
         checks: called every second; an error stops the worker.
-        close: called when the stage runs no more.
     """
     app = faust_app(settings, group)
 
@@ -195,15 +193,11 @@ def worker(
 
     @app.agent(source, concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def run_stage(stream: Any) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(pumps.run())
-                tasks.create_task(watch())
-                async for event in stream.noack().events():
-                    await pumps.put(received_by_faust(event), event.ack)
-        finally:
-            if close is not None:
-                await close()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(pumps.run())
+            tasks.create_task(watch())
+            async for event in stream.noack().events():
+                await pumps.put(received_by_faust(event), event.ack)
 
     @app.task  # type: ignore[untyped-decorator] # Faust's is
     async def serve_health() -> None:

@@ -42,7 +42,7 @@ from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id
-from streams.kafka.registry import Decoder
+from streams.kafka.registry import Decoder, NotDeployed, RegistryFailed
 from streams.object_storage import Bucket
 from streams.retry import retrying
 
@@ -112,24 +112,24 @@ class Explain:
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
         """Explain the alerts of a micro-batch, in order."""
-        return [await self._explain(cause) for cause in batch]
+        return [await self._explained_or_dead(cause) for cause in batch]
+
+    async def _explained_or_dead(self, cause: Inbound) -> tuple[Outbound, ...]:
+        try:
+            return await self._explain(cause)
+        except (*FAILURES, NotDeployed, RegistryFailed):
+            raise
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+            return (self._dead(cause, error),)
 
     async def _explain(self, cause: Inbound) -> tuple[Outbound, ...]:
-        try:
-            alert = await self._decoded(ALERTS, cause, Alert)
-        except Undecodable as error:
-            return (self._dead(cause, error),)
+        alert = await self._decoded(ALERTS, cause, Alert)
         origin = await self._declaration(cause, alert)
         if origin is None:
             return (self._event(cause, alert, _from_alert_alone(alert)),)
         evidence, photos, missing = await self._evidence(alert, *origin)
         loop = asyncio.get_running_loop()
-        try:
-            explained = await loop.run_in_executor(
-                self._executor, self._explained, evidence, photos
-            )
-        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
-            return (self._dead(cause, error),)
+        explained = await loop.run_in_executor(self._executor, self._explained, evidence, photos)
         items = [
             await self._item(alert, item, missing_of_item)
             for item, missing_of_item in zip(explained, missing, strict=True)

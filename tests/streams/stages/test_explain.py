@@ -294,6 +294,19 @@ async def test_what_is_no_alert_and_what_breaks_the_model_are_dead_letters(place
     assert b"Jane" not in b"".join(value for _, value in second.headers)
 
 
+async def test_a_bug_in_gathering_costs_one_alert(place, monkeypatch):
+    """The worker goes on, and its dead letter tells no personal data."""
+    alert = await place.alert(risky(0.9))
+
+    async def bug(*args):
+        raise TypeError(args)
+
+    monkeypatch.setattr(place.stage._gatherer, "embed", bug)
+    ((letter,),) = await place.stage([alert])
+    assert letter.topic.name == "dead-letters"
+    assert b"SHOES" not in b"".join(value for _, value in letter.headers)
+
+
 async def test_a_failing_storage_is_tried_again_then_stops_the_worker(place, monkeypatch):
     """No explanation refers to a heat map that is not there."""
     alert = await place.alert(risky(0.9))

@@ -2,7 +2,9 @@
 
 import io
 import json
+import pkgutil
 import random
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -101,7 +103,8 @@ def screen(store, scorer):
 
 def risky(risk, number=1, **fields):
     """The low-value example; the goods text gives its risk."""
-    item = replace(LOW.goods_items[0], description=f"SHOES RISK {risk}", **fields)
+    fields = {"description": f"SHOES RISK {risk}"} | fields
+    item = replace(LOW.goods_items[0], **fields)
     return replace(LOW, declaration_id=f"D{number}", goods_items=(item,))
 
 
@@ -242,6 +245,50 @@ async def test_a_declaration_that_breaks_the_scorer_dies_alone(screen, scorer):
     assert headers["x_dlq.reason"] == b"screening_failed"
     assert headers["__streams.errors.exception"] == b"builtins.RuntimeError"
     assert b"Jane" not in b"".join(headers.values())
+
+
+def raises_for(method, culprit):
+    """The method, which raises as a bug would where a declaration is in its arguments."""
+
+    def raising(*args, **options):
+        args = [list(each) if isinstance(each, Iterator) else each for each in args]
+        if culprit in repr(args):
+            raise RuntimeError(args)
+        return method(*args, **options)
+
+    return raising
+
+
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [
+        ("streams.stages.screen.rules", "check"),
+        ("streams.evidence.photos.Photos", "fetch"),
+        ("streams.evidence.embedding.Embedder", "texts"),
+        ("streams.evidence.gatherer", "_observation"),
+        ("streams.evidence.signals.Signals", "gather"),
+        ("streams.selection.lanes.Lanes", "decide"),
+        ("models.selection.profiles.Matcher", "matching"),
+        ("streams.evidence.signals.Signals", "remember"),
+    ],
+)
+async def test_a_bug_on_one_declaration_costs_that_one_alone(screen, monkeypatch, part, method):
+    """In whatever step: the others get what they get without it, and nothing stops the worker."""
+    sound = [inbound(risky(0.9, number), offset=number) for number in (1, 3)]
+    expected = [[event.value for event in outcome] for outcome in await screen(sound)]
+    images = (ImageReference(uri="s3://goods-photos/CULPRIT"),)
+    culprit = replace(
+        risky(0.9, 2, images=images, description="CULPRIT RISK 0.9"),
+        importer=Party(identification="CULPRIT"),
+    )
+    owner = pkgutil.resolve_name(part)
+    monkeypatch.setattr(owner, method, raises_for(getattr(owner, method), "CULPRIT"))
+    first, letter, last = await screen([sound[0], inbound(culprit, offset=2), sound[1]])
+    assert [[event.value for event in outcome] for outcome in (first, last)] == expected
+    assert [event.topic.name for event in letter] == ["dead-letters"]
+    headers = dict(letter[0].headers)
+    assert headers["x_dlq.reason"] == b"screening_failed"
+    assert b"CULPRIT" not in b"".join(headers.values())
 
 
 async def test_a_dead_letter_keeps_the_event_and_tells_its_origin(screen):
