@@ -20,7 +20,8 @@ from confluent_kafka import KafkaException
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
-from models.encoding.image import BadPhoto, decode
+from models.encoding.image import decode
+from models.encoding.photo_file import BadPhoto
 from models.explanation.explainer import Explainer, ItemExplained, Pixels, traders
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence

@@ -6,12 +6,12 @@ encoded again, so that a page gets a picture and nothing else.
 
 import asyncio
 import io
-import warnings
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from models.encoding.image import FORMATS, MAX_PIXELS
+from models.encoding.image import decode_picture, on_white
+from models.encoding.photo_file import BadPhoto
 from schemas.reasons import Reason
 from schemas.records import ImageReference
 from streams.evidence.photos import NoPhoto, Photos
@@ -59,27 +59,20 @@ class Pictures:
 
 def reencoded(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
     """Decode a picture within bounds and encode it again: as PNG if transparent, else as JPEG."""
+    out = io.BytesIO()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        if picture.width * picture.height > MAX_PIXELS:
-            return NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
-        if not transparent:
-            picture.draft("RGB", (LONGEST, LONGEST))
-        upright = ImageOps.exif_transpose(picture).convert("RGBA" if transparent else "RGB")
-        upright.thumbnail((LONGEST, LONGEST))
-        plain = Image.new(
-            upright.mode, upright.size
-        )  # pixels alone: no metadata, no trailing bytes
-        plain.paste(upright)
-        out = io.BytesIO()
+        picture = decode_picture(data, LONGEST).image
+        picture = picture.convert("RGBA") if transparent else on_white(picture)
+        picture.thumbnail((LONGEST, LONGEST))
+        # Pixels alone: no metadata, no trailing bytes.
+        plain = Image.new(picture.mode, picture.size)
+        plain.paste(picture)
         if transparent:
             plain.save(out, "PNG")
         else:
             plain.save(out, "JPEG", quality=88)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
+    except BadPhoto as error:
+        return NoPhoto(error.reason, error.detail)
     except Exception as error:  # noqa: BLE001 - decoders raise all kinds
         return NoPhoto(Reason.PHOTO_UNREADABLE, type(error).__name__)
     return out.getvalue()

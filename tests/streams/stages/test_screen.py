@@ -30,6 +30,7 @@ from streams.evidence.gatherer import Gatherer
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.local.process import LOOPBACK, free_port
+from streams.object_storage import ObjectStorage
 from streams.redis.keys import SignalKeys
 from streams.reference.state import Snapshot
 from streams.selection.capacity import Capacity
@@ -37,6 +38,7 @@ from streams.selection.lanes import Lanes
 from streams.stages.screen import Screen
 from streams.synthetic.irregularities import bomb
 from tests.fakes import NOW, FakeScorer, MemoryBucket, inbound
+from tests.streams.evidence.test_photos import POISON
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 IDS = {ASSESSMENTS: 1, ALERTS: 2}
@@ -189,6 +191,38 @@ async def test_a_photo_that_cannot_be_had_degrades_with_its_reason(screen, refer
         (1, "image", reason)
     ]
     assert verdict.items[0].modalities == ("text",)
+
+
+async def test_a_photo_without_its_end_counts_and_is_marked(screen, store):
+    """Fresh and from the cache."""
+    obstore.put(store, "cut", jpeg()[:-2])
+    images = (ImageReference(uri="s3://goods-photos/cut"),)
+    for offset in range(2):
+        (outcome,) = await screen([inbound(risky(0.1, images=images), offset=offset)])
+        verdict = assessment(outcome)
+        codes = [degradation.code for degradation in verdict.degraded]
+        assert codes == [Reason.PHOTO_TRUNCATED]
+        assert verdict.items[0].modalities == ("text", "image")
+
+
+@pytest.mark.heavy
+async def test_no_reference_stops_the_stage_on_a_real_storage(stack, scorer):
+    """Each declaration gets its assessment, in one micro-batch; a legal key gets its photo."""
+    storage = ObjectStorage(stack.settings())
+    bucket = storage.bucket("goods-photos")
+    await bucket.write("a//b.jpg", jpeg(), media_type="image/jpeg")
+    uris = ["s3://goods-photos/a//b.jpg", *(uri for uri in POISON if "\ud800" not in uri)]
+    batch = [
+        inbound(risky(0.1, number, images=(ImageReference(uri=uri),)), offset=number)
+        for number, uri in enumerate(uris)
+    ]
+    verdicts = [assessment(outcome) for outcome in await made(bucket, scorer)(batch)]
+    await storage.close()
+    assert verdicts[0].degraded == ()
+    assert {verdict.degraded[0].code for verdict in verdicts[1:]} == {
+        Reason.PHOTO_LOCATION_REFUSED,
+        Reason.PHOTO_NOT_FOUND,
+    }
 
 
 async def test_absent_text_and_photos_degrade(screen):
