@@ -2,9 +2,7 @@
 
 import io
 import json
-import pkgutil
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -30,7 +28,6 @@ from streams.evidence.gatherer import Gatherer
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.local.process import LOOPBACK, free_port
-from streams.object_storage import ObjectStorage
 from streams.redis.keys import SignalKeys
 from streams.reference.state import Snapshot
 from streams.selection.capacity import Capacity
@@ -38,7 +35,6 @@ from streams.selection.lanes import Lanes
 from streams.stages.screen import Screen
 from streams.synthetic.irregularities import bomb
 from tests.fakes import NOW, FakeScorer, MemoryBucket, inbound
-from tests.streams.evidence.test_photos import POISON
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 IDS = {ASSESSMENTS: 1, ALERTS: 2}
@@ -193,38 +189,6 @@ async def test_a_photo_that_cannot_be_had_degrades_with_its_reason(screen, refer
     assert verdict.items[0].modalities == ("text",)
 
 
-async def test_a_photo_without_its_end_counts_and_is_marked(screen, store):
-    """Fresh and from the cache."""
-    obstore.put(store, "cut", jpeg()[:-2])
-    images = (ImageReference(uri="s3://goods-photos/cut"),)
-    for offset in range(2):
-        (outcome,) = await screen([inbound(risky(0.1, images=images), offset=offset)])
-        verdict = assessment(outcome)
-        codes = [degradation.code for degradation in verdict.degraded]
-        assert codes == [Reason.PHOTO_TRUNCATED]
-        assert verdict.items[0].modalities == ("text", "image")
-
-
-@pytest.mark.heavy
-async def test_no_reference_stops_the_stage_on_a_real_storage(stack, scorer):
-    """Each declaration gets its assessment, in one micro-batch; a legal key gets its photo."""
-    storage = ObjectStorage(stack.settings())
-    bucket = storage.bucket("goods-photos")
-    await bucket.write("a//b.jpg", jpeg(), media_type="image/jpeg")
-    uris = ["s3://goods-photos/a//b.jpg", *(uri for uri in POISON if "\ud800" not in uri)]
-    batch = [
-        inbound(risky(0.1, number, images=(ImageReference(uri=uri),)), offset=number)
-        for number, uri in enumerate(uris)
-    ]
-    verdicts = [assessment(outcome) for outcome in await made(bucket, scorer)(batch)]
-    await storage.close()
-    assert verdicts[0].degraded == ()
-    assert {verdict.degraded[0].code for verdict in verdicts[1:]} == {
-        Reason.PHOTO_LOCATION_REFUSED,
-        Reason.PHOTO_NOT_FOUND,
-    }
-
-
 async def test_absent_text_and_photos_degrade(screen):
     """The verdict names what is missing."""
     item = replace(LOW.goods_items[0], description="  ", images=())
@@ -279,50 +243,6 @@ async def test_a_declaration_that_breaks_the_scorer_dies_alone(screen, scorer):
     assert headers["x_dlq.reason"] == b"screening_failed"
     assert headers["__streams.errors.exception"] == b"builtins.RuntimeError"
     assert b"Jane" not in b"".join(headers.values())
-
-
-def raises_for(method, culprit):
-    """The method, which raises as a bug would where a declaration is in its arguments."""
-
-    def raising(*args, **options):
-        args = [list(each) if isinstance(each, Iterator) else each for each in args]
-        if culprit in repr(args):
-            raise RuntimeError(args)
-        return method(*args, **options)
-
-    return raising
-
-
-@pytest.mark.parametrize(
-    ("part", "method"),
-    [
-        ("streams.stages.screen.rules", "check"),
-        ("streams.evidence.photos.Photos", "fetch"),
-        ("streams.evidence.embedding.Embedder", "texts"),
-        ("streams.evidence.gatherer", "_observation"),
-        ("streams.evidence.signals.Signals", "gather"),
-        ("streams.selection.lanes.Lanes", "decide"),
-        ("models.selection.profiles.Matcher", "matching"),
-        ("streams.evidence.signals.Signals", "remember"),
-    ],
-)
-async def test_a_bug_on_one_declaration_costs_that_one_alone(screen, monkeypatch, part, method):
-    """In whatever step: the others get what they get without it, and nothing stops the worker."""
-    sound = [inbound(risky(0.9, number), offset=number) for number in (1, 3)]
-    expected = [[event.value for event in outcome] for outcome in await screen(sound)]
-    images = (ImageReference(uri="s3://goods-photos/CULPRIT"),)
-    culprit = replace(
-        risky(0.9, 2, images=images, description="CULPRIT RISK 0.9"),
-        importer=Party(identification="CULPRIT"),
-    )
-    owner = pkgutil.resolve_name(part)
-    monkeypatch.setattr(owner, method, raises_for(getattr(owner, method), "CULPRIT"))
-    first, letter, last = await screen([sound[0], inbound(culprit, offset=2), sound[1]])
-    assert [[event.value for event in outcome] for outcome in (first, last)] == expected
-    assert [event.topic.name for event in letter] == ["dead-letters"]
-    headers = dict(letter[0].headers)
-    assert headers["x_dlq.reason"] == b"screening_failed"
-    assert b"CULPRIT" not in b"".join(headers.values())
 
 
 async def test_a_dead_letter_keeps_the_event_and_tells_its_origin(screen):
