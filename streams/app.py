@@ -3,7 +3,6 @@
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import faust
 import numpy as np
 import structlog
 from redis.asyncio import Redis
@@ -23,7 +22,7 @@ from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.kafka.origin import Origins
 from streams.kafka.registry import Decoder, Registry
-from streams.kafka.worker import worker
+from streams.kafka.worker import App, worker
 from streams.object_storage import ObjectStorage
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
@@ -76,7 +75,7 @@ def _warm_up_evidence(scorer: Scorer) -> DeclarationEvidence:
     )
 
 
-def screening(settings: Settings) -> faust.App:
+def screening(settings: Settings) -> App:
     """Wire a worker that screens declarations.
 
     Raises:
@@ -111,6 +110,7 @@ def screening(settings: Settings) -> faust.App:
     )
     app = worker(
         settings,
+        name="screen",
         group=settings.consumer_group,
         topic=DECLARATIONS,
         stage=stage,
@@ -120,7 +120,7 @@ def screening(settings: Settings) -> faust.App:
     return app
 
 
-def explaining(settings: Settings) -> faust.App:
+def explaining(settings: Settings) -> App:
     """Wire a worker that explains alerts.
 
     Raises:
@@ -159,6 +159,7 @@ def explaining(settings: Settings) -> faust.App:
     app = worker(
         # One at a time: an explanation takes longer than its delivery, and none waits for others.
         settings.model_copy(update={"batch_size": 1}),
+        name="explain",
         group=settings.explain_consumer_group,
         topic=ALERTS,
         stage=stage,
@@ -168,7 +169,7 @@ def explaining(settings: Settings) -> faust.App:
     return app
 
 
-def learning(settings: Settings) -> faust.App:
+def learning(settings: Settings) -> App:
     """Wire a worker that learns from inspection outcomes.
 
     Raises:
@@ -184,7 +185,11 @@ def learning(settings: Settings) -> faust.App:
         inspections=PastInspections(redis_client(settings), keys=keys),
     )
     return worker(
-        settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES, stage=stage
+        settings,
+        name="learn",
+        group=settings.learn_consumer_group,
+        topic=INSPECTION_OUTCOMES,
+        stage=stage,
     )
 
 

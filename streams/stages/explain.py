@@ -42,7 +42,7 @@ from streams.evidence.gatherer import EmbeddedItem, Gatherer
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
-from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id
+from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id, fate_of
 from streams.kafka.registry import Decoder, NotDeployed, RegistryFailed
 from streams.object_storage import Bucket
 from streams.retry import retrying
@@ -281,6 +281,7 @@ class Explain:
                 source="redlane/explain",
                 time=self._now(),
                 traceparent=cause.header("traceparent"),
+                extensions=[fate_of(cause)],
             ),
         )
 
