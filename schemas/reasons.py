@@ -64,6 +64,7 @@ class Reason(StrEnum):
     DECLARATION_INVALID = "declaration_invalid"
     OUTCOME_INVALID = "outcome_invalid"
     SCREENING_FAILED = "screening_failed"
+    RESULT_TOO_LARGE = "result_too_large"
 
 
 LANGUAGES: Final = ("en", "fr", "nl", "de")

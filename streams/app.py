@@ -3,7 +3,6 @@
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import faust
 import numpy as np
 import structlog
 from redis.asyncio import Redis
@@ -23,7 +22,7 @@ from streams.evidence.photos import Photos, stores
 from streams.evidence.signals import Signals
 from streams.kafka.origin import Origins
 from streams.kafka.registry import Decoder, Registry
-from streams.kafka.worker import worker
+from streams.kafka.worker import App, worker
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
@@ -75,7 +74,7 @@ def _warm_up_evidence(scorer: Scorer) -> DeclarationEvidence:
     )
 
 
-def screening(settings: Settings) -> faust.App:
+def screening(settings: Settings) -> App:
     """Wire a worker that screens declarations.
 
     Raises:
@@ -107,6 +106,7 @@ def screening(settings: Settings) -> faust.App:
     )
     return worker(
         settings,
+        name="screen",
         group=settings.consumer_group,
         topic=DECLARATIONS,
         stage=stage,
@@ -114,7 +114,7 @@ def screening(settings: Settings) -> faust.App:
     )
 
 
-def explaining(settings: Settings) -> faust.App:
+def explaining(settings: Settings) -> App:
     """Wire a worker that explains alerts.
 
     Raises:
@@ -151,6 +151,7 @@ def explaining(settings: Settings) -> faust.App:
     return worker(
         # One at a time: an explanation takes longer than its delivery, and none waits for others.
         settings.model_copy(update={"batch_size": 1}),
+        name="explain",
         group=settings.explain_consumer_group,
         topic=ALERTS,
         stage=stage,
@@ -158,7 +159,7 @@ def explaining(settings: Settings) -> faust.App:
     )
 
 
-def learning(settings: Settings) -> faust.App:
+def learning(settings: Settings) -> App:
     """Wire a worker that learns from inspection outcomes.
 
     Raises:
@@ -174,7 +175,11 @@ def learning(settings: Settings) -> faust.App:
         inspections=PastInspections(redis_client(settings), keys=keys),
     )
     return worker(
-        settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES, stage=stage
+        settings,
+        name="learn",
+        group=settings.learn_consumer_group,
+        topic=INSPECTION_OUTCOMES,
+        stage=stage,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.topics import DEAD_LETTERS, TOPICS
-from streams.kafka.dead_letter import ERRORS, OURS, original_headers
+from streams.kafka.dead_letter import ERRORS, OURS, is_complete, original_headers
 from streams.kafka.delivery import Deliveries, NotDelivered, producer
 from streams.kafka.events import Headers, headers_of
 from streams.settings import Settings
@@ -104,7 +104,7 @@ def replay(settings: Settings, reason: str, *, dry_run: bool) -> int:
     chosen = [
         letter
         for letter in read_letters(settings)
-        if letter.reason == reason and letter.topic in TOPICS
+        if letter.reason == reason and letter.topic in TOPICS and is_complete(letter.headers)
     ]
     if dry_run or not chosen:
         return len(chosen)

@@ -50,7 +50,7 @@ from streams.evidence.gatherer import (
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
-from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id
+from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id, fate_of
 from streams.kafka.registry import Decoder
 from streams.retry import retrying
 
@@ -132,7 +132,7 @@ class Explain:
             return (self._dead(cause, error),)
         origin = await self._declaration(cause, alert)
         if origin is None:
-            return (self._event(cause, alert, _from_alert_alone(alert)),)
+            return (self._fate(cause, alert, _from_alert_alone(alert)),)
         evidence, photos, missing = await self._evidence(alert, *origin)
         loop = asyncio.get_running_loop()
         try:
@@ -145,7 +145,7 @@ class Explain:
             await self._item(alert, item, missing_of_item)
             for item, missing_of_item in zip(explained, missing, strict=True)
         ]
-        return (self._event(cause, alert, items, traders(evidence)),)
+        return (self._fate(cause, alert, items, traders(evidence)),)
 
     async def _declaration(
         self, cause: Inbound, alert: Alert
@@ -271,12 +271,24 @@ class Explain:
         with bound_contextvars(service=service):
             return await self._retry((*FAILURES, *more), act)
 
-    def _event(
+    def _fate(
         self,
         cause: Inbound,
         alert: Alert,
         items: Sequence[ItemExplanation],
         parties: tuple[TraderHistory, ...] = (),
+    ) -> Outbound:
+        try:
+            return self._event(cause, alert, items, parties)
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+            return self._dead(cause, error)
+
+    def _event(
+        self,
+        cause: Inbound,
+        alert: Alert,
+        items: Sequence[ItemExplanation],
+        parties: tuple[TraderHistory, ...],
     ) -> Outbound:
         bundle_id = self._explainer.bundle_id
         record = Explanation(
@@ -297,6 +309,7 @@ class Explain:
                 source="redlane/explain",
                 time=self._now(),
                 traceparent=cause.header("traceparent"),
+                extensions=[fate_of(cause)],
             ),
         )
 
