@@ -52,6 +52,7 @@ def evidence(scorer, goods):
             description=one.description,
             item_amount=Decimal(str(one.price_eur)),
             net_mass=Decimal(str(one.net_mass_kg)),
+            gross_mass=None,
         )
         (text,) = scorer.embed_texts([one.description])
         (photo,) = scorer.embed_photos([decode(one.image.read_bytes())])
