@@ -171,6 +171,7 @@ def learning(settings: Settings) -> faust.App:
     stage = Learn(
         writers=registry.writers(INSPECTION_OUTCOMES),
         inspections=PastInspections(redis_client(settings), keys=keys),
+        now=lambda: datetime.now(UTC),
     )
     return worker(
         settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES, stage=stage
@@ -225,6 +226,7 @@ def evidence_gatherer(
         embedder=Embedder(scorer, cache, executor),
         signals=signals,
         photos_per_item=settings.photos_per_item,
+        now=lambda: datetime.now(UTC),
     )
 
 

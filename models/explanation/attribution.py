@@ -14,7 +14,7 @@ from models.risk.model import ModalityPosteriors, log_ratios, modality_posterior
 from models.scoring.scorer import DeclarationEvidence, ItemContext, Scorer
 from models.vectors import Array
 
-TABULAR: Final = ("price", "history", "consignments", "code")
+TABULAR: Final = ("price", "history", "consignments", "code", "acceptance_time")
 """Evidence of EXTERNAL that is no part of the image."""
 NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}
 """Whether text and photo are present → the name in `models.hs.classifier.MODALITIES`."""

@@ -90,9 +90,17 @@ UNKNOWN_CODE: Final = ExternalKind(
     always_named=True,
 )
 """A code that is none, as good as a wrong one."""
+WRONG_TIME: Final = ExternalKind(
+    name="wrong_time",
+    share=0.0005,
+    evidence="acceptance_time",
+    reason=Reason.ACCEPTANCE_TIME_IMPLAUSIBLE,
+    always_named=True,
+)
+"""An acceptance time far from when the declaration arrived."""
 
 LEARNED: Final = (WRONG_CODE, WRONG_PHOTO, VAGUE_TEXT)
-EXTERNAL: Final = (UNDERVALUATION, PHOTO_REUSE, SPLITTING, HISTORY, UNKNOWN_CODE)
+EXTERNAL: Final = (UNDERVALUATION, PHOTO_REUSE, SPLITTING, HISTORY, UNKNOWN_CODE, WRONG_TIME)
 KINDS: Final[tuple[Kind, ...]] = (*LEARNED, *EXTERNAL)
 IRREGULAR_SHARE: Final = sum(kind.share for kind in KINDS)
 """Assumed share of irregular goods items."""

@@ -7,12 +7,14 @@ assumptions and stand only here. What inspections teach is learned (models/risk/
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from models.hs.editions import NATIONAL, SUBHEADING, current, successors
+from models.risk import acceptance
 from models.risk.prices import declared_log_unit_price
 from models.risk.signals import DE_MINIMIS, LiveSignals, Peers, PhotoUse
-from schemas.records import Declaration, GoodsItem
+from schemas.records import EPOCH, Declaration, GoodsItem
 
 UNDERVALUED_SHIFT: Final = math.log(0.2)
 """An undervalued price is about a fifth of the real one. Unit: log EUR/kg."""
@@ -31,6 +33,8 @@ BUSY_DAY: Final = 3
 """Consignments that one importer may have in a day without a second look."""
 UNKNOWN_CODE: Final = math.log(2000)
 """A code that never was one: 1 in 2,000 regular goods has one, by a slip. Unit: nats."""
+WRONG_TIME: Final = math.log(20)
+"""An acceptance time far off: by fraud or, more often, by a slip of the sender's. Unit: nats."""
 NAMED: Final = 6
 """Most successors of a code that are named."""
 CAP: Final = 8.0
@@ -121,6 +125,18 @@ def unknown_code(code: str, codes: Collection[str]) -> LikelihoodRatio | None:
         return LikelihoodRatio(UNKNOWN_CODE, f"{hs6} is no subheading of HS 2022")
     named = ", ".join(now[:NAMED]) + (", …" if len(now) > NAMED else "")
     return LikelihoodRatio(0.0, f"{hs6} is not in HS 2022; its goods are in {named}")
+
+
+def acceptance_time(declared: datetime, arrived: datetime | None) -> LikelihoodRatio | None:
+    """Judge a declared acceptance time; None where it is plausible, or the arrival unknown.
+
+    None declared, the schema's default, is no sign of irregularity: most senders of it never
+    declare one.
+    """
+    if arrived is None or acceptance.is_plausible(declared, arrived):
+        return None
+    ratio = 0.0 if declared == EPOCH else WRONG_TIME
+    return LikelihoodRatio(ratio, acceptance.words(declared, arrived))
 
 
 def _log_density(x: float, mean: float, spread: float) -> float:

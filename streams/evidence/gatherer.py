@@ -4,13 +4,15 @@ Missing evidence is recorded as a degradation; it never stops a declaration.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from models.encoding.encoders import Vector
 from models.encoding.perceptual_hash import BLANK
 from models.hs.editions import current
+from models.risk.acceptance import accepted
 from models.risk.attributes import Attributes
 from models.risk.signals import LiveSignals
 from models.risk.tariff import Tariff
@@ -32,6 +34,8 @@ class GatheredEvidence:
     cause: Inbound
     observation: Observation
     evidence: DeclarationEvidence
+    arrived: datetime
+    """When the event first arrived."""
     degraded: tuple[Degradation, ...]
 
     @property
@@ -95,11 +99,14 @@ class Gatherer:
         embedder: Embedder,
         signals: SignalSource,
         photos_per_item: int,
+        now: Callable[[], datetime],
     ) -> None:
+        """Take the services, and the clock."""
         self._photos = photos
         self._embedder = embedder
         self._signals = signals
         self._photos_per_item = photos_per_item
+        self._now = now
 
     async def gather(
         self,
@@ -109,8 +116,9 @@ class Gatherer:
     ) -> list[GatheredEvidence]:
         """Return the evidence of each declaration, in order."""
         embedded = await self.embed([declaration for _, declaration in declarations], timings)
+        now = self._now()
         observations = [
-            _observation(cause, declaration, items, tariff)
+            _observation(cause, declaration, items, tariff, cause.arrived(now))
             for (cause, declaration), items in zip(declarations, embedded, strict=True)
         ]
         with timed("signals", timings):
@@ -179,16 +187,26 @@ def _gathered(
     degraded = [missing for item in items for missing in item.degradations()]
     if live is None:
         degraded.append(degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE))
+    arrived = when_arrived(live, observation.at)
     evidence = DeclarationEvidence(
-        observation.declaration, tuple(item.evidence for item in items), live, tariff
+        observation.declaration, tuple(item.evidence for item in items), live, tariff, arrived
     )
-    return GatheredEvidence(cause, observation, evidence, tuple(degraded))
+    return GatheredEvidence(cause, observation, evidence, arrived, tuple(degraded))
+
+
+def when_arrived(live: LiveSignals | None, at: float) -> datetime:
+    """Return when an event first arrived: as recorded with its signals, else at `at`."""
+    return datetime.fromtimestamp(at if live is None else live.arrived, UTC)
 
 
 def _observation(
-    cause: Inbound, declaration: Declaration, items: Sequence[EmbeddedItem], tariff: Tariff
+    cause: Inbound,
+    declaration: Declaration,
+    items: Sequence[EmbeddedItem],
+    tariff: Tariff,
+    arrived: float,
 ) -> Observation:
-    at = declaration.acceptance_time
+    at = accepted(declaration.acceptance_time, datetime.fromtimestamp(arrived, UTC))
     attributes = (
         Attributes.of(
             declaration, item, tariff.duty(current(item.commodity_code), item.country_of_origin, at)
@@ -204,5 +222,5 @@ def _observation(
         for item in items
     )
     return Observation(
-        event_id(cause, "", "signals"), declaration, tuple(attributes), tuple(hashes)
+        event_id(cause, "", "signals"), declaration, tuple(attributes), tuple(hashes), arrived
     )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from schemas.topics import Topic
 
@@ -34,7 +34,19 @@ class Inbound:
     value: bytes | None
     timestamp: float
     """Seconds since 1970-01-01T00:00Z, as the sender or broker set it."""
+    timestamp_by_broker: bool
+    """The broker set it when it took the event (LogAppendTime), whatever the sender said."""
     headers: Headers = ()
+
+    def arrived(self, now: datetime) -> float:
+        """Return when the event arrived. Unit: s since 1970-01-01T00:00Z.
+
+        A time that the sender may have chosen does not count: then it arrives as it is read.
+
+        Args:
+            now: our clock, which may go on between two deliveries; see `streams.evidence.signals`.
+        """
+        return self.timestamp if self.timestamp_by_broker else now.timestamp()
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name as text; bytes that are no UTF-8 are replaced."""
@@ -71,6 +83,7 @@ def received(message: Message) -> Inbound:
         key=record.key(),
         value=record.value(),
         timestamp=record.timestamp()[1] / 1000,
+        timestamp_by_broker=record.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME,
         headers=headers_of(message),
     )
 

@@ -26,6 +26,8 @@ from streams.settings import Settings
 
 MEGABYTE = 1 << 20
 FETCH_WAIT_MS = 100
+LOG_APPEND_TIME = 1
+"""Timestamp type of aiokafka: the broker set it."""
 log = structlog.get_logger(__name__)
 
 
@@ -128,6 +130,7 @@ def received_by_faust(event: Any) -> Inbound:
         key=message.key,
         value=message.value,
         timestamp=message.timestamp,
+        timestamp_by_broker=message.timestamp_type == LOG_APPEND_TIME,
         headers=tuple(message.headers or ()),
     )
 

@@ -40,7 +40,7 @@ from schemas.records import (
     TraderHistory,
 )
 from schemas.topics import ALERTS, DECLARATIONS, EXPLANATIONS, Topic
-from streams.evidence.gatherer import EmbeddedItem, Gatherer
+from streams.evidence.gatherer import EmbeddedItem, Gatherer, when_arrived
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
@@ -184,7 +184,11 @@ class Explain:
         if alert.bundle_id != self._explainer.bundle_id:
             missing_everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
         evidence = DeclarationEvidence(
-            declaration, tuple(item.evidence for item in items), live, self._tariff()
+            declaration,
+            tuple(item.evidence for item in items),
+            live,
+            self._tariff(),
+            when_arrived(live, cause.arrived(self._now())),
         )
         missing = [
             [

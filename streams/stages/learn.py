@@ -4,7 +4,8 @@ Outcomes must not be lost: where Redis fails the stage tries again for a while, 
 worker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from structlog.contextvars import bound_contextvars
 
@@ -27,6 +28,7 @@ class Learn:
         *,
         writers: Mapping[int, codec.Schema],
         inspections: PastInspections,
+        now: Callable[[], datetime],
         attempts: int = 6,
         delay_s: float = 0.5,
     ) -> None:
@@ -35,11 +37,13 @@ class Learn:
         Args:
             writers: schema id → schema of outcomes.
             inspections: where outcomes are recorded.
+            now: the clock.
             attempts: of a store that fails.
             delay_s: see `retrying`.
         """
         self._writers = writers
         self._inspections = inspections
+        self._now = now
         self._retry = retrying(attempts=attempts, delay_s=delay_s)
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
@@ -53,7 +57,8 @@ class Learn:
         except Undecodable as error:
             metrics.OUTCOMES.labels("dead_letter").inc()
             return (dead_letter(cause, error, stage="learn", bundle_id=""),)
+        arrived = cause.arrived(self._now())
         with bound_contextvars(service="past inspections"):
-            fate = await self._retry(FAILURES, self._inspections.record, outcome)
+            fate = await self._retry(FAILURES, self._inspections.record, outcome, arrived)
         metrics.OUTCOMES.labels(fate).inc()
         return ()

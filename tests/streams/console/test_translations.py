@@ -17,10 +17,10 @@ from streams.console.web.view import REST, SIGNALS
 UTC_ZONE = ZoneInfo("UTC")
 TEMPLATES = Path(translations.__file__).parent / "templates"
 DIGESTS = {
-    "en": "914824b87a3f9f3cc66638d15d249dfca185101209a44436a127c0eb5323c96e",
-    "fr": "e30fd1c7db433013a7c2e2db4c085132e5fe17034927bb783dc0fea105f65e5f",
-    "nl": "68f76caf0897fed0b8e833ede8022badd484a78f322d20e42a4df29f9bcb77cb",
-    "de": "04b7d182f9ee2f262456cf1770b990e058a9ca95c1e4a84bd87c2007ee89235a",
+    "en": "7e4229d9b4f648001c26004f67999cd3d8bc4714b0cdf8ee8258ffc7ea15bfb8",
+    "fr": "3cef8f268b40baf97bd408add48681c4ece272929784bf8c41f81b688a15fcd9",
+    "nl": "313b4cf51f8ac26c87ad3d853f8635455e3498f8f6097ee3deab810959061211",
+    "de": "60a5c922b524c8d235c96599ba7f0d92932bb2f26652390ff70c3816b10cd15d",
 }
 
 
