@@ -102,7 +102,8 @@ def splitting(declaration: Declaration, live: LiveSignals) -> LikelihoodRatio | 
         words = f"{live.small_count + 1} consignments of {total:.2f} EUR together in 72 hours"
     else:
         ratio, words = math.log((1 - SPLIT_SEEN) / (1 - PAIR_SEEN)), ""
-    ratio += math.log1p(max(0, live.importer_day - BUSY_DAY)) / 2
+    counted = live.importer_day - live.importer_day_ignored
+    ratio += math.log1p(max(0, counted - BUSY_DAY)) / 2
     return LikelihoodRatio(min(ratio, CAP), words)
 
 

@@ -165,6 +165,9 @@ class LiveSignals:
     DE_MINIMIS."""
     small_value: float = 0.0
     """Of those together, this one not included. Unit: EUR."""
+    importer_day_ignored: int = 0
+    """Of the importer's, those of one declarant that are too many to count: whoever lodges
+    declarations in the name of another must not make him a busy trader."""
     arrived: float = 0.0
     """When the declaration first arrived. Unit: s since 1970-01-01T00:00Z."""
 

@@ -37,26 +37,6 @@ class Lookups:
         """
         self._replies = await replies(self._redis, self._pipeline)
 
-    def others(self, key: str, member: str, *, until: float, within: float) -> Reply[int]:
-        """Count the members of a set in a window, apart from the given one.
-
-        Args:
-            key: of the set.
-            member: that is not counted. It may lie outside the window, where another version of
-                its declaration in the micro-batch gave it another time, or be pushed out of the
-                set by newer ones.
-            until: end of the window, included. Unit: s.
-            within: length of the window. Unit: s.
-        """
-        since = until - within
-        self._pipeline.zcount(key, since, until)
-        self._pipeline.zscore(key, member)
-
-        def parse(count: int, score: float | None) -> int:
-            return count - (score is not None and since <= score <= until)
-
-        return self._reply(2, parse)
-
     def newest(
         self,
         kind: type[M],

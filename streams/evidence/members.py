@@ -42,6 +42,29 @@ class Member(Protocol):
 M = TypeVar("M", bound=Member)
 
 
+class DeclarationMember(NamedTuple):
+    """A declaration of a trader."""
+
+    declaration: str
+    declarant: str
+    """Keyed hash of who lodged it."""
+
+    @property
+    def version(self) -> int:
+        """One member stands for all versions."""
+        return 1
+
+    def encode(self) -> str:
+        """Return what is written to Redis."""
+        return SEPARATOR.join(self)
+
+    @classmethod
+    def decode(cls, member: bytes) -> Self:
+        """Read a member from Redis."""
+        declaration, declarant = member.decode().split(SEPARATOR)
+        return cls(_digest(declaration), _digest(declarant))
+
+
 class ConsignmentMember(NamedTuple):
     """A consignment from a seller to an importer."""
 

@@ -13,7 +13,12 @@ from models.risk.attributes import Attributes, identified
 from models.risk.prices import declared_log_unit_price
 from models.risk.signals import DE_MINIMIS
 from schemas.records import Declaration, GoodsItem
-from streams.evidence.members import ConsignmentMember, PhotoMember, PriceMember
+from streams.evidence.members import (
+    ConsignmentMember,
+    DeclarationMember,
+    PhotoMember,
+    PriceMember,
+)
 from streams.redis.keys import SHARDS, SignalKeys, shard
 
 ITEMS: Final = 32
@@ -58,6 +63,11 @@ class Observation:
         seller = self.seller or self.importer or declarant
         return keys.digest(seller), keys.digest(self.importer or self.seller or declarant)
 
+    def declarant(self, keys: SignalKeys) -> str:
+        """Return the keyed hash of who lodged it; where nobody is named, of another party."""
+        declarant = identified(self.declaration.declarant)
+        return keys.digest(declarant or self.importer or self.seller)
+
     def items(self) -> Iterator[tuple[GoodsItem, Attributes, tuple[int, ...]]]:
         """Yield each of the first `ITEMS` goods items, with its attributes and photos' hashes."""
         items = self.declaration.goods_items
@@ -84,10 +94,11 @@ def set_members(keys: SignalKeys, observation: Observation) -> Iterator[Kept]:
     version = declaration.version
     id_hash = keys.digest(declaration.declaration_id)
     importer, seller = observation.importer, observation.seller
+    lodged = DeclarationMember(id_hash, observation.declarant(keys)).encode()
     if importer:
-        yield Kept(keys.importer(importer), id_hash, NEWEST)
+        yield Kept(keys.importer(importer), lodged, NEWEST)
     if seller:
-        yield Kept(keys.seller(seller), id_hash, NEWEST)
+        yield Kept(keys.seller(seller), lodged, NEWEST)
     value = small_value(declaration)
     # An amendment may raise the value: it must be kept too, or the first version would count on.
     if importer and seller and (value is not None or version > 1):

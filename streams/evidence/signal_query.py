@@ -1,7 +1,7 @@
 """A declaration → its live signals: what is looked up for it, and what the replies mean."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +23,7 @@ from models.risk.signals import (
 from streams.evidence.lookups import Lookups, Reply
 from streams.evidence.members import (
     ConsignmentMember,
+    DeclarationMember,
     PhotoMember,
     PriceMember,
     latest_of_others,
@@ -33,6 +34,8 @@ from streams.redis.keys import SignalKeys
 DAY: Final = 86_400
 SPLIT: Final = 3 * DAY
 YEAR: Final = 365 * DAY
+LODGED: Final = 16
+"""Declarations of a trader in a day that count of one declarant."""
 USES_OF_TRADER: Final = 3
 """Declarations of one seller that count as uses of a photo: alone they are half of what the uses
 of a photo can weigh (models.risk.likelihoods.USES)."""
@@ -63,7 +66,7 @@ class SignalQuery:
         self._at = observation.at
         importer, seller = observation.importer, observation.seller
         self._importer_day, self._seller_day = (
-            lookups.others(key, self._id_hash, until=self._at, within=DAY)
+            lookups.newest(DeclarationMember, key, until=self._at, within=DAY)
             for key in (keys.importer(importer), keys.seller(seller))
         )
         self._consignments = lookups.newest(
@@ -100,15 +103,24 @@ class SignalQuery:
         consignments = latest_of_others(self._consignments(), declaration=self._id_hash)
         small = [other.value for other in consignments if 0 < other.value <= DE_MINIMIS]
         items = [self._item_signals(item) for item in self._items]
+        of_importer = self._others(self._importer_day())
         beyond = len(self._observation.declaration.goods_items) - len(items)
         return LiveSignals(
             items=(*items, *[ItemSignals()] * beyond),
-            importer_day=self._importer_day(),
-            seller_day=self._seller_day(),
+            importer_day=len(of_importer),
+            seller_day=len(self._others(self._seller_day())),
+            importer_day_ignored=sum(
+                max(0, lodged - LODGED) for lodged in Counter(of_importer.values()).values()
+            ),
             small_count=len(small),
             small_value=round(math.fsum(small), 2),
             arrived=self._at,
         )
+
+    def _others(self, members: Iterable[DeclarationMember]) -> dict[str, str]:
+        """Return a trader's other declarations → who lodged each."""
+        others = latest_of_others(members, declaration=self._id_hash)
+        return {member.declaration: member.declarant for member in others}
 
     def _item_signals(self, item: _ItemReplies) -> ItemSignals:
         peers = (
@@ -157,7 +169,7 @@ def _peers(
 
 def _bounded(uses: Iterable[PhotoMember]) -> int:
     """Count the declarations that used a photo, at most `USES_OF_TRADER` of each seller."""
-    by_seller: dict[str, set[str]] = defaultdict(set)
+    by_seller = defaultdict[str, set[str]](set)
     for use in uses:
         by_seller[use.seller].add(use.declaration)
     return sum(min(len(declarations), USES_OF_TRADER) for declarations in by_seller.values())

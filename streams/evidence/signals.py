@@ -48,7 +48,7 @@ def read_signals(record: bytes | str, *, items: int | None = None) -> LiveSignal
     peers += [item.photo.price for item in live.items if item.photo and item.photo.price]
     rates = [rate for item in live.items for rate in item.rates.values()]
     photos = [item.photo for item in live.items if item.photo]
-    counts = [live.importer_day, live.seller_day, live.small_count]
+    counts = [live.importer_day, live.seller_day, live.small_count, live.importer_day_ignored]
     counts += [count for use in photos for count in (use.same_heading, use.other_heading)]
     if not (
         0 < live.arrived <= LATEST

@@ -19,6 +19,8 @@ ORIGIN: Final = "redlane_origin"
 TIMINGS: Final = "redlane_timings"
 """Header with the milliseconds of each step; not in the value, because its bytes must not vary."""
 
+CLOCKS_APART_S: Final = 3600.0
+"""So far the broker's clock may be ahead of ours. Unit: s."""
 NAMESPACE: Final = UUID("6f2f36c3-1c1e-5a39-9d1b-6b1b7c6d7a10")
 """Of every event id that Redlane gives; changing it makes every id new."""
 
@@ -34,19 +36,23 @@ class Inbound:
     value: bytes | None
     timestamp: float
     """Seconds since 1970-01-01T00:00Z, as the sender or broker set it."""
-    timestamp_by_broker: bool
+    timestamp_by_broker: bool = False
     """The broker set it when it took the event (LogAppendTime), whatever the sender said."""
     headers: Headers = ()
 
     def arrived(self, now: datetime) -> float:
         """Return when the event arrived. Unit: s since 1970-01-01T00:00Z.
 
-        A time that the sender may have chosen does not count: then it arrives as it is read.
+        A time that the sender may have chosen does not count, nor one to come: then it arrives as
+        it is read.
 
         Args:
-            now: our clock, which may go on between two deliveries; see `streams.evidence.signals`.
+            now: our clock, which goes on between two deliveries; `streams.evidence.signals` keeps
+                the first.
         """
-        return self.timestamp if self.timestamp_by_broker else now.timestamp()
+        ours = now.timestamp()
+        by_broker = self.timestamp_by_broker and 0 < self.timestamp < ours + CLOCKS_APART_S
+        return self.timestamp if by_broker else ours
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name as text; bytes that are no UTF-8 are replaced."""

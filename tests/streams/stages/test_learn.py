@@ -22,7 +22,7 @@ from tests.streams.evidence.test_signals import KEYS, observed
 
 OUTCOME = next(record for _, record in examples("inspection-outcome"))
 ACCEPTED = observed(1).declaration.acceptance_time
-NOW = ACCEPTED + timedelta(days=1)
+NOW = ACCEPTED + timedelta(days=10)
 
 
 @pytest.fixture
