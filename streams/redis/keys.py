@@ -25,8 +25,9 @@ from typing import Final
 
 from models.risk.attributes import Attributes, histories
 
-FORMAT: Final = 2
-"""Of everything in Redis."""
+EMBEDDING_FORMAT: Final = 2
+SIGNALS_FORMAT: Final = 2
+CAPACITY_FORMAT: Final = 2
 BAND_BITS: Final = 16
 """Four bands: hashes that differ in at most 3 of 64 bits are equal in one of them."""
 SHARDS: Final = 4
@@ -36,7 +37,7 @@ cannot push those of most others out of what is kept and read."""
 
 def embedding_key(encoder_id: str, content_sha256: str) -> str:
     """Return the key of an embedding."""
-    return f"embedding:{FORMAT}:{encoder_id}:{content_sha256}"
+    return f"embedding:{EMBEDDING_FORMAT}:{encoder_id}:{content_sha256}"
 
 
 def capacity_key(name: str, office: str, number: int) -> str:
@@ -47,7 +48,7 @@ def capacity_key(name: str, office: str, number: int) -> str:
         office: that has a budget of its own, or empty.
         number: of the window or of the week.
     """
-    return f"capacity:{FORMAT}:{name}:{office}:{number}"
+    return f"capacity:{CAPACITY_FORMAT}:{name}:{office}:{number}"
 
 
 def inspection_keys(history: str) -> tuple[str, str]:
@@ -155,4 +156,4 @@ def shard(shards: list[str], trader: str) -> str:
 
 
 def _signals(name: str, end: str) -> str:
-    return f"signals:{FORMAT}:{name}:{end}"
+    return f"signals:{SIGNALS_FORMAT}:{name}:{end}"
