@@ -85,13 +85,18 @@ class Peers:
 def _balanced(count: int, roles: Sequence[Sequence[str]]) -> NDArray[np.float64] | None:
     """Return weights (N,), in which no trader has more than MOST_OF_TRADER; None without any."""
     weights = np.ones(count)
+    numbered = [np.unique(np.asarray(traders), return_inverse=True)[1] for traders in roles]
+    if any(of.size == 0 or (of.max() + 1) * MOST_OF_TRADER < 1 for of in numbered):
+        return None
     for _ in range(ROUNDS):
-        for traders in roles:
-            _, of = np.unique(np.asarray(traders), return_inverse=True)
+        before = weights
+        for of in numbered:
             totals = np.bincount(of, weights).astype(np.float64)
-            if len(totals) * MOST_OF_TRADER < 1:
-                return None
-            weights *= (np.minimum(totals, _cap(totals)) / totals)[of]
+            cap = _cap(totals)
+            if totals.max() > cap:
+                weights = weights * (np.minimum(totals, cap) / totals)[of]
+        if weights is before:
+            break
     return weights
 
 
@@ -127,7 +132,7 @@ class PhotoUse:
     price: Peers | None
     """Unit prices that were declared with it, under this heading; of at least MIN_USES."""
     example: str
-    """Declaration id of the latest under another heading; empty for none."""
+    """Declaration id of one of the latest under another heading; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Commands to Redis, each with the parser of its replies: what asks also says how to read."""
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any, Final, TypeAlias, TypeVar
 
 from redis.asyncio import Redis
@@ -26,6 +27,7 @@ class Lookups:
         self._redis = redis
         self._pipeline = pipeline
         self._replies: Sequence[Any] = ()
+        self._asked: dict[Any, Reply[Any]] = {}
         self.refused: list[tuple[str, bytes]] = []
         """Sets, and what was read of them that is no member."""
 
@@ -45,7 +47,7 @@ class Lookups:
         within: float = float("inf"),
         most: int = NEWEST,
     ) -> Reply[list[M]]:
-        """Return the newest members of sets, each once, newest first.
+        """Return the newest members of sets, each once, the newest of each set first.
 
         Args:
             kind: of the members.
@@ -54,29 +56,29 @@ class Lookups:
             within: before `until`. Unit: s.
             most: members that are read of each set.
         """
+        asked = (kind, keys, until, within, most)
+        if asked in self._asked:  # as for goods items of one code
+            return self._asked[asked]
         for key in keys:
-            self._pipeline.zrevrangebyscore(
-                key, until, until - within, start=0, num=most, withscores=True
-            )
+            self._pipeline.zrevrangebyscore(key, until, until - within, start=0, num=most)
 
-        def parse(*sets: Sequence[tuple[bytes, float]]) -> list[M]:
-            places = zip(keys, sets, strict=True)
-            distinct = {
-                member: (score, key) for key, members in places for member, score in members
-            }
-            newest_first = sorted(distinct, key=lambda member: (-distinct[member][0], member))
-            return [
-                read
-                for member in newest_first
-                for read in self._decoded(kind, member, distinct[member][1])
-            ]
+        def parse(*sets: Sequence[bytes]) -> list[M]:
+            distinct: dict[bytes, str] = {}
+            for newest in zip_longest(*sets):
+                for key, member in zip(keys, newest, strict=True):
+                    if member is not None:
+                        distinct.setdefault(member, key)
+            return [read for item in distinct.items() for read in self._decoded(kind, *item)]
 
-        return self._reply(len(keys), parse)
+        self._asked[asked] = self._reply(len(keys), parse)
+        return self._asked[asked]
 
-    def newest_of_shards(self, kind: type[M], *sets: Sequence[str], until: float) -> Reply[list[M]]:
+    def newest_of_shards(
+        self, kind: type[M], *sets: Sequence[str], until: float, within: float = float("inf")
+    ) -> Reply[list[M]]:
         """Return the newest members of sharded sets, each once; `NEWEST` of each set."""
         keys = [key for shards in sets for key in shards]
-        return self.newest(kind, *keys, until=until, most=NEWEST // SHARDS)
+        return self.newest(kind, *keys, until=until, within=within, most=NEWEST // SHARDS)
 
     def _decoded(self, kind: type[M], member: bytes, key: str) -> list[M]:
         """Return the member in a list; nothing where it is none."""
@@ -95,15 +97,26 @@ class Lookups:
             before: time of the last, not included. Unit: s.
             within: before that. Unit: s.
         """
+        asked = (history, before, within)
+        if asked in self._asked:  # as for goods items of one trader
+            return self._asked[asked]
         for key in inspection_keys(history):
             self._pipeline.zcount(key, before - within, f"({before}")
 
         def parse(inspected: int, irregular: int) -> Rate:
             return Rate(inspected, min(inspected, irregular))
 
-        return self._reply(2, parse)
+        self._asked[asked] = self._reply(2, parse)
+        return self._asked[asked]
 
     def _reply(self, count: int, parse: Callable[..., T]) -> Reply[T]:
         """Pair the last `count` commands with the parser of their replies."""
         end = len(self._pipeline)
-        return lambda: parse(*self._replies[end - count : end])
+        parsed: list[T] = []
+
+        def reply() -> T:
+            if not parsed:
+                parsed.append(parse(*self._replies[end - count : end]))
+            return parsed[0]
+
+        return reply

@@ -7,6 +7,7 @@ each declaration.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
 from streams.redis.contents import finite
@@ -170,8 +171,9 @@ def without_separator(text: str) -> str:
     return text.replace(SEPARATOR, "_")
 
 
+@lru_cache(maxsize=1 << 14)
 def decoded(kind: type[M], member: bytes) -> M:
-    """Read a member from Redis.
+    """Read a member from Redis; declarations of the same goods read the same ones.
 
     Raises:
         ValueError: it is not as this version writes it.

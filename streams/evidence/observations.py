@@ -103,7 +103,8 @@ def set_members(keys: SignalKeys, observation: Observation) -> Iterator[Kept]:
     # An amendment may raise the value: it must be kept too, or the first version would count on.
     if importer and seller and (value is not None or version > 1):
         consignment = ConsignmentMember(id_hash, version, value or 0.0)
-        yield Kept(keys.pair(importer, seller), consignment.encode(), NEWEST)
+        shards = keys.pair(importer, seller)
+        yield Kept(shard(shards, id_hash), consignment.encode(), NEWEST // SHARDS)
     traders = seller_hash, importer_hash = observation.traders(keys)
     for code, prices in _prices(observation).items():
         member = PriceMember(id_hash, version, *traders, statistics.median(prices)).encode()

@@ -69,7 +69,7 @@ class SignalQuery:
             lookups.newest(DeclarationMember, key, until=self._at, within=DAY)
             for key in (keys.importer(importer), keys.seller(seller))
         )
-        self._consignments = lookups.newest(
+        self._consignments = lookups.newest_of_shards(
             ConsignmentMember, keys.pair(importer, seller), until=self._at, within=SPLIT
         )
         self._items = [

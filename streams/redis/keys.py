@@ -8,8 +8,8 @@ its meaning: versions of Redlane that run beside each other then never read each
 | `embedding:2:ENCODER:CONTENT` | string | the embedding of a text or a photo, with a checksum |
 | `signals:2:record:EVENT` | string | the signals that an event was first scored with |
 | `signals:2:importer:…`, `seller:…` | sorted set | declarations of a trader |
-| `signals:2:pair:…` | sorted set | small consignments from one seller to one importer |
-| `signals:2:price:…` | sorted set | unit prices of a code, or of code and origin; see `SHARDS` |
+| `signals:2:pair:…` | sorted set | small consignments from a seller to an importer; see `SHARDS` |
+| `signals:2:price:…` | sorted set | unit prices of a code, or of code and origin; the same |
 | `signals:2:photo:…` | sorted set | uses of the photos whose hashes agree in 16 bits; the same |
 | `signals:2:declaration:…` | string | what an inspection of a declaration counts for |
 | `signals:2:inspected:…`, `irregular:…` | sorted set | past inspections of a history |
@@ -31,8 +31,8 @@ CAPACITY_FORMAT: Final = 2
 BAND_BITS: Final = 16
 """Four bands: hashes that differ in at most 3 of 64 bits are equal in one of them."""
 SHARDS: Final = 4
-"""Parts of a set that many traders share. A trader's observations are in one of them, so that he
-cannot push those of most others out of what is kept and read."""
+"""Parts of a set that many traders or declarations share. What is observed of one is in one of them,
+so that it cannot push out most of what is kept, and read, of the others."""
 
 
 def embedding_key(encoder_id: str, content_sha256: str) -> str:
@@ -106,9 +106,12 @@ class SignalKeys:
         """Return the set of a seller's declarations."""
         return self._hashed("seller", identification)
 
-    def pair(self, importer: str, seller: str) -> str:
-        """Return the set of the small consignments from a seller to an importer."""
-        return self._hashed("pair", importer, seller)
+    def pair(self, importer: str, seller: str) -> list[str]:
+        """Return the shards of the small consignments from a seller to an importer.
+
+        The declaration chooses the shard: its amendments cannot push out most of the others.
+        """
+        return self._shards("pair", importer, seller)
 
     def prices(self, hs6: str, origin: str | None = None) -> list[str]:
         """Return the shards of a code's unit prices; of all origins where none is given."""
@@ -151,7 +154,7 @@ class SignalKeys:
 
 
 def shard(shards: list[str], trader: str) -> str:
-    """Return the shard with a trader's observations; `trader` is a keyed hash."""
+    """Return the shard with the observations of a trader, given by a keyed hash."""
     return shards[int(trader, 16) % len(shards)]
 
 

@@ -139,3 +139,15 @@ async def test_a_photo_of_one_seller_alone_gives_no_price_to_compare_with(signal
     await signals.gather(flood)
     (live,) = await signals.gather([observed(70, seconds=70, photo=PICTURE)])
     assert live.items[0].photo.price is None
+
+
+async def test_amendments_of_one_part_hide_no_others(signals):
+    """However often it is amended, most parts of the consignment are still found."""
+    buyer = Party(identification="BE-buyer")
+    await signals.gather([observed(n, seconds=n, value=90, importer=buyer) for n in range(16)])
+    for version in range(2, 140):
+        await signals.gather(
+            [observed(0, seconds=20 + version, value=90, importer=buyer, version=version)]
+        )
+    (live,) = await signals.gather([observed(99, seconds=999, value=90, importer=buyer)])
+    assert live.small_count >= 8

@@ -26,7 +26,7 @@ KEYS = SignalKeys(b"key")
         (KEYS.record("event-1"), "signals:2:record:event-1"),
         (KEYS.importer("I1"), "signals:2:importer:3256cf44c42d3cc4a225aeb0"),
         (KEYS.seller("S1"), "signals:2:seller:19c633f9e3ff56e7ab482693"),
-        (KEYS.pair("I1", "S1"), "signals:2:pair:4d3b3253f28f5a3d22a16206"),
+        (KEYS.pair("I1", "S1")[2], "signals:2:pair:4d3b3253f28f5a3d22a16206:2"),
         (KEYS.prices("640411")[0], "signals:2:price:536266dd7f5502f0a92cb4d5:0"),
         (KEYS.prices("640411", "CN")[3], "signals:2:price:1cc555cbe1d86017f2fd52b9:3"),
         (KEYS.inspected("D1"), "signals:2:declaration:2aed26a66a7f977a27a0783c"),
