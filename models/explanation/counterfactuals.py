@@ -16,8 +16,23 @@ from models.scoring.scorer import DIGITS, DeclarationEvidence, Scorer, Verdict
 from schemas.reasons import Reason
 from schemas.records import GoodsItem, Signal
 
-IN_PHOTO: Final = ("photo_heading", "both_heading", "agreement", "overlap")
-IN_TEXT: Final = ("text_heading", "both_heading", "agreement", "overlap", "text_certainty")
+IN_PHOTO: Final = (
+    "photo_heading",
+    "both_heading",
+    "photo_subheading",
+    "both_subheading",
+    "agreement",
+    "overlap",
+)
+IN_TEXT: Final = (
+    "text_heading",
+    "both_heading",
+    "text_subheading",
+    "both_subheading",
+    "agreement",
+    "overlap",
+    "text_certainty",
+)
 """Features that another photo, or text, would change."""
 
 

@@ -54,6 +54,17 @@ WRONG_CODE: Final = LearnedKind(
     },
     reuse_weight=0.5,
 )
+WRONG_SUBHEADING: Final = LearnedKind(
+    name="wrong_subheading",
+    share=0.008,
+    features={
+        "text_subheading": Reason.CODE_NOT_IN_TEXT,
+        "photo_subheading": Reason.CODE_NOT_IN_PHOTO,
+        "both_subheading": Reason.CODE_UNLIKELY,
+    },
+)
+"""A false code of the right heading. What distinguishes subheadings (material, weight, use) is
+often in neither text nor photo; then all are as probable, and nothing counts."""
 WRONG_PHOTO: Final = LearnedKind(
     name="wrong_photo",
     share=0.02,
@@ -99,7 +110,7 @@ WRONG_TIME: Final = ExternalKind(
 )
 """An acceptance time far from when the declaration arrived."""
 
-LEARNED: Final = (WRONG_CODE, WRONG_PHOTO, VAGUE_TEXT)
+LEARNED: Final = (WRONG_CODE, WRONG_SUBHEADING, WRONG_PHOTO, VAGUE_TEXT)
 EXTERNAL: Final = (UNDERVALUATION, PHOTO_REUSE, SPLITTING, HISTORY, UNKNOWN_CODE, WRONG_TIME)
 KINDS: Final[tuple[Kind, ...]] = (*LEARNED, *EXTERNAL)
 IRREGULAR_SHARE: Final = sum(kind.share for kind in KINDS)
