@@ -31,8 +31,8 @@ CAPACITY_FORMAT: Final = 2
 BAND_BITS: Final = 16
 """Four bands: hashes that differ in at most 3 of 64 bits are equal in one of them."""
 SHARDS: Final = 4
-"""Parts of a set that many traders or declarations share. What is observed of one is in one part, so
-that it cannot push out most of what is kept, and read, of the others."""
+"""Parts of a set that many traders or declarations share. What is observed of one is in one part,
+so that it cannot push out most of what is kept, and read, of the others."""
 
 
 def embedding_key(encoder_id: str, content_sha256: str) -> str:
