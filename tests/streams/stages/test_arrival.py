@@ -43,9 +43,8 @@ async def recorded(redis, cause):
 
 
 @pytest.mark.parametrize("accepted", DATES.values(), ids=[*DATES])
-async def test_no_date_hides_what_others_say(store, accepted):  # noqa: F811 - a fixture
+async def test_no_date_hides_what_others_say(redis, store, accepted):  # noqa: F811 - a fixture
     """Of a back-dated part of a consignment, the others are found, and it by the next."""
-    redis = FakeAsyncRedis()
     screen = made(store, FakeScorer(), redis=redis)
     await screen([dated(n, NOW, seconds=n) for n in range(5)])
     odd, after = dated(8, accepted, seconds=8), dated(9, NOW, seconds=9)
@@ -103,9 +102,8 @@ async def test_a_time_that_the_sender_chose_for_the_event_does_not_count(store, 
     assert (live.arrived, live.importer_day) == (NOW.timestamp(), 5)
 
 
-async def test_an_event_that_comes_again_later_arrived_when_it_first_came(store):  # noqa: F811 - a fixture
+async def test_an_event_that_comes_again_later_arrived_when_it_first_came(redis, store):  # noqa: F811 - a fixture
     """Sent twice, or read again where our clock decides: equal bytes, and it counts once."""
-    redis = FakeAsyncRedis()
     screen = made(store, FakeScorer(), redis=redis, capacity=BUDGET)
     first = dated(1, EPOCH, risk=0.6)
     for n in range(2, 40):
