@@ -110,7 +110,7 @@ class Settings(BaseSettings):
         gt=0,
         description="for the broker to accept an event; a worker without a broker ends after it",
     )
-    dead_letters_in_a_row: int = Field(default=50, description="more stop the worker")
+    dead_letters_in_a_row: int = Field(default=50, description="by our fault; more stop the worker")
     dead_letter_share: float = Field(
         default=0.5, description="of the last 200 events; more stop the worker"
     )

@@ -241,7 +241,11 @@ class RiskModel:
         best = posteriors.both or posteriors.photo or posteriors.text
         has_text, has_photo = posteriors.text is not None, posteriors.photo is not None
         odds, weights = self._odds(item_features, log_ratios(ratios))
-        details = {kind.reason: ratios[kind.name].words for kind in EXTERNAL if kind.name in ratios}
+        details = {
+            kind.reason: ratios[kind.name].words
+            for kind in EXTERNAL
+            if kind.name in ratios and ratios[kind.name].words
+        }
         named = {kind.reason for kind in EXTERNAL if kind.always_named} & details.keys()
         present = {
             "text": has_text,

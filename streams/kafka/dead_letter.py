@@ -120,7 +120,7 @@ def _schema_id(value: bytes | None) -> str:
 
 
 class DeadLetterLimit:
-    """Stops the worker when too many events in a row, or of the last ones, are dead letters."""
+    """Stops the worker when too many events in a row, or of the last ones, fail by our fault."""
 
     WINDOW = 200
 
@@ -149,3 +149,24 @@ class DeadLetterLimit:
                 f"the newest of {DEAD_LETTERS.name}, then restart; REDLANE_DEAD_LETTER_SHARE sets "
                 "the limit."
             )
+
+
+BAD_DATA = frozenset(
+    reason.encode()
+    for reason in (
+        Reason.VALUE_EMPTY,
+        Reason.VALUE_TOO_LARGE,
+        Reason.VALUE_NOT_AVRO,
+        Reason.SCHEMA_UNKNOWN,
+        Reason.DECLARATION_INVALID,
+        Reason.OUTCOME_INVALID,
+        Reason.RESULT_TOO_LARGE,
+    )
+)
+"""Reasons of dead letters that are their sender's fault."""
+
+
+def is_fault(event: Outbound) -> bool:
+    """Whether an event is a dead letter by our fault: one sender's bad data must stop nobody."""
+    reason = dict(event.headers).get(f"{OURS}reason")
+    return event.topic is DEAD_LETTERS and reason not in BAD_DATA

@@ -14,7 +14,13 @@ import structlog
 
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.acker import Acker, Ticket
-from streams.kafka.dead_letter import DeadLetterLimit, ResultTooLarge, dead_letter, without_value
+from streams.kafka.dead_letter import (
+    DeadLetterLimit,
+    ResultTooLarge,
+    dead_letter,
+    is_fault,
+    without_value,
+)
 from streams.kafka.events import Inbound, Outbound
 
 DRAIN_S: Final = 10.0
@@ -103,7 +109,7 @@ class Pumps:
             for _, ticket in batch:
                 self._acker.done(ticket)
             for outcome in outcomes:
-                self._limit.count(dead=any(event.topic is DEAD_LETTERS for event in outcome))
+                self._limit.count(dead=any(map(is_fault, outcome)))
 
     async def _delivered(
         self, causes: Sequence[Inbound], outcomes: Sequence[tuple[Outbound, ...]]

@@ -1,4 +1,4 @@
-"""risk-profiles, tariff-measures → the current reference data in every worker.
+"""risk-profiles, tariff-measures, exchange-rates → the current reference data in every worker.
 
 Compacted topics, read whole by a plain consumer without a group and then followed in a thread:
 Faust's tables lose events (docs/decisions/0008-reference-topics.md).
@@ -37,7 +37,7 @@ class ReferenceLost(Exception):  # noqa: N818 - says what happened
 
 
 class Reference:
-    """Reads both topics whole, then follows them in a thread; a context manager.
+    """Reads the topics whole, then follows them in a thread; a context manager.
 
     A worker starts it before it is ready, takes `snapshot` once for a micro-batch, and calls
     `check` every second or so.

@@ -4,9 +4,16 @@ import asyncio
 
 import pytest
 
+from schemas.codec import Undecodable
+from schemas.reasons import Reason
 from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS
 from streams.kafka.acker import Acker
-from streams.kafka.dead_letter import DeadLetterLimit, ResultTooLarge, TooManyDeadLetters
+from streams.kafka.dead_letter import (
+    DeadLetterLimit,
+    ResultTooLarge,
+    TooManyDeadLetters,
+    dead_letter,
+)
 from streams.kafka.events import Outbound
 from streams.kafka.pump import Pumps
 from tests.fakes import Published, inbound
@@ -205,6 +212,23 @@ async def test_a_broker_that_takes_no_dead_letter_stops_the_worker():
         await pump(single, [inbound(value=b"x", offset=0)], acknowledged)
     assert caught.group_contains(ResultTooLarge, match="max.message.bytes of dead-letters")
     assert acknowledged == []
+
+
+@pytest.mark.parametrize(
+    "reason", ["declaration_invalid", "value_empty", "value_too_large", "value_not_avro", "schema_unknown"]
+)  # fmt: skip
+async def test_bad_data_of_one_sender_stop_nobody(reason):
+    """However many in a row: the limit is for faults of our own."""
+    events = [inbound(value=b"x", offset=n) for n in range(250)]
+    acknowledged = []
+    error = Undecodable(Reason(reason), "")
+
+    async def stage(batch):
+        return [(dead_letter(event, error, stage="screen", bundle_id="b"),) for event in batch]
+
+    single = pumps(stage, Published(), Acker(lambda: 0.0), in_a_row=5, n=1)
+    await pump(single, events, acknowledged)
+    assert acknowledged == list(range(250))
 
 
 def test_too_large_a_share_of_dead_letters_stops_the_worker():

@@ -11,7 +11,6 @@ from decimal import Decimal
 import obstore
 import pytest
 from fakeredis import FakeAsyncRedis
-from obstore.store import MemoryStore
 from PIL import Image
 from redis.asyncio import Redis
 
@@ -36,7 +35,7 @@ from streams.selection.capacity import Capacity
 from streams.selection.lanes import Lanes
 from streams.stages.screen import Screen
 from streams.synthetic.irregularities import bomb
-from tests.fakes import NOW, FakeScorer, inbound
+from tests.fakes import NOW, FakeScorer, MemoryBucket, inbound
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 IDS = {ASSESSMENTS: 1, ALERTS: 2}
@@ -50,7 +49,7 @@ def jpeg(colour="red"):
 
 @pytest.fixture
 def store():
-    store = MemoryStore()
+    store = MemoryBucket()
     obstore.put(store, "0f/running-shoes.jpg", jpeg())
     obstore.put(store, "large", bytes(10_001))
     obstore.put(store, "truncated", jpeg()[:400])
@@ -103,7 +102,8 @@ def screen(store, scorer):
 
 def risky(risk, number=1, **fields):
     """The low-value example; the goods text gives its risk."""
-    item = replace(LOW.goods_items[0], description=f"SHOES RISK {risk}", **fields)
+    fields = {"description": f"SHOES RISK {risk}"} | fields
+    item = replace(LOW.goods_items[0], **fields)
     return replace(LOW, declaration_id=f"D{number}", goods_items=(item,))
 
 
@@ -193,7 +193,7 @@ async def test_a_photo_that_cannot_be_had_degrades_with_its_reason(screen, refer
 
 async def test_absent_text_and_photos_degrade(screen):
     """The verdict names what is missing."""
-    item = replace(LOW.goods_items[0], description="  ", images=())
+    item = replace(LOW.goods_items[0], description="  ", product_title="", images=())
     (outcome,) = await screen([inbound(replace(LOW, goods_items=(item,)))])
     codes = [degradation.code for degradation in assessment(outcome).degraded]
     assert codes == [Reason.PHOTO_ABSENT, Reason.TEXT_ABSENT]
@@ -211,6 +211,25 @@ async def test_a_code_is_published_without_dots_and_blanks(screen, written, publ
     assert codes == {published}
 
 
+@pytest.mark.parametrize(
+    ("currency", "missing"),
+    [
+        ("EUR", []),
+        ("eur", []),
+        ("usd", ["exchange_rate_outdated"]),
+        ("VND", ["price_unknown"]),
+        ("Jane Doe", ["price_unknown"]),
+    ],
+)
+async def test_an_amount_is_published_as_declared(screen, currency, missing):
+    """Whatever it is compared as; where it cannot be, the assessment says so, but repeats no name."""
+    (outcome,) = await screen([inbound(risky(0.9, item_currency=currency))])
+    assert [gap.code for gap in assessment(outcome).degraded] == missing
+    assert "Jane" not in str(assessment(outcome))
+    (item,) = codec.decode(outcome[1].value, Alert, {2: codec.schema("alert")}).items
+    assert (item.item_amount, item.item_currency) == (LOW.goods_items[0].item_amount, currency)
+
+
 async def test_a_hostile_code_is_a_dead_letter_that_names_the_goods_item(screen):
     """But not what stands there: it may be a name."""
     (outcome,) = await screen([inbound(risky(0.9, commodity_code="Jane Doe"))])
@@ -224,7 +243,7 @@ async def test_equal_content_is_embedded_once(screen, scorer):
     """Within a micro-batch and across: the cache holds under the content's hash."""
     await screen([inbound(risky(0.1, n), offset=n) for n in range(3)])
     await screen([inbound(risky(0.1, 9), offset=9)])
-    assert (scorer.texts, scorer.photos) == (["SHOES RISK 0.1"], 1)
+    assert (scorer.texts, scorer.photos) == (["SHOES RISK 0.1", "Running shoe"], 1)
 
 
 async def test_a_declaration_that_breaks_the_scorer_dies_alone(screen, scorer):
