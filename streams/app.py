@@ -185,6 +185,7 @@ def learning(settings: Settings) -> App:
     stage = Learn(
         writers=registry.writers(INSPECTION_OUTCOMES),
         inspections=PastInspections(redis_client(settings), keys=keys),
+        now=lambda: datetime.now(UTC),
     )
     return worker(
         settings,
@@ -249,6 +250,7 @@ def evidence_gatherer(
         embedder=Embedder(scorer, cache, executor),
         signals=signals,
         photos_per_item=settings.photos_per_item,
+        now=lambda: datetime.now(UTC),
     )
 
 

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -22,6 +23,7 @@ from models.hs.classifier import HsModel
 from models.hs.conformal import COVERAGE
 from models.hs.editions import SUBHEADING, current
 from models.risk import likelihoods, plausibility
+from models.risk.acceptance import accepted
 from models.risk.attributes import Attributes
 from models.risk.kinds import (
     HISTORY,
@@ -31,6 +33,7 @@ from models.risk.kinds import (
     SPLITTING,
     UNDERVALUATION,
     UNKNOWN_CODE,
+    WRONG_TIME,
     prior_odds,
 )
 from models.risk.likelihoods import LikelihoodRatio
@@ -89,6 +92,13 @@ class DeclarationEvidence:
     live: LiveSignals | None = None
     """None where they are unavailable. Its items are those whose evidence is here."""
     tariff: Tariff = field(default_factory=Tariff)
+    arrived: datetime | None = None
+    """When the declaration's event arrived; None where it never was one."""
+
+    @property
+    def accepted(self) -> datetime:
+        """When it was accepted, for all we know: its duties are those of then (Art. 85 UCC)."""
+        return accepted(self.declaration.acceptance_time, self.arrived)
 
     def part(self, places: Sequence[int]) -> Self:
         """Return the evidence of some goods items."""
@@ -290,6 +300,9 @@ class Scorer:
             NO_GOODS_NAMED.name: vague(item.description, by_text, self._chapters),
             OTHER_TITLE.name: self._title(evidence.items[place].title, by_text),
             **plausibility.likelihood_ratios(item, peers),
+            WRONG_TIME.name: likelihoods.acceptance_time(
+                evidence.declaration.acceptance_time, evidence.arrived
+            ),
         }
         if live is not None:
             signals = live.items[place]
@@ -311,7 +324,7 @@ class Scorer:
         """Return the declared attributes of a goods item."""
         declaration, item = evidence.declaration, evidence.items[place].item
         duty = evidence.tariff.duty(
-            current(item.commodity_code), item.country_of_origin, declaration.acceptance_time
+            current(item.commodity_code), item.country_of_origin, evidence.accepted
         )
         return Attributes.of(declaration, item, duty)
 
@@ -379,6 +392,6 @@ def _expected_revenue(
         item,
         [(candidate.hs6, candidate.probability) for candidate in assessed.candidates],
         undervaluation,
-        evidence.declaration.acceptance_time,
+        evidence.accepted,
         declared_duty=context.attributes.duty_rate,
     )

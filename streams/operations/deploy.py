@@ -30,6 +30,8 @@ def new_topic(topic: Topic, replication: int) -> NewTopic:
         config["cleanup.policy"] = "compact"
     else:
         config["retention.ms"] = str(topic.retention_days * DAY_MS)
+    if topic.timestamps == "broker":
+        config["message.timestamp.type"] = "LogAppendTime"
     return NewTopic(topic.name, topic.partitions, replication, config=config)
 
 

@@ -24,6 +24,7 @@ from structlog.contextvars import bound_contextvars
 from models.encoding.image import decode
 from models.encoding.photo_file import BadPhoto
 from models.explanation.explainer import Explainer, ItemExplained, Pixels, traders
+from models.risk.acceptance import accepted
 from models.risk.exchange import ExchangeRates, comparable
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence
@@ -45,6 +46,7 @@ from streams.evidence.gatherer import (
     Gatherer,
     evidence_of,
     price_degradations,
+    when_arrived,
 )
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
@@ -205,9 +207,11 @@ class Explain:
             missing_everywhere.append(Signal(code=Reason.SIGNALS_UNAVAILABLE))
         if alert.bundle_id != self._explainer.bundle_id:
             missing_everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
-        compared = comparable(declaration, self._rates(), declaration.acceptance_time)
+        arrived = when_arrived(live, cause.arrived(self._now()))
+        at = accepted(declaration.acceptance_time, arrived)
+        compared = comparable(declaration, self._rates(), at)
         of_items = None if live is None else live.part(places)
-        evidence = evidence_of(compared, items, of_items, self._tariff())
+        evidence = evidence_of(compared, items, of_items, self._tariff(), arrived)
         prices = list(price_degradations(compared))
         missing = [
             [

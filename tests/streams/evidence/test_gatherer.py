@@ -27,7 +27,7 @@ from streams.evidence.gatherer import SLICE, Gatherer
 from streams.evidence.photos import NoPhoto, Photo, Photos
 from streams.kafka.heartbeat import Heartbeat
 from streams.reference.state import Snapshot
-from tests.fakes import FakeScorer, MemoryBucket, inbound, vector
+from tests.fakes import NOW, FakeScorer, MemoryBucket, inbound, vector
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 COLOURS = ("red", "green", "blue")
@@ -61,7 +61,9 @@ def photos():
 def gatherer(photos):
     cache = EmbeddingCache(FakeAsyncRedis(), ttl=timedelta(days=1), pause_s=1)
     embedder = Embedder(FakeScorer(), cache, ThreadPoolExecutor(1))
-    return Gatherer(photos=photos, embedder=embedder, signals=None, photos_per_item=2)
+    return Gatherer(
+        photos=photos, embedder=embedder, signals=None, photos_per_item=2, now=lambda: NOW
+    )
 
 
 def item(number, description, *names):
@@ -224,10 +226,16 @@ class CountingEmbedder:
         return {text: vector(text.encode(), 4) for text in texts}
 
 
+def counting(photos, embedder):
+    return Gatherer(
+        photos=photos, embedder=embedder, signals=None, photos_per_item=4, now=lambda: NOW
+    )
+
+
 async def test_photos_and_texts_are_embedded_in_slices_and_no_file_is_kept():
     """999 goods items of four photos would not fit into memory at once; each slice is progress."""
     photos, embedder = CountedPhotos(), CountingEmbedder()
-    gatherer = Gatherer(photos=photos, embedder=embedder, signals=None, photos_per_item=4)
+    gatherer = counting(photos, embedder)
     items = [item(n, f"text {n}", *(f"{n}-{m}" for m in range(5))) for n in range(1, 101)]
     heartbeat = Heartbeat(iter(range(10_000)).__next__)
     with heartbeat.heard():
@@ -246,7 +254,7 @@ async def test_photos_and_texts_are_embedded_in_slices_and_no_file_is_kept():
 async def test_equal_texts_and_photos_of_one_declaration_are_embedded_once():
     """Under whatever reference, and in whatever slice."""
     photos, embedder = CountedPhotos(), CountingEmbedder()
-    gatherer = Gatherer(photos=photos, embedder=embedder, signals=None, photos_per_item=4)
+    gatherer = counting(photos, embedder)
     items = [item(n, "shoes", f"copy-{n}/red", "green") for n in range(1, 101)]
     (embedded,) = await gatherer.embed([declared(*items)], {})
     assert sorted(embedder.embedded) == ["green", "red", "shoes"]
