@@ -7,6 +7,7 @@ personal data: the detail of a bad datum is our own text, and of a bug only line
 import traceback
 from collections import deque
 from importlib.metadata import version
+from typing import Final
 
 from schemas.codec import PREFIX, Undecodable
 from schemas.reasons import Reason
@@ -15,8 +16,13 @@ from streams.kafka.events import Headers, Inbound, Outbound, event_id
 
 ERRORS = "__streams.errors."
 OURS = "x_dlq."
+REPLAYS: Final = f"{OURS}replays"
+"""Header with how many times the event was sent again, of a letter and of an event sent again."""
+ATTEMPT: Final = f"{OURS}attempt"
+"""Header with how many times the event was tried, of both too."""
 MAX_MESSAGE = 500
 MAX_STACK = 4000
+MAX_DIGITS = 7
 
 
 class TooManyDeadLetters(Exception):  # noqa: N818 - says what it is
@@ -24,7 +30,10 @@ class TooManyDeadLetters(Exception):  # noqa: N818 - says what it is
 
 
 def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str) -> Outbound:
-    """Return the dead letter of an event: key, value, timestamp and headers kept.
+    """Return the dead letter of an event: key, value and headers kept.
+
+    The event's timestamp becomes a header, because retention goes by the letter's own: the letter
+    of an old event would be removed within minutes.
 
     Args:
         cause: the event that could not be processed.
@@ -43,10 +52,12 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
         f"{ERRORS}topic": cause.topic,
         f"{ERRORS}partition": str(cause.partition),
         f"{ERRORS}offset": str(cause.offset),
+        f"{OURS}timestamp": str(round(cause.timestamp * 1000)),
         f"{OURS}id": event_id(cause, bundle_id, DEAD_LETTERS.name),
         f"{OURS}reason": reason,
         f"{OURS}stage": stage,
-        f"{OURS}attempt": "1" if bad_datum else "2",
+        ATTEMPT: str(count(cause.headers, ATTEMPT) + (1 if bad_datum else 2)),
+        REPLAYS: str(count(cause.headers, REPLAYS)),
         f"{OURS}retryable": "false" if bad_datum else "true",
         f"{OURS}schema_id": _schema_id(cause.value),
         f"{OURS}app_version": version("redlane"),
@@ -57,8 +68,13 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
         value=cause.value,
         headers=original_headers(cause.headers)
         + tuple((name, value.encode()) for name, value in headers.items()),
-        timestamp=cause.timestamp,
     )
+
+
+def count(headers: Headers, name: str) -> int:
+    """Return the number in a header; 0 where there is none, or no plausible one."""
+    text = next((value for header, value in headers if header == name), b"")
+    return int(text) if text.isdigit() and len(text) < MAX_DIGITS else 0
 
 
 def original_headers(headers: Headers) -> Headers:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.acker import Acker, Ticket
-from streams.kafka.dead_letter import DeadLetterLimit
+from streams.kafka.dead_letter import REPLAYS, DeadLetterLimit, count
 from streams.kafka.events import Inbound, Outbound
 
 Stage = Callable[[Sequence[Inbound]], Awaitable[list[tuple[Outbound, ...]]]]
@@ -67,9 +67,11 @@ class Pumps:
             batch = await self._batch(queue)
             outcomes = await self._stage([event for event, _ in batch])
             await self._publish([event for outcome in outcomes for event in outcome])
-            for (_, ticket), outcome in zip(batch, outcomes, strict=True):
+            for (cause, ticket), outcome in zip(batch, outcomes, strict=True):
                 self._acker.done(ticket)
-                self._limit.count(dead=any(event.topic is DEAD_LETTERS for event in outcome))
+                # One that was sent again and fails again says nothing new about us.
+                if not count(cause.headers, REPLAYS):
+                    self._limit.count(dead=any(event.topic is DEAD_LETTERS for event in outcome))
 
     async def _batch(
         self, queue: asyncio.Queue[tuple[Inbound, Ticket]]

@@ -155,7 +155,7 @@ def worker(
         """Send in order, then wait until the broker has taken every event."""
         deliveries = [
             await app.producer.send(
-                event.topic.name, event.key, event.value, None, event.timestamp, list(event.headers)
+                event.topic.name, event.key, event.value, None, None, list(event.headers)
             )
             for event in events
         ]

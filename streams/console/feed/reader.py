@@ -175,12 +175,7 @@ class Reader:
         )
         while not self._stopping.is_set():
             try:
-                self._letters.put(
-                    key=letter.key,
-                    value=letter.value,
-                    headers=list(letter.headers),
-                    timestamp=round((letter.timestamp or 0) * 1000),
-                )
+                self._letters.put(key=letter.key, value=letter.value, headers=list(letter.headers))
             except (NotDelivered, KafkaException) as problem:
                 if is_lasting(problem):
                     raise
