@@ -22,7 +22,7 @@ from streams.evidence.past_inspections import PastInspections
 from streams.evidence.photos import Photos, stores
 from streams.evidence.signals import Signals
 from streams.kafka.origin import Origins
-from streams.kafka.registry import Decoder, Registry
+from streams.kafka.registry import AllowList, Decoder, Registry
 from streams.kafka.worker import worker
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
@@ -89,13 +89,14 @@ def screening(settings: Settings) -> faust.App:
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
     registry.wait(DECLARATIONS)
+    allowed = AllowList(registry.writers, DECLARATIONS)
     reference = Reference(settings)
     reference.start()
     redis = redis_client(settings)
     signals = live_signals(settings, redis)
     executor = inference_threads()
     stage = Screen(
-        writers=registry.writers(DECLARATIONS),
+        writers=allowed.writers,
         schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
         scorer=scorer,
         gatherer=evidence_gatherer(settings, scorer, redis, signals, executor),
@@ -109,7 +110,7 @@ def screening(settings: Settings) -> faust.App:
         settings,
         group=settings.consumer_group,
         topic=DECLARATIONS,
-        stage=stage,
+        stage=allowed.before(stage),
         checks=[reference.check],
     )
 
@@ -168,12 +169,16 @@ def learning(settings: Settings) -> faust.App:
     keys = signal_keys(settings)
     registry = Registry(settings.registry_url)
     registry.wait(INSPECTION_OUTCOMES)
+    allowed = AllowList(registry.writers, INSPECTION_OUTCOMES)
     stage = Learn(
-        writers=registry.writers(INSPECTION_OUTCOMES),
+        writers=allowed.writers,
         inspections=PastInspections(redis_client(settings), keys=keys),
     )
     return worker(
-        settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES, stage=stage
+        settings,
+        group=settings.learn_consumer_group,
+        topic=INSPECTION_OUTCOMES,
+        stage=allowed.before(stage),
     )
 
 

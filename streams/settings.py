@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         pattern="^https?://",
         description="Confluent-compatible",
     )
+    registry_token: SecretStr = Field(
+        default=SecretStr(""), description="with the right to register, for `redlane deploy` alone"
+    )
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
 
     s3_endpoint: str = "http://127.0.0.1:8333"

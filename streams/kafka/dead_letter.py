@@ -9,7 +9,8 @@ from collections import deque
 from importlib.metadata import version
 from typing import Final
 
-from schemas.codec import PREFIX, Undecodable
+from schemas import codec
+from schemas.codec import Undecodable
 from schemas.reasons import Reason
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.events import Headers, Inbound, Outbound, event_id
@@ -20,6 +21,8 @@ REPLAYS: Final = f"{OURS}replays"
 """Header with how many times the event was sent again, of a letter and of an event sent again."""
 ATTEMPT: Final = f"{OURS}attempt"
 """Header with how many times the event was tried, of both too."""
+RETRYABLE: Final = frozenset({Reason.SCHEMA_UNKNOWN})
+"""Reasons of bad data that may be none: a schema is registered, or the registry answers again."""
 MAX_MESSAGE = 500
 MAX_STACK = 4000
 MAX_DIGITS = 7
@@ -45,6 +48,7 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
     reason = error.reason if isinstance(error, Undecodable) else Reason.SCREENING_FAILED
     message = error.detail if isinstance(error, Undecodable) else type(error).__name__
     stack = "" if bad_datum else "".join(traceback.format_tb(error.__traceback__))
+    schema_id = codec.schema_id(cause.value)
     headers = {
         f"{ERRORS}exception": f"{type(error).__module__}.{type(error).__qualname__}",
         f"{ERRORS}message": message[:MAX_MESSAGE],
@@ -58,8 +62,8 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
         f"{OURS}stage": stage,
         ATTEMPT: str(count(cause.headers, ATTEMPT) + (1 if bad_datum else 2)),
         REPLAYS: str(count(cause.headers, REPLAYS)),
-        f"{OURS}retryable": "false" if bad_datum else "true",
-        f"{OURS}schema_id": _schema_id(cause.value),
+        f"{OURS}retryable": "true" if not bad_datum or reason in RETRYABLE else "false",
+        f"{OURS}schema_id": "" if schema_id is None else str(schema_id),
         f"{OURS}app_version": version("redlane"),
     }
     return Outbound(
@@ -80,12 +84,6 @@ def count(headers: Headers, name: str) -> int:
 def original_headers(headers: Headers) -> Headers:
     """Return the headers of the event as it was received."""
     return tuple(header for header in headers if not header[0].startswith((ERRORS, OURS)))
-
-
-def _schema_id(value: bytes | None) -> str:
-    if value is None or len(value) < PREFIX.size or value[0] != 0:
-        return ""
-    return str(PREFIX.unpack_from(value)[1])
 
 
 class DeadLetterLimit:

@@ -48,7 +48,7 @@ def deploy(
         RegistryFailed: the registry does not answer.
     """
     admin = AdminClient(settings.confluent() | {"log_level": 0})
-    registry = Registry(settings.registry_url)
+    registry = Registry(settings.registry_url, token=settings.registry_token.get_secret_value())
     topics = tuple(topics)
     try:
         admin.list_topics(timeout=ANSWER_S)

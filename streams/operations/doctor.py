@@ -80,7 +80,10 @@ def _registry(settings: Settings) -> str:
         ids = [registry.schema_id(topic) for topic in TOPICS.values() if topic.schema]
     except RegistryFailed as error:  # what to do is said in the remedy
         raise Unwell(str(error.__cause__)) from error
-    return f"{len(ids)} schemas; declarations have id {registry.schema_id(DECLARATIONS)}"
+    found = f"{len(ids)} schemas; declarations have id {registry.schema_id(DECLARATIONS)}"
+    if registry.everybody_may_register(DECLARATIONS):
+        return f"{found}. Everybody may register schemas: see SECURITY.md"
+    return found
 
 
 def _storage(settings: Settings) -> str:
