@@ -14,7 +14,14 @@ from models.explanation.explainer import Explainer
 from models.scoring.bundle import check_released, verify
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.records import Declaration, GoodsItem
-from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, EXPLANATIONS, INSPECTION_OUTCOMES
+from schemas.topics import (
+    ALERTS,
+    ASSESSMENTS,
+    DECLARATIONS,
+    EXPLANATIONS,
+    INSPECTION_OUTCOMES,
+    Topic,
+)
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
@@ -23,6 +30,7 @@ from streams.evidence.photos import Photos, stores
 from streams.evidence.signals import Signals
 from streams.kafka.origin import Origins
 from streams.kafka.registry import AllowList, Decoder, Registry
+from streams.kafka.unread import Unread
 from streams.kafka.worker import worker
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
@@ -84,6 +92,7 @@ def screening(settings: Settings) -> faust.App:
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
+        NoAnswer: Kafka does not answer for a while.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
@@ -92,6 +101,7 @@ def screening(settings: Settings) -> faust.App:
     allowed = AllowList(registry.writers, DECLARATIONS)
     reference = Reference(settings)
     reference.start()
+    unread = begun(settings, settings.consumer_group, DECLARATIONS)
     redis = redis_client(settings)
     signals = live_signals(settings, redis)
     executor = inference_threads()
@@ -112,6 +122,7 @@ def screening(settings: Settings) -> faust.App:
         topic=DECLARATIONS,
         stage=allowed.before(stage),
         checks=[reference.check],
+        unread=unread,
     )
 
 
@@ -124,6 +135,7 @@ def explaining(settings: Settings) -> faust.App:
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
+        NoAnswer: Kafka does not answer for a while.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
@@ -131,6 +143,7 @@ def explaining(settings: Settings) -> faust.App:
     registry.wait(ALERTS)
     reference = Reference(settings)
     reference.start()
+    unread = begun(settings, settings.explain_consumer_group, ALERTS)
     redis = redis_client(settings)
     signals = live_signals(settings, redis)
     executor = inference_threads()
@@ -155,6 +168,7 @@ def explaining(settings: Settings) -> faust.App:
         topic=ALERTS,
         stage=stage,
         checks=[reference.check],
+        unread=unread,
     )
 
 
@@ -163,13 +177,14 @@ def learning(settings: Settings) -> faust.App:
 
     Raises:
         NotConfigured: a key that workers share is missing.
-        NotDeployed: the registry lacks a schema.
-        RegistryFailed: the registry does not answer for a while.
+        NotDeployed: the registry lacks a schema, or Kafka a topic.
+        RegistryFailed, NoAnswer: the registry or Kafka does not answer for a while.
     """
     keys = signal_keys(settings)
     registry = Registry(settings.registry_url)
     registry.wait(INSPECTION_OUTCOMES)
     allowed = AllowList(registry.writers, INSPECTION_OUTCOMES)
+    unread = begun(settings, settings.learn_consumer_group, INSPECTION_OUTCOMES)
     stage = Learn(
         writers=allowed.writers,
         inspections=PastInspections(redis_client(settings), keys=keys),
@@ -179,7 +194,20 @@ def learning(settings: Settings) -> faust.App:
         group=settings.learn_consumer_group,
         topic=INSPECTION_OUTCOMES,
         stage=allowed.before(stage),
+        unread=unread,
     )
+
+
+def begun(settings: Settings, group: str, topic: Topic) -> Unread:
+    """Wait for Kafka; return what tells of events that are removed before they are read.
+
+    Raises:
+        NotDeployed: the topic is missing.
+        NoAnswer: Kafka does not answer for a while.
+    """
+    unread = Unread(settings, group=group, topic=topic)
+    unread.begin()
+    return unread
 
 
 def inference_threads() -> Executor:

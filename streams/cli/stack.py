@@ -63,10 +63,11 @@ def deploy() -> None:
 
     `REDLANE_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 REDLANE_KAFKA_REPLICATION=3 redlane deploy`
     """
+    from streams.kafka.contents import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.operations.deploy import deploy as deploy_all
 
-    with exit_on(NotDeployed, RegistryFailed):
+    with exit_on(NotDeployed, RegistryFailed, NoAnswer):
         deploy_all(Settings(), say=typer.echo)
 
 

@@ -77,12 +77,13 @@ def _run(wire: Callable[[Settings], Any]) -> None:
     """Run the worker that `wire` builds until a signal stops it."""
     from models.scoring.bundle import BadBundle, NotReleased
     from streams import logs
+    from streams.kafka.contents import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.kafka.worker import run
     from streams.reference.follower import ReferenceLost
 
     settings = Settings()
-    with exit_on(BadBundle, NotReleased, NotDeployed, RegistryFailed, ReferenceLost):
+    with exit_on(BadBundle, NotReleased, NotDeployed, RegistryFailed, ReferenceLost, NoAnswer):
         settings.secret_keys()  # before it contacts a service or loads a model
         logs.configure(settings.log_level)
         wired = wire(settings)

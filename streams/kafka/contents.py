@@ -15,6 +15,31 @@ TRANSIENT: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaEr
 """The client goes on trying."""
 
 
+class NoAnswer(NotDelivered):
+    """Kafka does not answer."""
+
+
+def no_answer(error: KafkaException) -> NoAnswer:
+    """Return what to say, and to do, where Kafka does not answer."""
+    return NoAnswer(
+        f"Kafka does not answer: {error.args[0].str()}. Check REDLANE_KAFKA_BOOTSTRAP_SERVERS, or "
+        "start it on this machine with `redlane up`."
+    )
+
+
+def partitions_of(consumer: Consumer, topic: Topic, within_s: float) -> list[int]:
+    """Return the partitions of a topic.
+
+    Raises:
+        NotDeployed: the topic is missing.
+        KafkaException: Kafka does not answer.
+    """
+    described = consumer.list_topics(topic.name, timeout=within_s).topics[topic.name]
+    if described.error is not None:
+        raise NotDeployed(f"{described.error.str()}: {topic.name}. Run `redlane deploy` first.")
+    return list(described.partitions)
+
+
 def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[Message]:
     """Yield every event that lies on a topic now, partition by partition in order.
 
@@ -28,7 +53,8 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
 
     Raises:
         NotDeployed: the topic is missing.
-        NotDelivered: the broker does not answer, or stopped answering.
+        NoAnswer: the broker does not answer.
+        NotDelivered: it stopped answering.
     """
     consumer = Consumer(
         settings.confluent()
@@ -67,19 +93,13 @@ def _assign(consumer: Consumer, topic: Topic, within_s: float) -> dict[int, int]
     """Assign the partitions that have events, from the first that is there; return their ends."""
     ends, places = {}, []
     try:
-        described = consumer.list_topics(topic.name, timeout=within_s).topics[topic.name]
-        if described.error is not None:
-            raise NotDeployed(f"{described.error.str()}: {topic.name}. Run `redlane deploy` first.")
-        for number in described.partitions:
+        for number in partitions_of(consumer, topic, within_s):
             place = TopicPartition(topic.name, number)
             low, high = consumer.get_watermark_offsets(place, timeout=within_s)
             if high > low:
                 ends[number] = high
                 places.append(TopicPartition(topic.name, number, low))
     except KafkaException as error:
-        raise NotDelivered(
-            f"Kafka does not answer: {error.args[0].str()}. Check REDLANE_KAFKA_BOOTSTRAP_SERVERS, "
-            "or start it on this machine with `redlane up`."
-        ) from error
+        raise no_answer(error) from error
     consumer.assign(places)
     return ends

@@ -22,6 +22,7 @@ from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
 from streams.kafka.health import Health
 from streams.kafka.pump import Pumps, Stage
+from streams.kafka.unread import Unread
 from streams.settings import Settings
 
 MEGABYTE = 1 << 20
@@ -139,6 +140,7 @@ def worker(
     topic: Topic,
     stage: Stage,
     checks: Sequence[Callable[[], None]] = (),
+    unread: Unread | None = None,
 ) -> faust.App:
     """Return a worker that runs a stage over a topic.
 
@@ -148,7 +150,9 @@ def worker(
         topic: that it reads.
         stage: takes its events in micro-batches.
         checks: called every second; an error stops the worker.
+        unread: tells of what retention removed before it was read; one of its own where None.
     """
+    unread = unread or Unread(settings, group=group, topic=topic)
     app = faust_app(settings, group)
 
     async def publish(events: Sequence[Outbound]) -> None:
@@ -189,6 +193,7 @@ def worker(
             health.check_progress()
             for check in checks:
                 check()
+            await unread.check()
             await asyncio.sleep(1)
 
     @app.agent(source, concurrency=1, supervisor_strategy=CrashingSupervisor)
@@ -197,7 +202,13 @@ def worker(
             tasks.create_task(pumps.run())
             tasks.create_task(watch())
             async for event in stream.noack().events():
+                unread.received(event.message.partition, event.message.offset)
                 await pumps.put(received_by_faust(event), event.ack)
+
+    async def compare(_app: Any, *assigned: Any, **_: Any) -> None:
+        await unread.assigned({place.partition for places in assigned for place in places})
+
+    app.on_partitions_assigned.connect(compare)  # type: ignore[arg-type] # Faust names no arguments
 
     @app.task  # type: ignore[untyped-decorator] # Faust's is
     async def serve_health() -> None:

@@ -10,9 +10,10 @@ from obstore.exceptions import NotFoundError
 from redis import Redis
 
 from models.scoring.bundle import check_released, verify
-from schemas.topics import DECLARATIONS, TOPICS
+from schemas.topics import ALERTS, DECLARATIONS, INSPECTION_OUTCOMES, TOPICS
 from streams.evidence.photos import stores
 from streams.kafka.registry import Registry, RegistryFailed
+from streams.kafka.unread import Unread
 from streams.settings import Settings
 
 LOCALLY = "on this machine `redlane up` starts one"
@@ -20,6 +21,11 @@ LOCALLY = "on this machine `redlane up` starts one"
 
 class Unwell(Exception):  # noqa: N818 - says what it is
     """A part answers, but something is missing from it."""
+
+    def __init__(self, problem: str, remedy: str | None = None) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+        """None for that of the part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ def examine(settings: Settings) -> list[Finding]:
             findings.append(Finding(part, detail=look(settings)))
         except Exception as error:  # noqa: BLE001 - any error of a client is the finding
             first, *_ = [*str(error).splitlines(), type(error).__name__]
-            findings.append(Finding(part, problem=first, remedy=remedy))
+            own = error.remedy if isinstance(error, Unwell) else None
+            findings.append(Finding(part, problem=first, remedy=own or remedy))
     return findings
 
 
@@ -71,7 +78,21 @@ def _kafka(settings: Settings) -> str:
         raise Unwell(error.args[0].str()) from error
     if missing := sorted(TOPICS.keys() - cluster.topics.keys()):
         raise Unwell(f"the topics {', '.join(missing)} are missing")
+    if gaps := [gap for unread in _groups(settings) for gap in unread.gaps()]:
+        raise Unwell(
+            "; ".join(map(str, gaps)),
+            "ask the senders for these events again; keep the topic for longer, or run more "
+            "workers. It is gone from here once the workers have gone on",
+        )
     return f"{len(cluster.brokers)} broker(s), all {len(TOPICS)} topics"
+
+
+def _groups(settings: Settings) -> tuple[Unread, ...]:
+    return (
+        Unread(settings, group=settings.consumer_group, topic=DECLARATIONS),
+        Unread(settings, group=settings.explain_consumer_group, topic=ALERTS),
+        Unread(settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES),
+    )
 
 
 def _registry(settings: Settings) -> str:

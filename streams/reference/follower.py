@@ -20,7 +20,7 @@ from confluent_kafka import (
 
 from models.selection import profiles
 from schemas.records import RiskProfile
-from streams.kafka.contents import TRANSIENT
+from streams.kafka.contents import TRANSIENT, no_answer
 from streams.kafka.registry import NotDeployed, Registry
 from streams.reference.state import TOPICS, ReferenceState, Snapshot
 from streams.settings import Settings
@@ -144,10 +144,7 @@ class Reference:
             try:
                 topic = self._consumer.list_topics(name, timeout=self._within_s).topics[name]
             except KafkaException as error:
-                raise ReferenceLost(
-                    f"Kafka does not answer: {error.args[0].str()}. "
-                    "Check REDLANE_KAFKA_BOOTSTRAP_SERVERS."
-                ) from error
+                raise ReferenceLost(str(no_answer(error))) from error
             if topic.error is not None:
                 raise NotDeployed(f"{topic.error.str()}: {name}. Run `redlane deploy` first.")
             partitions += [
