@@ -43,9 +43,30 @@ def requires(extra: str) -> Iterator[None]:
 
 
 class Commands(TyperGroup):
-    """Every command: a setting that is missing or wrong is one line and exit status 2."""
+    """Every command: what is missing or wrong outside of it is one line.
+
+    A setting: exit status 2. A file, a folder or an address of the system: 1.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        with exit_on(NotConfigured, status=2):
+        with exit_on(NotConfigured, status=2), _exit_on_system_errors():
             return super().invoke(ctx)
+
+
+@contextmanager
+def _exit_on_system_errors() -> Iterator[None]:
+    """Print an error of the operating system that names its file, and exit.
+
+    Raises:
+        typer.Exit: with 1.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # who reads our output has gone: typer ends quietly
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        typer.echo(f"{error.filename}: {error.strerror}", err=True)
+        raise typer.Exit(1) from error

@@ -78,6 +78,7 @@ def _run(wire: Callable[[Settings], Any]) -> None:
     from models.scoring.bundle import BadBundle, NotReleased
     from streams import logs
     from streams.kafka.contents import NoAnswer
+    from streams.kafka.health import check_free
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.kafka.worker import run
     from streams.reference.follower import ReferenceLost
@@ -85,6 +86,9 @@ def _run(wire: Callable[[Settings], Any]) -> None:
     settings = Settings()
     with exit_on(BadBundle, NotReleased, NotDeployed, RegistryFailed, ReferenceLost, NoAnswer):
         settings.secret_keys()  # before it contacts a service or loads a model
+        check_free(
+            settings.health_host, settings.health_port, "REDLANE_HEALTH_HOST, REDLANE_HEALTH_PORT"
+        )
         logs.configure(settings.log_level)
         wired = wire(settings)
     run(wired)
