@@ -175,7 +175,10 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False)
-            texts = (f"{_variable(fault['loc'])}: {fault['msg']}" for fault in faults)
+            texts = (
+                f"{_variable(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+                for fault in faults
+            )
             raise NotConfigured(f"Correct {'; '.join(texts)}.") from None
         except SettingsError as error:  # names the setting
             raise NotConfigured(f"Correct the JSON of a setting: {error}.") from None
@@ -302,6 +305,8 @@ def _check_address(url: str, schemes: tuple[str, ...]) -> None:
         valid = False
     else:
         valid = valid and port != 0
+        if schemes == ("kafka",):
+            valid = valid and port is not None and not parts.path
     if not valid or any(sign.isspace() for sign in url):
         raise ValueError(f"write {form}")
 

@@ -1,5 +1,6 @@
 """Errors that a command expects → one line on standard error and an exit status."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -58,8 +59,10 @@ class Commands(TyperGroup):
 def _exit_on_system_errors() -> Iterator[None]:
     """Print an error of the operating system that names its file, and exit.
 
+    So is a setting that Kafka's client refuses, such as a certificate that is none.
+
     Raises:
-        typer.Exit: with 1.
+        typer.Exit: with 1, or 2 for a setting.
     """
     try:
         yield
@@ -70,3 +73,12 @@ def _exit_on_system_errors() -> Iterator[None]:
             raise
         typer.echo(f"{error.filename}: {error.strerror}", err=True)
         raise typer.Exit(1) from error
+    except Exception as error:
+        # Importing the client here would make every command wait for it.
+        kafka = sys.modules.get("confluent_kafka")
+        if kafka is None or not isinstance(error, kafka.KafkaException):
+            raise
+        if error.args[0].code() != kafka.KafkaError._INVALID_ARG:  # noqa: SLF001 - its name
+            raise
+        typer.echo(f"Correct a setting REDLANE_KAFKA_…: {error.args[0].str()}", err=True)
+        raise typer.Exit(2) from error

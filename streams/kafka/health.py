@@ -32,9 +32,9 @@ def check_free(host: str, port: int, settings: str) -> None:
         with socket.create_server((host, port), family=family):
             pass
     except OSError as error:
+        why = str(error.strerror).partition(" (")[0]
         raise NotConfigured(
-            f"{host}:{port} cannot be listened on ({error.strerror}): stop what uses it, or set "
-            f"{settings}."
+            f"{host}:{port} cannot be listened on ({why}): stop what uses it, or set {settings}."
         ) from error
 
 

@@ -220,7 +220,8 @@ class Database:
             with self._engine.begin() as connection:
                 _create(connection)
         except OperationalError as error:
-            raise Unusable(f"The console's database cannot be used: {error.orig}") from error
+            first, *_ = str(error.orig).splitlines()
+            raise Unusable(f"The console's database cannot be used: {first}") from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
