@@ -7,10 +7,12 @@ the length of a decimal. Then time and memory grow no faster than the value.
 
 import io
 import json
+import math
 import struct
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
@@ -37,6 +39,10 @@ class Undecodable(Exception):  # noqa: N818 - says what it is
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class NotFinite(ValueError):  # noqa: N818 - says what it is
+    """A number of a record is infinite or none at all: readers could neither sort nor store it."""
 
 
 class Record(Protocol):
@@ -157,6 +163,8 @@ def decode(
         raise Undecodable(Reason.VALUE_NOT_AVRO, type(error).__name__) from error
     if trailing := len(value) - body.tell():
         raise Undecodable(Reason.VALUE_NOT_AVRO, f"{trailing} bytes follow the record")
+    if not _is_finite(datum):
+        raise Undecodable(Reason.VALUE_NOT_AVRO, "a number is not finite")
     return record_type.from_avro(datum)  # type: ignore[arg-type] # a record's datum is a dict
 
 
@@ -164,9 +172,22 @@ def encode(record: Record, schema_id: int) -> bytes:
     """Encode a record under its own schema, registered as `schema_id`.
 
     Raises:
+        NotFinite: a number is infinite or none at all.
         ValueError: a field does not fit its type (a bug, or a declaration beyond its format).
     """
+    datum = record.to_avro()
+    if not _is_finite(datum):
+        raise NotFinite(f"A number of this {record.SCHEMA} is not finite.")
     out = io.BytesIO()
     out.write(PREFIX.pack(0, schema_id))
-    fastavro.schemaless_writer(out, schema(record.SCHEMA), record.to_avro())
+    fastavro.schemaless_writer(out, schema(record.SCHEMA), datum)
     return out.getvalue()
+
+
+def _is_finite(datum: object) -> bool:
+    """Whether all numbers in what fastavro reads or writes are finite."""
+    if isinstance(datum, dict):
+        return all(map(_is_finite, datum.values()))
+    if isinstance(datum, list):
+        return all(map(_is_finite, datum))
+    return not isinstance(datum, Real) or math.isfinite(datum)  # also numpy's

@@ -19,8 +19,13 @@ class Reason(StrEnum):
     CODE_UNLIKELY = "code_unlikely"
     CODE_UNKNOWN = "code_unknown"
     TEXT_PHOTO_DISAGREE = "text_photo_disagree"
+    TEXT_TITLE_DISAGREE = "text_title_disagree"
     UNIT_PRICE_LOW = "unit_price_low"
     TEXT_VAGUE = "text_vague"
+    MASSES_IMPLAUSIBLE = "masses_implausible"
+    AMOUNT_IMPLAUSIBLE = "amount_implausible"
+    ORIGIN_UNKNOWN = "origin_unknown"
+    CURRENCY_UNKNOWN = "currency_unknown"
     PHOTO_REUSED = "photo_reused"
     CONSIGNMENT_SPLIT = "consignment_split"
     LIKE_PAST_IRREGULARITIES = "like_past_irregularities"
@@ -42,7 +47,9 @@ class Reason(StrEnum):
     PHOTO_UNREADABLE = "photo_unreadable"
     PHOTOS_TOO_MANY = "photos_too_many"
     TEXT_ABSENT = "text_absent"
+    TITLE_READ_INSTEAD = "title_read_instead"
     PRICE_UNKNOWN = "price_unknown"
+    EXCHANGE_RATE_OUTDATED = "exchange_rate_outdated"
     SIGNALS_UNAVAILABLE = "signals_unavailable"
     CAPACITY_UNKNOWN = "capacity_unknown"
     # degradations of an explanation
@@ -57,6 +64,7 @@ class Reason(StrEnum):
     DECLARATION_INVALID = "declaration_invalid"
     OUTCOME_INVALID = "outcome_invalid"
     SCREENING_FAILED = "screening_failed"
+    RESULT_TOO_LARGE = "result_too_large"
 
 
 LANGUAGES: Final = ("en", "fr", "nl", "de")

@@ -635,6 +635,49 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeRate:
+    """Rate of a currency against the euro, for the time for which it is valid. WCO: CurrencyExchange."""
+
+    SCHEMA: ClassVar[str] = "exchange-rate"
+
+    rate_id: str = ""
+    """The event's key. Another for each period, so that earlier rates stay. No unit."""
+    currency: str = ""
+    """WCO: CurrencyExchange/CurrencyTypeCode. UCC D.E. 14 05 000 000. ISO 4217. No unit."""
+    rate: float = 0.0
+    """WCO: CurrencyExchange/RateNumeric. UCC D.E. 14 09 000 000. Unit: amount in the currency for 1 EUR."""
+    valid_from: datetime = EPOCH
+    """Unit: milliseconds since 1970-01-01T00:00Z."""
+    valid_until: datetime = EPOCH
+    """First moment at which it no longer holds; 0 for open. Unit: milliseconds since 1970-01-01T00:00Z."""
+    source: str = ""
+    """Who published it. No unit."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "rate_id": self.rate_id,
+            "currency": self.currency,
+            "rate": self.rate,
+            "valid_from": self.valid_from,
+            "valid_until": self.valid_until,
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            rate_id=datum["rate_id"],
+            currency=datum["currency"],
+            rate=datum["rate"],
+            valid_from=datum["valid_from"],
+            valid_until=datum["valid_until"],
+            source=datum["source"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
     """What one part of the evidence added."""
 
@@ -744,7 +787,7 @@ class ItemExplanation:
     words: tuple[Contribution, ...] = ()
     """What each word of the goods description adds to the log-odds against the declared heading, by the text alone. Unit: nats."""
     attributes: tuple[Contribution, ...] = ()
-    """What each piece of evidence beside text and pixels adds: price, history and consignments, which add up to the share of tabular, and photo_use, a part of that of image. Unit: nats."""
+    """What each piece of evidence beside text and pixels adds: price, history, consignments, code, masses, amount, origin and currency, which add up to the share of tabular; wording and title, parts of that of text; and photo_use, a part of that of image. Unit: nats."""
     peers: PricePeers | None = None
     """The unit price among those of comparable goods; null where one or the other is not known. No unit."""
     heat_maps: tuple[str, ...] = ()

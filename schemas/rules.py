@@ -17,8 +17,8 @@ DECLARED_CODE: Final = re.compile(
 )
 """A commodity code; or one of ten digits, an eleventh of a national line, and additional codes of
 four characters each (UCC D.E. 18 09 059 and 060)."""
-SEPARATORS: Final = re.compile(r"[.\s\u200b\ufeff]+")
-"""Dots, blanks and invisible blanks, as in 8471.30 or 8471 30 00."""
+SEPARATORS: Final = re.compile(r"[.\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+")
+"""Dots, blanks and characters without a width, as in 8471.30 or 8471 30 00."""
 MAX_CODE: Final = 40
 """A text of so many characters is no code."""
 

@@ -3,7 +3,6 @@
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import faust
 import numpy as np
 import structlog
 from redis.asyncio import Redis
@@ -31,7 +30,7 @@ from streams.evidence.signals import Signals
 from streams.kafka.origin import Origins
 from streams.kafka.registry import AllowList, Decoder, Registry
 from streams.kafka.unread import Unread
-from streams.kafka.worker import worker
+from streams.kafka.worker import App, worker
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
@@ -83,7 +82,7 @@ def _warm_up_evidence(scorer: Scorer) -> DeclarationEvidence:
     )
 
 
-def screening(settings: Settings) -> faust.App:
+def screening(settings: Settings) -> App:
     """Wire a worker that screens declarations.
 
     Raises:
@@ -118,6 +117,7 @@ def screening(settings: Settings) -> faust.App:
     )
     return worker(
         settings,
+        name="screen",
         group=settings.consumer_group,
         topic=DECLARATIONS,
         stage=allowed.before(stage),
@@ -126,7 +126,7 @@ def screening(settings: Settings) -> faust.App:
     )
 
 
-def explaining(settings: Settings) -> faust.App:
+def explaining(settings: Settings) -> App:
     """Wire a worker that explains alerts.
 
     Raises:
@@ -156,6 +156,7 @@ def explaining(settings: Settings) -> faust.App:
         gatherer=evidence_gatherer(settings, scorer, redis, signals, executor),
         signals=signals,
         tariff=lambda: reference.snapshot.tariff,
+        rates=lambda: reference.snapshot.rates,
         heat_maps=stores(settings.model_copy(update={"s3_buckets": (bucket,)}))[bucket],
         bucket=bucket,
         executor=executor,
@@ -164,6 +165,7 @@ def explaining(settings: Settings) -> faust.App:
     return worker(
         # One at a time: an explanation takes longer than its delivery, and none waits for others.
         settings.model_copy(update={"batch_size": 1}),
+        name="explain",
         group=settings.explain_consumer_group,
         topic=ALERTS,
         stage=stage,
@@ -172,7 +174,7 @@ def explaining(settings: Settings) -> faust.App:
     )
 
 
-def learning(settings: Settings) -> faust.App:
+def learning(settings: Settings) -> App:
     """Wire a worker that learns from inspection outcomes.
 
     Raises:
@@ -191,6 +193,7 @@ def learning(settings: Settings) -> faust.App:
     )
     return worker(
         settings,
+        name="learn",
         group=settings.learn_consumer_group,
         topic=INSPECTION_OUTCOMES,
         stage=allowed.before(stage),

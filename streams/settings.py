@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     kafka_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
     kafka_certificate_file: FilePath | None = Field(default=None, description="PEM, for mutual TLS")
     kafka_key_file: FilePath | None = Field(default=None, description="PEM, for mutual TLS")
+    kafka_compression: Literal["gzip", "lz4", "snappy", "zstd", "none"] = Field(
+        default="gzip", description="of events that are published; every client reads gzip"
+    )
     kafka_replication: int = Field(
         default=1, ge=1, description="of the topics that `redlane deploy` creates"
     )
@@ -117,14 +120,24 @@ class Settings(BaseSettings):
     cache_pause_s: float = Field(default=5.0, ge=0, description="without Redis after a failure")
     cache_ttl_days: int = Field(default=30, ge=1)
     delivery_timeout_s: float = Field(
-        default=60.0, gt=0, description="for the broker to accept an event"
+        default=60.0,
+        gt=0,
+        description="for the broker to accept an event; a worker without a broker ends after it",
     )
-    dead_letters_in_a_row: int = Field(default=50, ge=0, description="more stop the worker")
+    dead_letters_in_a_row: int = Field(
+        default=50, ge=0, description="by our fault; more stop the worker"
+    )
     dead_letter_share: float = Field(
         default=0.5, ge=0, description="of the last 200 events; more stop the worker"
     )
     stall_limit_s: float = Field(
         default=300.0, gt=0, description="without progress, stops the worker"
+    )
+    stop_within_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="for an orderly stop, then the process ends; less than the grace period of "
+        "what supervises it",
     )
 
     console_database_url: SecretStr = Field(

@@ -91,10 +91,16 @@ def inbound(
 
 
 class Published(list[Outbound]):
-    """Takes what is published, as a broker would."""
+    """Takes what is published, as a broker would: nothing larger than it is told."""
 
-    async def __call__(self, events: Sequence[Outbound]) -> None:
-        self += events
+    def __init__(self, max_bytes=1 << 30):
+        super().__init__()
+        self._max_bytes = max_bytes
+
+    async def __call__(self, events: Sequence[Outbound]) -> list[bool]:
+        taken = [len(event.value or b"") <= self._max_bytes for event in events]
+        self += [event for event, is_taken in zip(events, taken, strict=True) if is_taken]
+        return taken
 
     def pairs(self):
         return [(event.topic.name, event.key.decode()) for event in self]

@@ -6,6 +6,7 @@ the goods would be declared to pay less duty), source and split are optional.
 """
 
 import csv
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from typing import Final
 
 REQUIRED: Final = ("item_id", "image", "description", "hs6")
 HS6: Final = re.compile(r"\d{6}", re.ASCII)
+
+
+NO_PHOTO: Final = Path(os.devnull)
 
 
 class BadCatalogue(Exception):  # noqa: N818 - says what it is
@@ -26,6 +30,7 @@ class Goods:
 
     item_id: str
     image: Path
+    """Photo; NO_PHOTO for goods of which there is only a text."""
     description: str
     """Empty for goods of which there is only a photo."""
     hs6: str

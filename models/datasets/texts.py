@@ -19,8 +19,10 @@ OPEN_SOURCES: Final = frozenset(
     {"us_hts2025", "taric10", "cn2023", "uk_fpo", "uk_index", "grocery"}
 )
 """Sources of texts and goods whose licence allows any use; all others are for research alone."""
-HELD_BACK: Final = 8
-"""So many in a hundred texts of files are not learned from, to measure on them."""
+CHOSEN_ON: Final = 4
+"""So many in a hundred texts of files are not learned from, but chosen on: trust, sets, risk."""
+MEASURED_ON: Final = 4
+"""So many more are neither, to measure on them."""
 HELD_SPLITS: Final = frozenset({"valid", "test"})
 """The same of goods."""
 CLASS_TITLES: Final = frozenset({"grocery"})
@@ -87,15 +89,26 @@ def of_goods(goods: Iterable[Goods]) -> tuple[GoodsText, ...]:
 
 
 def to_learn_from(texts: Iterable[GoodsText], goods: Iterable[Goods]) -> tuple[GoodsText, ...]:
-    """Return the texts of files and of goods that are not held back for measuring."""
+    """Return the texts of files and of goods that are neither chosen nor measured on."""
     learned = [item for item in goods if item.split not in HELD_SPLITS]
-    return (*(text for text in texts if not held_back(text)), *of_goods(learned))
+    inside = (text for text in texts if _hundredth(text) >= CHOSEN_ON + MEASURED_ON)
+    return (*inside, *of_goods(learned))
 
 
-def held_back(text: GoodsText) -> bool:
-    """Return whether a text of a file is for measuring alone; equal texts are all or none."""
+def to_choose_on(texts: Iterable[GoodsText]) -> tuple[GoodsText, ...]:
+    """Return the texts of files that trust, sets and risk are chosen on."""
+    return tuple(text for text in texts if _hundredth(text) < CHOSEN_ON)
+
+
+def to_measure_on(texts: Iterable[GoodsText]) -> tuple[GoodsText, ...]:
+    """Return the texts of files that nothing is learned from."""
+    return tuple(text for text in texts if CHOSEN_ON <= _hundredth(text) < CHOSEN_ON + MEASURED_ON)
+
+
+def _hundredth(text: GoodsText) -> int:
+    """Return the hundredth of all texts, of 0 to 99, that a text is in; equal texts share one."""
     digest = hashlib.sha256(text.text.lower().encode()).hexdigest()
-    return int(digest[:8], 16) % 100 < HELD_BACK
+    return int(digest[:8], 16) % 100
 
 
 def openly_licensed(rows: Iterable[Licensed]) -> tuple[Licensed, ...]:

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 BINS: Final = 15
 """Of equal width (Guo et al., 2017)."""
+DRAWS: Final = 100
+"""Of outcomes, for `error_by_chance`."""
 
 
 def bins(stated: NDArray[Any], happened: NDArray[Any]) -> list[tuple[float, float, float]]:
@@ -22,3 +24,14 @@ def bins(stated: NDArray[Any], happened: NDArray[Any]) -> list[tuple[float, floa
 def calibration_error(stated: NDArray[Any], happened: NDArray[Any]) -> float:
     """Return the expected calibration error. Fraction."""
     return float(sum(share * abs(mean - rate) for share, mean, rate in bins(stated, happened)))
+
+
+def error_by_chance(stated: NDArray[Any]) -> float:
+    """Return the error that these probabilities show if all are right. Fraction.
+
+    A few cases never happen in just the stated shares: below this, an error says nothing. It is the
+    mean over outcomes that are drawn by the stated probabilities, seeded.
+    """
+    dice = np.random.default_rng(0)
+    drawn = (dice.random(len(stated)) < stated for _ in range(DRAWS))
+    return float(np.mean([calibration_error(stated, happened) for happened in drawn]))

@@ -96,9 +96,9 @@ class Trial:
         rows = read_declarations(declarations, "valid")
         for place in self.dice.permutation(len(rows))[:GOODS]:
             evidence = self._declared(rows[int(place)], history)
-            context = self._scorer.context(evidence, 0)
-            shares = Attribution(self._scorer, evidence, 0, context).shares
-            by_kind = log_ratios(context.likelihood_ratios)
+            attribution = Attribution(self._scorer, evidence, 0)
+            shares = attribution.shares
+            by_kind = log_ratios(attribution.context.likelihood_ratios)
             ratios = {
                 kind.evidence: (kind.name, by_kind[kind.name])
                 for kind in EXTERNAL

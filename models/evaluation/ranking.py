@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from models.evaluation.calibration import bins, calibration_error
+from models.evaluation.calibration import bins, calibration_error, error_by_chance
 from models.hs.classifier import HsModel, Posterior
 from models.hs.conformal import DIGITS
 from models.vectors import Array
@@ -94,6 +94,7 @@ class RankingResult:
             "chapter_top1": float(np.mean(self.common >= 2)),  # noqa: PLR2004 - digits
             "macro_f1": self.macro_f1(),
             "ece": self.calibration_error(),
+            "ece_by_chance": error_by_chance(self.confidence),
             "coverage": float(self.covered.mean()),
             "told": float(answered.mean()),
             # Of the sets that say something: an empty one is not the most precise.

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from models.datasets.texts import BadTexts, GoodsText, read
+from models.datasets.texts import BadTexts, GoodsText, read, to_measure_on
 from models.evaluation.ranking import Ranked, RankingResult
 from models.hs.classifier import Posterior
 from models.progress import Say
@@ -22,7 +22,9 @@ OFTEN: Final = 100
 """Texts between two reports of progress."""
 
 
-def evaluate_texts(files: Sequence[Path], scorer: Scorer, say: Say = print) -> dict[str, Any]:
+def evaluate_texts(
+    files: Sequence[Path], scorer: Scorer, say: Say = print, *, held_back: bool = False
+) -> dict[str, Any]:
     """Return the figures of each file, by its name without the suffix.
 
     Texts whose code the bundle's nomenclature lacks are left out; `outside` is their number.
@@ -31,6 +33,7 @@ def evaluate_texts(files: Sequence[Path], scorer: Scorer, say: Say = print) -> d
         files: each as `models.datasets.texts.read` takes it.
         scorer: the bundle to measure.
         say: called with the progress.
+        held_back: measure only on texts that training sets aside for measuring.
 
     Returns:
         Name → what `RankingResult.figures` returns, "outside" and "misdeclared": see `misdeclared`.
@@ -42,7 +45,7 @@ def evaluate_texts(files: Sequence[Path], scorer: Scorer, say: Say = print) -> d
     codes = set(scorer.hs.codes)
     by_file = {}
     for file in files:
-        texts = read(file)
+        texts = to_measure_on(read(file)) if held_back else read(file)
         inside = [text for text in texts if text.hs6 in codes]
         if not inside:
             raise BadTexts(f"{file} has no text whose hs6 is in the bundle's nomenclature.")
@@ -84,8 +87,8 @@ def by_heading(codes: Sequence[str]) -> dict[str, list[str]]:
 
 def false_codes(
     code: str, codes: Mapping[str, Sequence[str]], dice: np.random.Generator
-) -> tuple[str | None, str | None]:
-    """Draw a far and a near false code: of another heading, and of another one of the same chapter.
+) -> tuple[str | None, ...]:
+    """Draw false codes: of another heading, of one of the same chapter, and of the same heading.
 
     First a heading, then one of its codes, each as probable as the others; None if there is none.
 
@@ -100,7 +103,8 @@ def false_codes(
         _one(codes[_one(headings, dice)], dice) if headings else None
         for headings in (others, siblings)
     )
-    return far, near
+    same_heading = [other for other in codes[code[:4]] if other != code]
+    return far, near, _one(same_heading, dice) if same_heading else None
 
 
 def _one(items: Sequence[str], dice: np.random.Generator) -> str:
@@ -108,7 +112,7 @@ def _one(items: Sequence[str], dice: np.random.Generator) -> str:
 
 
 def misdeclared(
-    right: Sequence[float], far: Sequence[float], near: Sequence[float]
+    right: Sequence[float], far: Sequence[float], near: Sequence[float], sub: Sequence[float]
 ) -> dict[str, float | None]:
     """Return how well the risk separates false codes from right ones.
 
@@ -119,13 +123,15 @@ def misdeclared(
         right: log-odds of the risk of each of N goods under its right code. Unit: nats.
         far: under a code of another heading (N,); NaN for none.
         near: under one of another heading of the same chapter (N,); NaN for none.
+        sub: under another subheading of the same heading (N,); NaN for none.
 
     Returns:
-        {"auc_far", "auc_near", "recall_far_at_10", "recall_near_at_10"}; None without false codes.
+        {"auc_far", "auc_near", "auc_sub", "recall_far_at_10", "recall_near_at_10",
+        "recall_sub_at_10"}; None without false codes.
     """
     aucs: dict[str, float | None] = {}
     recalls: dict[str, float | None] = {}
-    for name, of_kind in (("far", far), ("near", near)):
+    for name, of_kind in (("far", far), ("near", near), ("sub", sub)):
         drawn = ~np.isnan(of_kind)
         false, regular = np.array(of_kind)[drawn], np.array(right)[drawn]
         auc = recall = None

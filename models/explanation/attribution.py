@@ -14,8 +14,12 @@ from models.risk.model import ModalityPosteriors, log_ratios, modality_posterior
 from models.scoring.scorer import DeclarationEvidence, ItemContext, Scorer
 from models.vectors import Array
 
-TABULAR: Final = ("price", "history", "consignments", "code")
-"""Evidence of EXTERNAL that is no part of the image."""
+TEXT: Final = ("wording", "title")
+IMAGE: Final = ("photo_use",)
+TABULAR: Final = (
+    "price", "history", "consignments", "code", "masses", "amount", "origin", "currency",
+)  # fmt: skip
+"""Evidence of EXTERNAL by its modality."""
 NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}
 """Whether text and photo are present → the name in `models.hs.classifier.MODALITIES`."""
 
@@ -23,22 +27,17 @@ NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "ima
 class Attribution:
     """The shares of one goods item's evidence in its risk."""
 
-    def __init__(
-        self, scorer: Scorer, evidence: DeclarationEvidence, place: int, context: ItemContext
-    ) -> None:
+    def __init__(self, scorer: Scorer, evidence: DeclarationEvidence, place: int) -> None:
         """Compute what each combination of text and photos says of the code.
 
         Args:
             scorer: whose risk is explained.
             evidence: of the declaration.
             place: of the goods item.
-            context: of the goods item.
         """
         self.place = place
         self.evidence = item = evidence.items[place]
-        self.context = context
         self._scorer = scorer
-        self._log_ratios = log_ratios(context.likelihood_ratios)
         photos: tuple[Array | None, ...] = item.photos or (None,)
         known = [scorer.hs.code_evidence(item.text, photo) for photo in photos]
         self._posteriors = {
@@ -53,6 +52,8 @@ class Attribution:
             for with_text in {False, item.text is not None}
             for with_photos in {False, bool(item.photos)}
         }
+        self.context: ItemContext = scorer.context(evidence, place, self.posteriors)
+        self._log_ratios = log_ratios(self.context.likelihood_ratios)
 
     @property
     def posteriors(self) -> ModalityPosteriors:
@@ -66,8 +67,8 @@ class Attribution:
         text = ("text",) if self.evidence.text is not None else ()
         photo = ("photo",) if self.evidence.photos else ()
         groups = {
-            "text": text,
-            "image": photo + tuple(present & {"photo_use"}),
+            "text": text + tuple(name for name in TEXT if name in present),
+            "image": photo + tuple(name for name in IMAGE if name in present),
             "tabular": tuple(name for name in TABULAR if name in present),
         }
         return {name: players for name, players in groups.items() if players}

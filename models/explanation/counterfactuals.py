@@ -9,15 +9,30 @@ from typing import Final
 from models.explanation.attribution import Attribution
 from models.hs.editions import current
 from models.risk.attributes import histories
-from models.risk.kinds import PHOTO_REUSE, UNDERVALUATION
+from models.risk.kinds import NO_GOODS_NAMED, OTHER_TITLE, PHOTO_REUSE, UNDERVALUATION
 from models.risk.likelihoods import LikelihoodRatio
 from models.risk.model import ModalityPosteriors, log_ratios
 from models.scoring.scorer import DIGITS, DeclarationEvidence, Scorer, Verdict
 from schemas.reasons import Reason
 from schemas.records import GoodsItem, Signal
 
-IN_PHOTO: Final = ("photo_heading", "both_heading", "agreement", "overlap")
-IN_TEXT: Final = ("text_heading", "both_heading", "agreement", "overlap", "text_certainty")
+IN_PHOTO: Final = (
+    "photo_heading",
+    "both_heading",
+    "photo_subheading",
+    "both_subheading",
+    "agreement",
+    "overlap",
+)
+IN_TEXT: Final = (
+    "text_heading",
+    "both_heading",
+    "text_subheading",
+    "both_subheading",
+    "agreement",
+    "overlap",
+    "text_certainty",
+)
 """Features that another photo, or text, would change."""
 
 
@@ -74,8 +89,13 @@ class Counterfactuals:
                 kind: ratio for kind, ratio in self._ratios.items() if kind != PHOTO_REUSE.name
             }
             yield Reason.GREEN_WITH_FITTING_PHOTO, "", self._log_odds(never_used, usual=IN_PHOTO)
-        if self._attribution.evidence.text is not None:
-            yield Reason.GREEN_WITH_FITTING_TEXT, "", self._log_odds(self._ratios, usual=IN_TEXT)
+        if self._attribution.evidence.text is not None or NO_GOODS_NAMED.name in self._ratios:
+            worded = {
+                kind: ratio
+                for kind, ratio in self._ratios.items()
+                if kind not in {NO_GOODS_NAMED.name, OTHER_TITLE.name}
+            }
+            yield Reason.GREEN_WITH_FITTING_TEXT, "", self._log_odds(worded, usual=IN_TEXT)
 
     def _declared_otherwise(
         self, suggested: str
@@ -136,7 +156,7 @@ class Counterfactuals:
         self, evidence: DeclarationEvidence, posteriors: Sequence[ModalityPosteriors]
     ) -> tuple[float, list[float]]:
         """Return the log-odds of this item with other evidence, and the risks of the others."""
-        contexts = self._scorer.contexts(evidence)
+        contexts = self._scorer.contexts(evidence, posteriors)
         verdict = self._scorer.verdict(evidence, contexts, posteriors)
         log_odds = self._log_odds(
             contexts[self._place].likelihood_ratios,

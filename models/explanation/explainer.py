@@ -33,6 +33,7 @@ from models.risk.attributes import identified
 from models.risk.kinds import EXTERNAL
 from models.risk.model import ModalityPosteriors
 from models.risk.signals import Rate
+from models.risk.vagueness import texts_to_read
 from models.scoring.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
 from models.vectors import Array, best
 from schemas.reasons import Reason
@@ -52,7 +53,8 @@ PARTS: Final = 32
 WORDS_KEPT: Final = 4096
 """Words whose embeddings are kept, some 4 kB each."""
 NO_WORD: Final = -1
-WORD: Final = re.compile(r"\S+")
+WORD: Final = re.compile(r"(?:<[a-zA-Z/!?][^<>]*>|\S)+")
+"""A word with its markup, which may contain blanks."""
 LEAST: Final = 1e-9
 """Least distance of a probability from 0 and 1, so that its log-odds are finite."""
 
@@ -95,11 +97,10 @@ class Explainer:
             photos: of each goods item, as `models.encoding.image.decode` returns them; None for
                 one that is missing.
         """
-        contexts = self._scorer.contexts(evidence)
         attributions = [
-            Attribution(self._scorer, evidence, place, context)
-            for place, context in enumerate(contexts)
+            Attribution(self._scorer, evidence, place) for place in range(len(evidence.items))
         ]
+        contexts = [attribution.context for attribution in attributions]
         posteriors = [attribution.posteriors for attribution in attributions]
         verdict = self._scorer.verdict(evidence, contexts, posteriors)
         risks = np.array([item.risk for item in verdict.items])
@@ -123,9 +124,9 @@ class Explainer:
 
         The mean of what it adds to no other word and to all others: the first and the last of the
         orders that a Shapley value averages. 0 for a word beyond those that the encoder reads.
-        None where no heading is declared that a text could fit.
+        None where no heading is declared that a text could fit, or the title was read instead.
         """
-        text, heading = item.item.description, self._heading(item.item)
+        text, heading = texts_to_read(item.item).description, self._heading(item.item)
         spans = [(start, end) for start, end in parts(text) if normalise(text[start:end])]
         if not spans or not heading:
             return ()

@@ -9,7 +9,7 @@ without training. How far to trust each was learned on texts of sources that non
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,26 @@ class Head:
         return log_softmax(vectors @ self.weights.T + self.bias)
 
 
+class Answers(NamedTuple):
+    """What each expert says of texts."""
+
+    meaning: Array  # (..., C), log-probabilities; unit: nats
+    ngrams: Array  # (..., C), the same
+    past_texts: Array  # (..., C), cosine with the nearest past text of each code
+
+    def features(self) -> Array:
+        """Return how sure each expert is, and which agree on the best code: (..., 7)."""
+        first, second, third = (expert.argmax(axis=-1) for expert in self)
+        features = [
+            *(expert.max(axis=-1) for expert in self),
+            first == second,
+            first == third,
+            second == third,
+            np.ones(first.shape),
+        ]
+        return np.stack(features, axis=-1).astype(np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """How far to trust the experts."""
@@ -48,7 +68,22 @@ class Trust:
     past_texts: float
     """Weight of the cosine with the nearest past text of a code."""
     certainty: tuple[float, ...]
-    """Weights of the features of `TextExperts.certainty` → log of the factor on all of it."""
+    """Weights of `Answers.features` → log of the factor on all of it."""
+
+    def joined(self, answers: Answers) -> Array:
+        """Return the codes' log-probabilities (..., C). Unit: nats.
+
+        The sum of what the experts say, times a factor for each text, a temperature: less where
+        they are unsure, where the nearest past text lies far, and where they differ.
+        """
+        total = (
+            np.float32(self.meaning) * answers.meaning
+            + np.float32(self.ngrams) * answers.ngrams
+            + np.float32(self.past_texts) * answers.past_texts
+        )
+        weights = np.array(self.certainty, np.float32)
+        factor: Array = np.exp((answers.features() * weights).sum(axis=-1, keepdims=True))
+        return log_softmax(total * factor)
 
 
 @dataclass(frozen=True)
@@ -84,15 +119,15 @@ class TextExperts:
 
     def log_probabilities(self, text: Array) -> Array:
         """Return the codes' log-probabilities by texts: (..., D) → (..., C). Unit: nats."""
-        by_ngrams = self.ngrams.log_probabilities(text[..., :NGRAMS])
-        by_meaning = self.meaning.log_probabilities(MEANING_FACTOR * text[..., NGRAMS:])
-        cosines = self.cosines(text)
-        joined = (
-            np.float32(self.trust.meaning) * by_meaning
-            + np.float32(self.trust.ngrams) * by_ngrams
-            + np.float32(self.trust.past_texts) * cosines
+        return self.trust.joined(self.answers(text))
+
+    def answers(self, text: Array) -> Answers:
+        """Return what each expert says of texts (..., D)."""
+        return Answers(
+            self.meaning.log_probabilities(MEANING_FACTOR * text[..., NGRAMS:]),
+            self.ngrams.log_probabilities(text[..., :NGRAMS]),
+            self.cosines(text),
         )
-        return log_softmax(joined * self.certainty(by_meaning, by_ngrams, cosines))
 
     def cosines(self, text: Array) -> Array:
         """Return the cosine with the nearest past text of each code: (..., D) → (..., C)."""
@@ -103,28 +138,6 @@ class TextExperts:
         cosines = np.full((*text.shape[:-1], len(self.meaning.bias)), -1, np.float32)
         cosines[..., places] = nearest
         return cosines
-
-    def certainty(self, by_meaning: Array, by_ngrams: Array, cosines: Array) -> Array:
-        """Return the factor on the joined log-probabilities (..., 1): less where experts differ.
-
-        A temperature for each text, by how sure each expert is, how near the nearest past text
-        lies, and which of them agree on the best code.
-        """
-        experts = (by_meaning, by_ngrams, cosines)
-        first, second, third = (expert.argmax(axis=-1) for expert in experts)
-        features = np.stack(
-            [
-                *(expert.max(axis=-1) for expert in experts),
-                first == second,
-                first == third,
-                second == third,
-                np.ones(first.shape),
-            ],
-            axis=-1,
-        ).astype(np.float32)
-        weights = np.array(self.trust.certainty, np.float32)
-        factor: Array = np.exp((features * weights).sum(axis=-1, keepdims=True))
-        return factor
 
     @cached_property
     def _groups(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

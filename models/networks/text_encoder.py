@@ -98,10 +98,6 @@ class TextEncoder(nn.Module):
         z = torch.tanh(self.p3(y) + self.d3(functional.relu(self.d2(y))))
         return functional.normalize(z, dim=1)
 
-    def tuned_state(self) -> dict[str, Tensor]:
-        """Return the weights that are tuned, in half precision."""
-        return {name: value.detach().half().contiguous() for name, value in self.named_parameters()}
-
     def _load_packaged(self) -> None:
         packaged = np.load(_resource("weights.npz"), allow_pickle=False)
         table = np.empty((BLOCKS * len(packaged["q1"]), DIMENSION), dtype=np.uint8)

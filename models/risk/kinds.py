@@ -39,7 +39,7 @@ class ExternalKind(Kind):
     """Name of that evidence in an assessment."""
     reason: Reason
     always_named: bool = False
-    """Whether an assessment names the reason wherever there is evidence, whatever it weighs."""
+    """Whether an assessment names the reason whatever it weighs, if the evidence has words."""
 
 
 WRONG_CODE: Final = LearnedKind(
@@ -54,6 +54,17 @@ WRONG_CODE: Final = LearnedKind(
     },
     reuse_weight=0.5,
 )
+WRONG_SUBHEADING: Final = LearnedKind(
+    name="wrong_subheading",
+    share=0.008,
+    features={
+        "text_subheading": Reason.CODE_NOT_IN_TEXT,
+        "photo_subheading": Reason.CODE_NOT_IN_PHOTO,
+        "both_subheading": Reason.CODE_UNLIKELY,
+    },
+)
+"""A false code of the right heading. What distinguishes subheadings (material, weight, use) is
+often in neither text nor photo; then all are as probable, and nothing counts."""
 WRONG_PHOTO: Final = LearnedKind(
     name="wrong_photo",
     share=0.02,
@@ -91,8 +102,65 @@ UNKNOWN_CODE: Final = ExternalKind(
 )
 """A code that is none, as good as a wrong one."""
 
-LEARNED: Final = (WRONG_CODE, WRONG_PHOTO, VAGUE_TEXT)
-EXTERNAL: Final = (UNDERVALUATION, PHOTO_REUSE, SPLITTING, HISTORY, UNKNOWN_CODE)
+NO_GOODS_NAMED: Final = ExternalKind(
+    name="no_goods_named",
+    share=0.001,
+    evidence="wording",
+    reason=Reason.TEXT_VAGUE,
+    always_named=True,
+)
+"""A text such as "gift": what vague_text cannot have learned of each such word and language."""
+OTHER_TITLE: Final = ExternalKind(
+    name="other_title",
+    share=0.002,
+    evidence="title",
+    reason=Reason.TEXT_TITLE_DISAGREE,
+    always_named=True,
+)
+"""The seller calls the goods by another name than the declarant."""
+IMPLAUSIBLE_MASSES: Final = ExternalKind(
+    name="implausible_masses",
+    share=0.0002,
+    evidence="masses",
+    reason=Reason.MASSES_IMPLAUSIBLE,
+    always_named=True,
+)
+IMPLAUSIBLE_AMOUNT: Final = ExternalKind(
+    name="implausible_amount",
+    share=0.0002,
+    evidence="amount",
+    reason=Reason.AMOUNT_IMPLAUSIBLE,
+    always_named=True,
+)
+UNKNOWN_ORIGIN: Final = ExternalKind(
+    name="unknown_origin",
+    share=0.0002,
+    evidence="origin",
+    reason=Reason.ORIGIN_UNKNOWN,
+    always_named=True,
+)
+UNKNOWN_CURRENCY: Final = ExternalKind(
+    name="unknown_currency",
+    share=0.0002,
+    evidence="currency",
+    reason=Reason.CURRENCY_UNKNOWN,
+    always_named=True,
+)
+
+LEARNED: Final = (WRONG_CODE, WRONG_SUBHEADING, WRONG_PHOTO, VAGUE_TEXT)
+EXTERNAL: Final = (
+    UNDERVALUATION,
+    PHOTO_REUSE,
+    SPLITTING,
+    HISTORY,
+    UNKNOWN_CODE,
+    NO_GOODS_NAMED,
+    OTHER_TITLE,
+    IMPLAUSIBLE_MASSES,
+    IMPLAUSIBLE_AMOUNT,
+    UNKNOWN_ORIGIN,
+    UNKNOWN_CURRENCY,
+)
 KINDS: Final[tuple[Kind, ...]] = (*LEARNED, *EXTERNAL)
 IRREGULAR_SHARE: Final = sum(kind.share for kind in KINDS)
 """Assumed share of irregular goods items."""

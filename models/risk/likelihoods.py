@@ -5,13 +5,17 @@ assumptions and stand only here. What inspections teach is learned (models/risk/
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.hs.editions import NATIONAL, SUBHEADING, current, successors
 from models.risk.prices import declared_log_unit_price
 from models.risk.signals import DE_MINIMIS, LiveSignals, Peers, PhotoUse
+from models.vectors import Array
 from schemas.records import Declaration, GoodsItem
 
 UNDERVALUED_SHIFT: Final = math.log(0.2)
@@ -29,6 +33,13 @@ PAIR_SEEN: Final = 0.005
 """The same for a regular consignment of small value."""
 BUSY_DAY: Final = 3
 """Consignments that one importer may have in a day without a second look."""
+DISAGREE: Final = -2.5
+"""Overlap of the headings by goods text and by product title, below which they name other goods: so
+do 1 in 100 pairs of the same goods, and 4 in 5 pairs of goods of other headings. Unit: nats."""
+TITLE_SLOPE: Final = 1.5
+"""Log-ratio for each nat of it from half of that on."""
+TITLE_CAP: Final = math.log(25)
+"""Largest log-ratio of a title: platforms name goods loosely. Unit: nats."""
 UNKNOWN_CODE: Final = math.log(2000)
 """A code that never was one: 1 in 2,000 regular goods has one, by a slip. Unit: nats."""
 NAMED: Final = 6
@@ -100,6 +111,24 @@ def splitting(declaration: Declaration, live: LiveSignals) -> LikelihoodRatio | 
         ratio, words = math.log((1 - SPLIT_SEEN) / (1 - PAIR_SEEN)), ""
     ratio += math.log1p(max(0, live.importer_day - BUSY_DAY)) / 2
     return LikelihoodRatio(min(ratio, CAP), words)
+
+
+def title(
+    by_text: Array, by_title: Array, codes: Sequence[str], headings: NDArray[np.int64]
+) -> LikelihoodRatio:
+    """Compare what a goods text and the product title say of the code.
+
+    Args:
+        by_text: probability of each code by the goods text (C,).
+        by_title: the same by the title.
+        codes: of the nomenclature (C,).
+        headings: number of each code's heading (C,).
+    """
+    of_text, of_title = (np.bincount(headings, p) for p in (by_text, by_title))
+    overlap = float(np.log(np.sqrt(of_text * of_title).sum()))
+    ratio = min(TITLE_SLOPE * (DISAGREE / 2 - overlap), TITLE_CAP)
+    words = f"the title reads like {codes[int(by_title.argmax())]}" if overlap < DISAGREE else ""
+    return LikelihoodRatio(ratio, words)
 
 
 def unknown_code(code: str, codes: Collection[str]) -> LikelihoodRatio | None:

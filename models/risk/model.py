@@ -113,11 +113,24 @@ def log_ratio(probabilities: Array, groups: NDArray[np.int64], group: int) -> fl
     return max(float(np.log(best) - np.log(probabilities.max())), WRONG)
 
 
+def log_ratio_in_heading(probabilities: Array, headings: NDArray[np.int64], place: int) -> float:
+    """Return the log-ratio of a code to the best code of its heading. Unit: nats, ≤ 0, ≥ WRONG.
+
+    Args:
+        probabilities: of each code (C,).
+        headings: number of each code's heading (C,).
+        place: of the code.
+    """
+    best = probabilities[headings == headings[place]].max()
+    return max(float(np.log(probabilities[place]) - np.log(best)), WRONG)
+
+
 @dataclass(frozen=True, slots=True)
 class Groups:
     """The nomenclature's codes, grouped by heading."""
 
-    codes: frozenset[str]
+    codes: Mapping[str, int]
+    """Codes → places."""
     heading: Mapping[str, int]
     """Headings → numbers."""
     headings: NDArray[np.int64]  # (C,): number of each code's heading
@@ -126,7 +139,8 @@ class Groups:
     def of(cls, codes: tuple[str, ...]) -> Self:
         """Group the codes by heading."""
         heading = {name: n for n, name in enumerate(sorted({code[:4] for code in codes}))}
-        return cls(frozenset(codes), heading, np.array([heading[code[:4]] for code in codes]))
+        places = {code: place for place, code in enumerate(codes)}
+        return cls(places, heading, np.array([heading[code[:4]] for code in codes]))
 
     def of_code(self, declared: str) -> int | None:
         """Return the number of a declared code's heading; None where no text could fit it.
@@ -137,13 +151,23 @@ class Groups:
         code = current(declared)
         return None if code.startswith(NATIONAL) else self.heading.get(code[:4])
 
+    def place(self, declared: str) -> int | None:
+        """Return the place of a declared code's subheading; None where no other one is to choose.
+
+        That is where the heading cannot be judged, where the nomenclature lacks the subheading, and
+        where its heading has no other.
+        """
+        place = self.codes.get(current(declared)[:6])
+        if place is None or self.of_code(declared) is None:
+            return None
+        return place if (self.headings == self.headings[place]).sum() > 1 else None
+
 
 def features(groups: Groups, declared: str, posteriors: ModalityPosteriors) -> dict[str, float]:
     """Return the features of one goods item, by the names in LEARNED.
 
-    They judge the declared heading, not the subheading: what distinguishes subheadings (material,
-    weight, use) is seldom in a goods text, so regular goods would be flagged for it. Where there is
-    none, there is nothing to judge.
+    They judge the declared heading against all, and the subheading against those of its heading.
+    Where no code is declared, there is nothing to judge.
 
     Args:
         groups: of the nomenclature.
@@ -151,11 +175,15 @@ def features(groups: Groups, declared: str, posteriors: ModalityPosteriors) -> d
         posteriors: of the codes, by its text and photos.
     """
     text, photo, both, agreement = posteriors
-    heading = groups.of_code(declared)
+    heading, place = groups.of_code(declared), groups.place(declared)
     values = {"text_missing": float(text is None), "photo_missing": float(photo is None)}
     for name, posterior in (("text", text), ("photo", photo), ("both", both)):
         if posterior is not None and heading is not None:
             values[f"{name}_heading"] = log_ratio(posterior.probabilities, groups.headings, heading)
+        if posterior is not None and place is not None:
+            values[f"{name}_subheading"] = log_ratio_in_heading(
+                posterior.probabilities, groups.headings, place
+            )
     if text is not None:
         values["text_certainty"] = float(np.log(text.probabilities.max()))
     if text is not None and photo is not None and agreement is not None:
@@ -213,7 +241,11 @@ class RiskModel:
         best = posteriors.both or posteriors.photo or posteriors.text
         has_text, has_photo = posteriors.text is not None, posteriors.photo is not None
         odds, weights = self._odds(item_features, log_ratios(ratios))
-        details = {kind.reason: ratios[kind.name].words for kind in EXTERNAL if kind.name in ratios}
+        details = {
+            kind.reason: ratios[kind.name].words
+            for kind in EXTERNAL
+            if kind.name in ratios and ratios[kind.name].words
+        }
         named = {kind.reason for kind in EXTERNAL if kind.always_named} & details.keys()
         present = {
             "text": has_text,

@@ -27,10 +27,12 @@ from models.hs.conformal import COVERAGE
 from models.hs.editions import SUBHEADING, current
 from models.hs.exemplars import ExemplarIndex
 from models.hs.text_experts import TextExperts, Trust
-from models.risk import likelihoods
+from models.risk import likelihoods, plausibility
 from models.risk.attributes import Attributes
 from models.risk.kinds import (
     HISTORY,
+    NO_GOODS_NAMED,
+    OTHER_TITLE,
     PHOTO_REUSE,
     SPLITTING,
     UNDERVALUATION,
@@ -49,9 +51,10 @@ from models.risk.model import (
 from models.risk.signals import ItemSignals, LiveSignals, Peers
 from models.risk.tabular import TabularModel
 from models.risk.tariff import Tariff, expected_revenue
+from models.risk.vagueness import vague
 from models.scoring import bundle
 from models.selection.policy import Thresholds
-from models.vectors import best
+from models.vectors import Array, best
 from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment
 
 CANDIDATES: Final = 5
@@ -65,7 +68,10 @@ class ItemEvidence:
 
     item: GoodsItem
     text: Vector | None
+    """Of its description; of its title where that names no goods."""
     photos: tuple[Vector, ...]
+    title: Vector | None = None
+    """Of its title, where its description is read too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class DeclarationEvidence:
     """A declaration with the evidence of each goods item, in the order declared."""
 
     declaration: Declaration
+    """Prepared for comparison, see `models.risk.exchange.comparable`."""
     items: tuple[ItemEvidence, ...]
     live: LiveSignals | None = None
     """None where they are unavailable."""
@@ -126,6 +133,7 @@ class Scorer:
         self._tabular = tabular
         self.thresholds = thresholds
         self.groups = Groups.of(hs.codes)
+        self._chapters = np.array([int(code[:2]) for code in hs.codes])
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1) -> Self:
@@ -179,14 +187,13 @@ class Scorer:
 
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
         """Judge declarations, in order."""
-        return [
-            self.verdict(
-                declared,
-                self.contexts(declared),
-                [modality_posteriors(self._hs, item.text, item.photos) for item in declared.items],
-            )
-            for declared in evidence
+        return [self._score(declared) for declared in evidence]
+
+    def _score(self, evidence: DeclarationEvidence) -> Verdict:
+        posteriors = [
+            modality_posteriors(self._hs, item.text, item.photos) for item in evidence.items
         ]
+        return self.verdict(evidence, self.contexts(evidence, posteriors), posteriors)
 
     def verdict(
         self,
@@ -217,17 +224,31 @@ class Scorer:
             items=items,
         )
 
-    def contexts(self, evidence: DeclarationEvidence) -> list[ItemContext]:
-        """Return the context of each goods item."""
-        return [self.context(evidence, place) for place in range(len(evidence.items))]
+    def contexts(
+        self, evidence: DeclarationEvidence, posteriors: Sequence[ModalityPosteriors]
+    ) -> list[ItemContext]:
+        """Return the context of each goods item; see `context`."""
+        return [self.context(evidence, place, of_item) for place, of_item in enumerate(posteriors)]
 
-    def context(self, evidence: DeclarationEvidence, place: int) -> ItemContext:
-        """Return the context of the goods item at a place."""
+    def context(
+        self, evidence: DeclarationEvidence, place: int, posteriors: ModalityPosteriors
+    ) -> ItemContext:
+        """Return the context of the goods item at a place.
+
+        Args:
+            evidence: of the declaration.
+            place: of the goods item.
+            posteriors: of its codes.
+        """
         attributes, peers = self.attributes(evidence, place), self.peers(evidence, place)
         item, live = evidence.items[place].item, evidence.live
+        by_text = None if posteriors.text is None else posteriors.text.probabilities
         ratios = {
             UNDERVALUATION.name: likelihoods.price(item, peers),
             UNKNOWN_CODE.name: likelihoods.unknown_code(item.commodity_code, self.groups.codes),
+            NO_GOODS_NAMED.name: vague(item.description, by_text, self._chapters),
+            OTHER_TITLE.name: self._title(evidence.items[place].title, by_text),
+            **plausibility.likelihood_ratios(item, peers),
         }
         if live is not None:
             signals = live.items[place]
@@ -238,6 +259,12 @@ class Scorer:
             }
         present = {kind: ratio for kind, ratio in ratios.items() if ratio is not None}
         return ItemContext(attributes, peers, present)
+
+    def _title(self, title: Vector | None, by_text: Array | None) -> LikelihoodRatio | None:
+        if title is None or by_text is None:
+            return None
+        by_title = self._hs.posterior(title, None).probabilities
+        return likelihoods.title(by_text, by_title, self._hs.codes, self.groups.headings)
 
     def attributes(self, evidence: DeclarationEvidence, place: int) -> Attributes:
         """Return the declared attributes of a goods item."""

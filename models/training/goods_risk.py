@@ -15,7 +15,15 @@ from scipy.optimize import minimize
 
 from models.encoding.encoders import Encoders
 from models.hs.classifier import HsModel
-from models.risk.kinds import LEARNED, VAGUE_TEXT, WRONG_CODE, WRONG_PHOTO, LearnedKind, prior_odds
+from models.risk.kinds import (
+    LEARNED,
+    VAGUE_TEXT,
+    WRONG_CODE,
+    WRONG_PHOTO,
+    WRONG_SUBHEADING,
+    LearnedKind,
+    prior_odds,
+)
 from models.risk.model import (
     Groups,
     KindRegression,
@@ -90,8 +98,13 @@ def training_examples(
     for number, code in [*enumerate(source.codes)] * rounds:
         other = int(random.choice(np.flatnonzero(chapters != code[:2])))
         own_text, own_photo = pairs[number]
-        wrong = _wrong_code(code, np.array(hs.codes), own_text, hs, random)
+        declared = {
+            WRONG_CODE.name: _wrong_code(code, np.array(hs.codes), own_text, hs, random),
+            WRONG_SUBHEADING.name: _wrong_subheading(code, hs.codes, random),
+        }
         for kind in MADE:
+            if declared.get(kind) == code:
+                continue  # the heading has no other subheading
             if kind == WRONG_PHOTO.name and (own_photo is None or own_text is None):
                 continue
             text, photo = own_text, pairs[other][1] if kind == WRONG_PHOTO.name else own_photo
@@ -105,7 +118,7 @@ def training_examples(
                 continue
             item_features = features(
                 groups,
-                wrong if kind == WRONG_CODE.name else code,
+                declared.get(kind, code),
                 modality_posteriors(hs, text, () if photo is None else (photo,)),
             )
             examples.append(TrainingExample(item_features, kind, number, each))
@@ -125,6 +138,12 @@ def _wrong_code(
     else:
         candidates = [c for c in codes if c[:4] != code[:4]]
     return str(random.choice(candidates))
+
+
+def _wrong_subheading(code: str, codes: Sequence[str], random: np.random.Generator) -> str:
+    """Choose another subheading of the heading; the code itself where there is none."""
+    others = [other for other in codes if other[:4] == code[:4] and other != code]
+    return str(random.choice(others or [code]))
 
 
 def fit_risk(

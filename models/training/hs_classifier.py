@@ -12,32 +12,27 @@ Train on the split train, choose on valid; test is for `models.evaluation.hs_cla
 """
 
 import csv
+import hashlib
 import json
 import math
-import random
 import shutil
 import statistics
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
-from models.datasets.goods import Goods, read
-from models.datasets.texts import BadTexts, GoodsText, held_back, openly_licensed, to_learn_from
-from models.datasets.texts import read as read_texts
+from models.datasets.goods import Goods
+from models.datasets.texts import of_goods
 from models.hs import embedded_nomenclature
 from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature
 from models.hs.exemplars import ExemplarIndex, Projection
-from models.hs.nomenclature import lines
-from models.hs.text_experts import TEXTS, TextExperts, Trust, past_texts
+from models.hs.text_experts import TextExperts, Trust
 from models.networks.fusion import INPUTS, FusionNetwork, load, save
 from models.progress import Say
 from models.risk.model import Groups
@@ -48,11 +43,13 @@ from models.training import pretrained as sources
 from models.training.calibrate import calibrated, choose_sharpness
 from models.training.embeddings import Embedded, Embedder, pixels
 from models.training.goods_risk import TrainingExample, fit_risk, training_examples
-from models.training.text import experts
+from models.training.splits import Sources, Splits, folder_weights, read_splits
+from models.training.text import experts, trust
 from models.vectors import Array
 
 MODEL: Final = "model.json"
-TRUST: Final = "trust.json"
+UNFINISHED: Final = ".training"
+"""Folder of unfinished files in the output folder."""
 SAMPLE_ROUNDS: Final = 8
 """How often the goods of the priced sample are used: they are few."""
 SPREAD_PRIOR: Final = 0.35
@@ -64,9 +61,8 @@ OPEN: Final = (0.0, 0.0, 50.0)
 WORDS_SHARPNESS: Final = 25.0
 """Factor on the similarity of a text to the image classifier's words in the softmax."""
 DECLARED: Final = 1000
-"""Held-back texts that the risk model also learns from, each without a photo."""
+"""Texts to choose on that the risk model also learns from, each without a photo."""
 TEXT_AXES: Final = 96
-PAST_TEXT_AXES: Final = 64
 PHOTO_AXES: Final = 128
 
 
@@ -79,67 +75,50 @@ class Choices:
     image_encoder: str = sources.PACKAGED
     fusion: str = "multconcat"
     tune: bool = True
-    """Tune the packaged encoders; otherwise use those in the output folder, tuned or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """The goods to learn from."""
-
-    learn: tuple[Goods, ...]
-    """To be trained on and indexed: the split train."""
-    held: tuple[Goods, ...]
-    """To choose on: the split valid."""
-    priced: tuple[Goods, ...]
-    """For prices of comparable goods, and for unfamiliar goods."""
-    texts: tuple[GoodsText, ...]
-    """To be trained on and indexed: texts of files and of `learn`."""
-    held_texts: tuple[GoodsText, ...]
-    """To choose on: texts of files that are held back."""
-
-    @property
-    def trained_codes(self) -> list[str]:
-        """Codes of the goods to train on, sorted."""
-        return sorted({item.hs6 for item in self.learn})
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the data is."""
-
-    goods: tuple[Path, ...]
-    """Folders of goods with the splits train and valid."""
-    texts: tuple[Path, ...]
-    """CSV files of goods texts."""
-    priced: Path
-    """Folder of goods with prices and masses, for the peers and for unfamiliar goods."""
-    open_only: bool = False
-    """Leave out sources that are for research alone; the priced goods stay."""
+    """Tune the encoders; otherwise use those in the output folder."""
+    keep_trust: bool = False
+    """Trust the experts of text as the output folder says; so it is too where none are tuned."""
 
 
 def train(data: Sources, out: Path, choices: Choices, say: Say = print) -> None:
     """Learn everything that is committed in models/artifacts/.
 
-    The output folder stays as it is until all files are complete.
+    The output folder stays as it is until all files are complete; unfinished ones lie in a folder
+    in it, from which a training that was cut short goes on.
 
     Args:
         data: to learn from.
-        out: folder for the files. It holds trust.json: how far to trust the experts of text, and
-            the sets of text.
+        out: folder for the files.
         choices: options.
         say: called with the progress.
+
+    Raises:
+        BadCatalogue: a folder of goods cannot be read.
+        BadTexts: a file of texts cannot be read, or there are too few texts.
+        BadEncoder: an encoder cannot be loaded, or the output folder lacks what shall be kept.
     """
     splits = read_splits(data)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".training-") as directory:
-        artifacts, bundle = Path(directory) / "artifacts", Path(directory) / "bundle"
-        artifacts.mkdir()
-        bundle.mkdir()
-        provide_encoders(splits, out, artifacts, choices, say)
+    work = work_folder(out, splits, choices)
+    artifacts = work / "artifacts"
+    artifacts.mkdir(exist_ok=True)
+    provide_encoders(splits, out, artifacts, choices, say)
+    with tempfile.TemporaryDirectory(dir=work) as directory:
+        bundle = Path(directory)
         bundle_builder.build(bundle, artifacts, say=say)
         shutil.copy(bundle / embedded_nomenclature.FILE, artifacts)
         embedder, nomenclature = Embedder.of(bundle, say), load_nomenclature(bundle)
-        index_texts(embedder, splits.texts, nomenclature, artifacts)
+        experts.index(embedder, splits.texts, nomenclature.codes, artifacts)
+        if choices.tune and not choices.keep_trust:
+            trust.learn(
+                splits.texts,
+                (*splits.held_texts, *of_goods(splits.held)),
+                embedder,
+                artifacts,
+                work,
+                encoder=choices.text_encoder,
+                seed=choices.seed,
+                say=say,
+            )
         network = fit_network(embedder, splits.learn, choices, artifacts)
         hs = uncalibrated(embedder, splits, nomenclature, network, artifacts)
         hs.index.save(artifacts / "exemplars.safetensors")
@@ -160,40 +139,20 @@ def train(data: Sources, out: Path, choices: Choices, say: Say = print) -> None:
         )
         write_model(artifacts, hs, splits, choices, risk)
         write_peers(artifacts, splits.priced)
-        publish(artifacts, out)
+    publish(artifacts, out)
+    shutil.rmtree(work)
 
 
-def read_splits(data: Sources) -> Splits:
-    """Read what to learn from; rows whose code the nomenclature lacks are left out.
-
-    Raises:
-        BadCatalogue: a folder of goods cannot be read.
-        BadTexts: a file of texts cannot be read, or no goods or texts are left.
-    """
-    codes = {line.hs6 for line in lines()}
-
-    def every(split: str) -> tuple[Goods, ...]:
-        rows = chain.from_iterable(read(folder, split) for folder in data.goods)
-        usable = openly_licensed(rows) if data.open_only else rows
-        return tuple(item for item in usable if item.hs6 in codes)
-
-    learn = every("train")
-    texts = chain.from_iterable(read_texts(file) for file in data.texts)
-    usable = openly_licensed(texts) if data.open_only else texts
-    rows = [row for row in usable if row.hs6 in codes]
-    if not learn or not rows:
-        raise BadTexts("No goods or no texts are left to learn from, by code and licence.")
-    held_texts = [row for row in rows if held_back(row)]
-    random.Random(0).shuffle(held_texts)  # noqa: S311
-    return Splits(
-        learn, every("valid"), read(data.priced), to_learn_from(rows, learn), tuple(held_texts)
-    )
-
-
-def folder_weights(goods: Sequence[Goods]) -> NDArray[np.float64]:
-    """Return weights of goods (N,) by which each folder counts the same, however many it has."""
-    counts = Counter(item.image.parent for item in goods)
-    return np.array([1 / counts[item.image.parent] for item in goods])
+def work_folder(out: Path, splits: Splits, choices: Choices) -> Path:
+    """Return the folder of unfinished files: that of a training cut short, if it was the same."""
+    work = out / UNFINISHED
+    made_from = hashlib.sha256(repr((splits, choices)).encode()).hexdigest()
+    record = work / "made_from"
+    if not record.exists() or record.read_text() != made_from:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        record.write_text(made_from)
+    return work
 
 
 def provide_encoders(
@@ -209,7 +168,12 @@ def provide_encoders(
         choices: options.
         say: called with the progress.
     """
-    kept = (*experts.FILES, sources.TUNED_IMAGE, embedded_nomenclature.FILE, TRUST)
+    kept = [embedded_nomenclature.FILE]
+    if choices.keep_trust or not choices.tune:
+        kept.append(trust.FILE)
+    if not choices.tune:
+        kept += [*experts.FILES, sources.TUNED_IMAGE]
+        refuse_others(before, choices)
     for name in kept:
         if (before / name).exists():
             shutil.copy(before / name, artifacts)
@@ -218,14 +182,25 @@ def provide_encoders(
     write_json(artifacts / MODEL, {"encoders": encoder_names(choices)})
 
 
-def index_texts(
-    embedder: Embedder, texts: Sequence[GoodsText], nomenclature: Nomenclature, artifacts: Path
-) -> None:
-    """Index past texts, so that goods worded alike are found."""
-    embedded = embedder.embedded_texts(texts)
-    places = np.searchsorted(nomenclature.codes, embedded.codes)
-    projection = Projection.fitted(embedded.meanings, PAST_TEXT_AXES)
-    save_file(past_texts(places, embedded.meanings, projection), artifacts / TEXTS)
+def refuse_others(before: Path, choices: Choices) -> None:
+    """Check that a folder holds experts of text, and for the chosen encoder.
+
+    Raises:
+        BadEncoder: it does not.
+    """
+    missing = [name for name in (*experts.FILES, trust.FILE) if not (before / name).exists()]
+    if missing:
+        raise sources.BadEncoder(
+            f"{before} lacks {', '.join(missing)}: leave out --no-tune, or copy the files of "
+            "models/artifacts there."
+        )
+    model = before / MODEL
+    written = json.loads(model.read_text()) if model.exists() else {}
+    named = written.get("encoders", {}).get("text", sources.PACKAGED)
+    if named != choices.text_encoder:
+        raise sources.BadEncoder(
+            f"{before} holds experts for the text encoder {named!r}: leave out --no-tune."
+        )
 
 
 def uncalibrated(
@@ -236,16 +211,16 @@ def uncalibrated(
     artifacts: Path,
 ) -> HsModel:
     """Put the experts together; weights, temperatures, gates and thresholds are yet to choose."""
-    trust = json.loads((artifacts / TRUST).read_text())
+    chosen = json.loads((artifacts / trust.FILE).read_text())
     past = embedder.embedded(splits.learn)
     calibration = {name: Calibration(1.0, OPEN, ()) for name in MODALITIES}
-    calibration["text"] = Calibration(1.0, OPEN, tuple(trust.pop("least")))
+    calibration["text"] = Calibration(1.0, OPEN, tuple(chosen.pop("least")))
     return HsModel.of(
         nomenclature,
         splits.trained_codes,
         make_index(past, nomenclature),
         network=TorchBackend(network),
-        text_experts=TextExperts.load(artifacts, Trust(**trust)),
+        text_experts=TextExperts.load(artifacts, Trust(**chosen)),
         sharpness=(WORDS_SHARPNESS, 12.0),
         photo_weight=1.0,
         neighbour_sharpness=20.0,
@@ -341,23 +316,30 @@ def make_index(goods: Embedded, nomenclature: Nomenclature) -> ExemplarIndex:
 
 
 def tune_encoders(splits: Splits, out: Path, choices: Choices, say: Say) -> None:
-    """Tune the packaged encoders: hours on a processor, minutes on a GPU."""
+    """Tune the encoders: hours on a processor, minutes on a GPU.
+
+    A packaged image encoder that is in the folder is not tuned again.
+    """
     learn, held = splits.learn, splits.held
-    codes = np.array([item.hs6 for item in learn])
-    if choices.text_encoder == sources.PACKAGED:
-        every = sorted({line.hs6 for line in lines()})
-        experts.learn(splits.texts, every, out, seed=choices.seed, say=say)
-    if choices.image_encoder == sources.PACKAGED:
+    every = experts.every_code()
+    experts.learn(
+        splits.texts, every, out, encoder=choices.text_encoder, seed=choices.seed, say=say
+    )
+    tuned = out / sources.TUNED_IMAGE
+    if choices.image_encoder == sources.PACKAGED and not tuned.exists():
         say("Tuning the image encoder")
-        names = sorted({*codes, *(item.hs6 for item in held)})
+        named = [item.hs6 for item in learn]
+        names = sorted({*named, *(item.hs6 for item in held)})
+        unfinished = out / "image.unfinished"
         image_encoder.tune(
             pixels(learn),
-            np.searchsorted(names, codes),
+            np.searchsorted(names, named),
             (pixels(held), np.searchsorted(names, [item.hs6 for item in held])),
-            out / sources.TUNED_IMAGE,
+            unfinished,
             seed=choices.seed,
             say=say,
         )
+        unfinished.replace(tuned)
 
 
 class TorchBackend:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,9 +31,11 @@ class BadEncoder(Exception):  # noqa: N818 - says what it is
 class TransformersText(nn.Module):
     """Any text model of transformers: mean of the last hidden states, of length 1."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, tuned: Path | None = None) -> None:
         super().__init__()
         self.model = _loaded(AutoModel, name)
+        if tuned is not None:
+            self.load_state_dict({name: value.float() for name, value in load_file(tuned).items()})
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embed tokens: (B, T), (B, T) → (B, D)."""
@@ -67,23 +70,41 @@ class TransformersImage(nn.Module):
         return torch.cat([words, pooled.flatten(1)], dim=1)
 
 
-def export_text(name: str, tuned: Path, directory: Path) -> None:
-    """Write text.onnx and its tokens.
+def text_encoder(name: str, tuned: Path | None = None) -> tuple[nn.Module, Tokenizer]:
+    """Load an encoder of texts, and what cuts them into its tokens.
 
     Args:
         name: PACKAGED, a directory of a transformers model, or its id on the hub.
-        tuned: directory of the tuned weights of the packaged encoder; they may be missing.
-        directory: where the files go.
+        tuned: file of tuned weights, as `tuned_state` returns them; as published without.
 
     Raises:
         BadEncoder: the model cannot be loaded.
     """
     if name == PACKAGED:
-        file = tuned / TUNED_TEXT
-        model: nn.Module = TextEncoder(file if file.exists() else None)
-        tokenizer = packaged_tokenizer()
-    else:
-        model, tokenizer = TransformersText(name), _tokenizer(name)
+        return TextEncoder(tuned), packaged_tokenizer()
+    model, tokenizer = TransformersText(name, tuned), _tokenizer(name)
+    tokenizer.no_padding()
+    return model, tokenizer
+
+
+def tuned_state(encoder: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that are tuned, in half precision."""
+    return {name: value.detach().half().contiguous() for name, value in encoder.named_parameters()}
+
+
+def export_text(name: str, tuned: Path, directory: Path) -> None:
+    """Write text.onnx and its tokens.
+
+    Args:
+        name: as `text_encoder` takes it.
+        tuned: directory of the tuned weights; they may be missing.
+        directory: where the files go.
+
+    Raises:
+        BadEncoder: the model cannot be loaded.
+    """
+    file = tuned / TUNED_TEXT
+    model, tokenizer = text_encoder(name, file if file.exists() else None)
     tokens = torch.ones(2, 8, dtype=torch.long)
     inputs = ["input_ids", "attention_mask"]
     export(model, (tokens, tokens.clone()), directory / "text.onnx", inputs)

@@ -108,6 +108,7 @@ def replay_letters(
         (done.sent_before, "were sent again before"),
         (done.came_back, "came back after they had been sent again: see --again"),
         (done.beyond_limit, "are left: see --limit"),
+        (done.incomplete, "cannot be sent again: too large to be kept, or of no topic of ours"),
     ):
         if number:
             typer.echo(f"Left out: {number} {why}.")

@@ -74,7 +74,7 @@ def deploy() -> None:
 
     `REDLANE_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 REDLANE_KAFKA_REPLICATION=3 redlane deploy`
     """
-    from streams.kafka.contents import NoAnswer
+    from streams.kafka.origin import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.operations.deploy import deploy as deploy_all
 

@@ -77,8 +77,8 @@ def _run(wire: Callable[[Settings], Any]) -> None:
     """Run the worker that `wire` builds until a signal stops it."""
     from models.scoring.bundle import BadBundle, NotReleased
     from streams import logs
-    from streams.kafka.contents import NoAnswer
     from streams.kafka.health import check_free
+    from streams.kafka.origin import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.kafka.worker import run
     from streams.reference.follower import ReferenceLost

@@ -23,6 +23,7 @@ from streams.console.web.identity import Identity, Misconfigured
 from streams.console.web.pages import application
 from streams.console.web.pictures import Pictures
 from streams.console.web.requests import Parts
+from streams.exit_deadline import ExitDeadline
 from streams.pseudonym import pseudonym
 from streams.settings import Settings
 
@@ -104,9 +105,10 @@ def _problem(reader: Reader, outbox: Outbox) -> str:
 class _Server(uvicorn.Server):
     """Ends the live streams first: uvicorn waits for every connection."""
 
-    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: Stopping, deadline: ExitDeadline) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._deadline = deadline
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -116,6 +118,7 @@ class _Server(uvicorn.Server):
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._deadline.start()
         self._stopping.event.set()
         super().handle_exit(sig, frame)
 
@@ -143,7 +146,8 @@ def run(
         proxy_headers=False,  # the proxy is identified by its own address, not by a header
         timeout_graceful_shutdown=10,
     )
-    server = _Server(config, console.stopping)
+    deadline = ExitDeadline(settings.stop_within_s, cut_off=lambda: console.reader.cut_off)
+    server = _Server(config, console.stopping, deadline)
     stopped = threading.Event()
     watch = threading.Thread(target=_watch, args=(console, stopped), daemon=True)
     console.start()
@@ -153,6 +157,7 @@ def run(
     finally:
         stopped.set()
         failed = bool(console.problem())
+        deadline.start()
         console.stop()
     return 1 if failed or not server.started else 0
 

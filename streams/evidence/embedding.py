@@ -13,6 +13,7 @@ from models.encoding import image
 from models.encoding.encoders import Vector
 from models.encoding.image import BadPhoto
 from models.encoding.perceptual_hash import perceptual_hash
+from models.encoding.text import normalise
 from models.scoring.scorer import Scorer
 from streams.evidence.photos import NoPhoto, Photo
 from streams.redis.keys import embedding_key
@@ -67,7 +68,10 @@ class Embedder:
             return {text: vector.tobytes() for text, vector in zip(missing, vectors, strict=True)}
 
         keys = {
-            text: embedding_key(scorer.text_encoder_id, hashlib.sha256(text.encode()).hexdigest())
+            # By what the encoder reads: no embedding may outlive a change of how texts are read.
+            text: embedding_key(
+                scorer.text_encoder_id, hashlib.sha256(normalise(text).encode()).hexdigest()
+            )
             for text in texts
         }
         length = scorer.text_dimension * FLOAT.itemsize

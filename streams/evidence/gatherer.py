@@ -10,10 +10,13 @@ from typing import Protocol
 
 from models.encoding.encoders import Vector
 from models.encoding.perceptual_hash import BLANK
+from models.encoding.text import normalise
 from models.hs.editions import current
 from models.risk.attributes import Attributes
+from models.risk.exchange import Comparable, comparable
 from models.risk.signals import LiveSignals
 from models.risk.tariff import Tariff
+from models.risk.vagueness import texts_to_read
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence
 from schemas.reasons import Reason
 from schemas.records import Declaration, Degradation, GoodsItem
@@ -23,6 +26,7 @@ from streams.evidence.observations import Observation
 from streams.evidence.photos import NoPhoto, Photo, PhotoSource
 from streams.kafka.events import Inbound, event_id
 from streams.metrics import timed
+from streams.reference.state import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +34,11 @@ class GatheredEvidence:
     """A declaration event with its evidence, and what is missing of that."""
 
     cause: Inbound
+    declaration: Declaration
+    """As lodged."""
     observation: Observation
     evidence: DeclarationEvidence
     degraded: tuple[Degradation, ...]
-
-    @property
-    def declaration(self) -> Declaration:
-        """The declaration."""
-        return self.evidence.declaration
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class EmbeddedItem:
 
     item: GoodsItem
     text: Vector | None
-    """None without a description."""
+    """Of the first of the texts to read; None without any."""
+    title: Vector | None
+    """Of the second."""
     files: tuple[Photo | NoPhoto, ...]
     """Of the first photos that are declared, in that order."""
     photos: tuple[EmbeddedPhoto | NoPhoto, ...]
@@ -57,11 +60,14 @@ class EmbeddedItem:
         """The photos without those that are missing."""
         return tuple(photo for photo in self.photos if not isinstance(photo, NoPhoto))
 
-    @property
-    def evidence(self) -> ItemEvidence:
-        """What the model looks at."""
+    def evidence(self, item: GoodsItem) -> ItemEvidence:
+        """Return what the model looks at.
+
+        Args:
+            item: this one, prepared for comparison.
+        """
         vectors = tuple(photo.vector for photo in self.embedded_photos)
-        return ItemEvidence(self.item, self.text, vectors)
+        return ItemEvidence(item, self.text, vectors, self.title)
 
     def degradations(self) -> Iterator[Degradation]:
         """Yield what is missing, and count it."""
@@ -74,8 +80,10 @@ class EmbeddedItem:
         if len(self.item.images) > len(self.photos):
             detail = f"{len(self.item.images)} declared, {len(self.photos)} looked at"
             yield degradation(number, "image", Reason.PHOTOS_TOO_MANY, detail)
-        if self.text is None:
+        if not normalise(self.item.description):
             yield degradation(number, "text", Reason.TEXT_ABSENT)
+        if self.text is not None and not texts_to_read(self.item).description:
+            yield degradation(number, "text", Reason.TITLE_READ_INSTEAD)
 
 
 class SignalSource(Protocol):
@@ -104,21 +112,31 @@ class Gatherer:
     async def gather(
         self,
         declarations: Sequence[tuple[Inbound, Declaration]],
-        tariff: Tariff,
+        reference: Snapshot,
         timings: dict[str, float],
     ) -> list[GatheredEvidence]:
         """Return the evidence of each declaration, in order."""
         embedded = await self.embed([declaration for _, declaration in declarations], timings)
+        prepared = [
+            comparable(declaration, reference.rates, declaration.acceptance_time)
+            for _, declaration in declarations
+        ]
         observations = [
-            _observation(cause, declaration, items, tariff)
-            for (cause, declaration), items in zip(declarations, embedded, strict=True)
+            _observation(cause, compared.declaration, items, reference.tariff)
+            for (cause, _), compared, items in zip(declarations, prepared, embedded, strict=True)
         ]
         with timed("signals", timings):
             signals = await self._signals.gather(observations)
         return [
-            _gathered(cause, observation, items, live, tariff)
-            for (cause, _), observation, items, live in zip(
-                declarations, observations, embedded, signals, strict=True
+            GatheredEvidence(
+                cause,
+                declaration,
+                observation,
+                evidence_of(compared, items, live, reference.tariff),
+                tuple(_degradations(compared, items, live)),
+            )
+            for (cause, declaration), compared, observation, items, live in zip(
+                declarations, prepared, observations, embedded, signals, strict=True
             )
         ]
 
@@ -140,14 +158,16 @@ class Gatherer:
             photos = await self._embedder.photos(
                 [file for some in files.values() for file in some if isinstance(file, Photo)]
             )
+            to_read = {item: texts_to_read(item) for item in items}
             texts = await self._embedder.texts(
-                [item.description for item in items if item.description.strip()]
+                [text for some in to_read.values() for text in (some.first, some.second) if text]
             )
         return [
             [
                 EmbeddedItem(
                     item,
-                    texts.get(item.description),
+                    texts.get(to_read[item].first),
+                    texts.get(to_read[item].second),
                     files[item],
                     tuple(
                         photos[file] if isinstance(file, Photo) else file for file in files[item]
@@ -169,20 +189,30 @@ def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> D
     return Degradation(sequence_number=item, evidence=evidence, code=reason, detail=detail)
 
 
-def _gathered(
-    cause: Inbound,
-    observation: Observation,
-    items: Sequence[EmbeddedItem],
-    live: LiveSignals | None,
-    tariff: Tariff,
-) -> GatheredEvidence:
-    degraded = [missing for item in items for missing in item.degradations()]
+def evidence_of(
+    compared: Comparable, items: Sequence[EmbeddedItem], live: LiveSignals | None, tariff: Tariff
+) -> DeclarationEvidence:
+    """Return what the model judges a declaration by."""
+    declaration = compared.declaration
+    pairs = zip(items, declaration.goods_items, strict=True)
+    evidence = tuple(embedded.evidence(item) for embedded, item in pairs)
+    return DeclarationEvidence(declaration, evidence, live, tariff)
+
+
+def price_degradations(compared: Comparable) -> Iterator[Degradation]:
+    """Yield what keeps prices from being compared, and count it."""
+    for gap in compared.gaps:
+        yield degradation(gap.item, "price", gap.reason, gap.detail)
+
+
+def _degradations(
+    compared: Comparable, items: Sequence[EmbeddedItem], live: LiveSignals | None
+) -> Iterator[Degradation]:
+    for item in items:
+        yield from item.degradations()
+    yield from price_degradations(compared)
     if live is None:
-        degraded.append(degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE))
-    evidence = DeclarationEvidence(
-        observation.declaration, tuple(item.evidence for item in items), live, tariff
-    )
-    return GatheredEvidence(cause, observation, evidence, tuple(degraded))
+        yield degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE)
 
 
 def _observation(

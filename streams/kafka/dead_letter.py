@@ -4,8 +4,10 @@ Header names are those of Kafka Streams' KIP-1034, so that its tools read them. 
 personal data: the detail of a bad datum is our own text, and of a bug only lines of code are kept.
 """
 
+import hashlib
 import traceback
 from collections import deque
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
 
@@ -13,7 +15,7 @@ from schemas import codec
 from schemas.codec import Undecodable
 from schemas.reasons import Reason
 from schemas.topics import DEAD_LETTERS
-from streams.kafka.events import Headers, Inbound, Outbound, event_id
+from streams.kafka.events import FATE, Headers, Inbound, Outbound, event_id, fate_of
 
 ERRORS = "__streams.errors."
 OURS = "x_dlq."
@@ -26,6 +28,12 @@ RETRYABLE: Final = frozenset({Reason.SCHEMA_UNKNOWN})
 MAX_MESSAGE = 500
 MAX_STACK = 4000
 MAX_DIGITS = 7
+MAX_KEY = 1024
+"""Bytes of a key that is kept where the event is too large."""
+
+
+class ResultTooLarge(Exception):  # noqa: N818 - says what it is
+    """No topic takes what became of an event."""
 
 
 class TooManyDeadLetters(Exception):  # noqa: N818 - says what it is
@@ -45,7 +53,8 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
         bundle_id: of the model bundle, for the deterministic id.
     """
     bad_datum = isinstance(error, Undecodable)
-    reason = error.reason if isinstance(error, Undecodable) else Reason.SCREENING_FAILED
+    reason = reason_of(error)
+    retryable = reason in RETRYABLE or not isinstance(error, Undecodable | ResultTooLarge)
     message = error.detail if isinstance(error, Undecodable) else type(error).__name__
     stack = "" if bad_datum else "".join(traceback.format_tb(error.__traceback__))
     schema_id = codec.schema_id(cause.value)
@@ -62,17 +71,51 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
         f"{OURS}stage": stage,
         ATTEMPT: str(count(cause.headers, ATTEMPT) + (1 if bad_datum else 2)),
         REPLAYS: str(count(cause.headers, REPLAYS)),
-        f"{OURS}retryable": "true" if not bad_datum or reason in RETRYABLE else "false",
+        f"{OURS}retryable": "true" if retryable else "false",
         f"{OURS}schema_id": "" if schema_id is None else str(schema_id),
         f"{OURS}app_version": version("redlane"),
     }
-    return Outbound(
+    letter = Outbound(
         topic=DEAD_LETTERS,
         key=cause.key,
-        value=cause.value,
-        headers=original_headers(cause.headers)
-        + tuple((name, value.encode()) for name, value in headers.items()),
+        # Faust's producer wants one of both, and nothing is as little as no bytes.
+        value=b"" if cause.key is None and cause.value is None else cause.value,
+        headers=(
+            *original_headers(cause.headers),
+            *((name, value.encode()) for name, value in (*headers.items(), fate_of(cause))),
+        ),
     )
+    return letter if letter.fits else without_value(letter)
+
+
+def without_value(letter: Outbound) -> Outbound:
+    """Return a dead letter that every topic takes: without a value, and a long key cut off.
+
+    Its headers tell the value's size and hash, and where the event lies as long as it is kept.
+    """
+    value = letter.value or b""
+    omitted = {
+        f"{OURS}value_bytes": str(len(value)),
+        f"{OURS}value_sha256": hashlib.sha256(value).hexdigest(),
+    }
+    return replace(
+        letter,
+        key=letter.key and letter.key[:MAX_KEY],
+        value=b"",
+        headers=letter.headers + tuple((name, text.encode()) for name, text in omitted.items()),
+    )
+
+
+def is_complete(headers: Headers) -> bool:
+    """Whether a dead letter with these headers holds the event as it was received."""
+    return all(name != f"{OURS}value_bytes" for name, _ in headers)
+
+
+def reason_of(error: Exception) -> Reason:
+    """Return the reason code of an event that could not be processed."""
+    if isinstance(error, Undecodable):
+        return error.reason
+    return Reason.RESULT_TOO_LARGE if isinstance(error, ResultTooLarge) else Reason.SCREENING_FAILED
 
 
 def count(headers: Headers, name: str) -> int:
@@ -83,11 +126,15 @@ def count(headers: Headers, name: str) -> int:
 
 def original_headers(headers: Headers) -> Headers:
     """Return the headers of the event as it was received."""
-    return tuple(header for header in headers if not header[0].startswith((ERRORS, OURS)))
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if name != FATE and not name.startswith((ERRORS, OURS))
+    )
 
 
 class DeadLetterLimit:
-    """Stops the worker when too many events in a row, or of the last ones, are dead letters."""
+    """Stops the worker when too many events in a row, or of the last ones, fail by our fault."""
 
     WINDOW = 200
 
@@ -116,3 +163,23 @@ class DeadLetterLimit:
                 f"the newest of {DEAD_LETTERS.name}, then restart; REDLANE_DEAD_LETTER_SHARE sets "
                 "the limit."
             )
+
+
+BAD_DATA = frozenset(
+    reason.encode()
+    for reason in (
+        Reason.VALUE_EMPTY,
+        Reason.VALUE_TOO_LARGE,
+        Reason.VALUE_NOT_AVRO,
+        Reason.SCHEMA_UNKNOWN,
+        Reason.DECLARATION_INVALID,
+        Reason.OUTCOME_INVALID,
+    )
+)
+"""Reasons of dead letters that are their sender's fault."""
+
+
+def is_fault(event: Outbound) -> bool:
+    """Whether an event is a dead letter by our fault: one sender's bad data must stop nobody."""
+    reason = dict(event.headers).get(f"{OURS}reason")
+    return event.topic is DEAD_LETTERS and reason not in BAD_DATA

@@ -41,7 +41,7 @@ def producer(settings: Settings, *, max_message_mb: int = 1, **more: Any) -> Pro
         settings.confluent()
         | {
             "enable.idempotence": True,
-            "compression.type": "zstd",
+            "compression.type": settings.kafka_compression,
             "linger.ms": 5,
             "message.max.bytes": max_message_mb << 20,
             # As Kafka's own clients: a key goes to the same partition, whoever sends it.

@@ -1,11 +1,12 @@
 """Kafka records as a stage receives and returns them, and their deterministic ids."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
 from confluent_kafka import Message
@@ -16,8 +17,18 @@ Headers = tuple[tuple[str, bytes], ...]
 
 ORIGIN: Final = "redlane_origin"
 """Header of an alert with the place of its declaration: topic/partition/offset."""
+FATE: Final = "redlane_fate"
+"""Header of every result and dead letter: what it shares with all other answers to its event."""
 TIMINGS: Final = "redlane_timings"
 """Header with the milliseconds of each step; not in the value, because its bytes must not vary."""
+
+READ: Final = ("ce_id", "traceparent", ORIGIN)
+"""Headers that stages read."""
+MAX_ID_BYTES: Final = 256
+MAX_HEADER_BYTES: Final = 4096
+MAX_HEADERS_BYTES: Final = 65_536
+"""Of all headers of an event together, their names included."""
+TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 NAMESPACE: Final = UUID("6f2f36c3-1c1e-5a39-9d1b-6b1b7c6d7a10")
 """Of every event id that Redlane gives; changing it makes every id new."""
@@ -35,6 +46,23 @@ class Inbound:
     timestamp: float
     """Seconds since 1970-01-01T00:00Z, as the sender or broker set it."""
     headers: Headers = ()
+
+    @classmethod
+    def bounded(
+        cls,
+        *,
+        timestamp: float | None,
+        headers: Iterable[tuple[str, str | bytes | None]],
+        **fields: Any,
+    ) -> Self:
+        """Return an event from outside: whatever its headers hold, results can repeat them.
+
+        Args:
+            timestamp: in seconds; missing or negative ones count as 0.
+            headers: as received; see `bounded_headers`.
+            fields: of the event, as received.
+        """
+        return cls(timestamp=max(0.0, timestamp or 0.0), headers=bounded_headers(headers), **fields)
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name as text; bytes that are no UTF-8 are replaced."""
@@ -57,12 +85,25 @@ class Outbound:
     value: bytes | None
     headers: Headers
 
+    @property
+    def fits(self) -> bool:
+        """Whether its topic takes it, as `redlane deploy` creates it, and readers decode it."""
+        if self.topic.schema and len(self.value or b"") > self.topic.max_value_mb << 20:
+            return False
+        size = len(self.key or b"") + len(self.value or b"") + RECORD_BYTES
+        size += sum(len(name.encode()) + len(value) + RECORD_BYTES for name, value in self.headers)
+        return size <= self.topic.max_message_mb << 20
+
+
+RECORD_BYTES: Final = 128
+"""Room for what Kafka's format adds to a record, and more than it adds to a header."""
+
 
 def received(message: Message) -> Inbound:
     """Return what a consumer of confluent-kafka received; `message` is no error."""
     # The client's types allow None where a message is an error.
     record: Any = message
-    return Inbound(
+    return Inbound.bounded(
         topic=record.topic(),
         partition=record.partition(),
         offset=record.offset(),
@@ -74,14 +115,56 @@ def received(message: Message) -> Inbound:
 
 
 def headers_of(message: Message) -> Headers:
-    """Return the headers of a message; one without a value has an empty one."""
-    headers = message.headers() or []
+    """Return the headers of a message; one without a value has an empty one.
+
+    There are none where the name of one is no UTF-8: the client cannot read them.
+    """
+    try:
+        headers = message.headers() or []
+    except SystemError:  # from a UnicodeDecodeError
+        return ()
     pairs = headers.items() if isinstance(headers, dict) else headers
     return tuple((name, _bytes(value)) for name, value in pairs)
 
 
 def _bytes(value: str | bytes | None) -> bytes:
     return value.encode() if isinstance(value, str) else value or b""
+
+
+def bounded_headers(headers: Iterable[tuple[str, str | bytes | None]]) -> Headers:
+    """Return the headers of an event from outside, so that results can repeat them.
+
+    A value that is missing is empty, and a long one is cut off. In place of a long or unprintable
+    ce_id stands its hash, which is as good to recognise duplicates by; a traceparent that is none
+    is empty. Of too many headers, those that stages read are kept, and the first of the others.
+    Bounded once more, the headers stay as they are.
+    """
+    kept: list[tuple[str, bytes]] = []
+    seen: set[str] = set()
+    left = MAX_HEADERS_BYTES - len(READ) * MAX_HEADER_BYTES
+    for name, received_value in headers:
+        value = _bounded_value(name, _bytes(received_value))
+        if name in READ and name not in seen:
+            seen.add(name)
+            kept.append((name, value))
+            continue
+        size = len(name.encode()) + len(value)
+        if size <= left:
+            left -= size
+            kept.append((name, value))
+    return tuple(kept)
+
+
+def _bounded_value(name: str, value: bytes) -> bytes:
+    if name == "ce_id":
+        # U+FFFD stands for bytes that are no UTF-8, and is printable.
+        text = value[: MAX_ID_BYTES + 1].decode(errors="replace")
+        if len(value) <= MAX_ID_BYTES and text.isprintable() and "\ufffd" not in text:
+            return value
+        return f"sha256:{hashlib.sha256(value).hexdigest()}".encode()
+    if name == "traceparent":
+        return value if TRACEPARENT.fullmatch(value) else b""
+    return value[:MAX_HEADER_BYTES]
 
 
 def event_id(cause: Inbound, bundle_id: str, event: str) -> str:
@@ -98,6 +181,17 @@ def event_id(cause: Inbound, bundle_id: str, event: str) -> str:
     value = hashlib.sha256(cause.value or b"").hexdigest()
     key = (cause.key or b"").hex()
     return str(uuid5(NAMESPACE, f"{cause.source_id}|{key}|{value}|{bundle_id}|{event}"))
+
+
+def fate_of(cause: Inbound) -> tuple[str, str]:
+    """Return the header that says which event a result or dead letter answers.
+
+    It depends on nothing but the event: not on the bundle, nor on what became of it. Should one
+    event be answered twice (a worker that is killed before it commits, an upgrade in between, a
+    dead letter that is sent again), readers see that by this id. An assessment counts before a dead
+    letter, and the first before later ones.
+    """
+    return FATE, event_id(cause, "", "fate")
 
 
 def cloud_event(

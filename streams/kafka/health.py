@@ -16,6 +16,10 @@ class Stalled(Exception):  # noqa: N818 - says what it is
     """No event has been finished for too long: only a restart helps."""
 
 
+class CutOff(Exception):  # noqa: N818 - says what it is
+    """No broker has answered for too long."""
+
+
 def check_free(host: str, port: int, settings: str) -> None:
     """Check that an address can be listened on, before anything is loaded or read.
 
@@ -47,12 +51,16 @@ class Health:
     """Number of partitions assigned to this worker."""
     stall_limit_s: float
     model_warm: bool = False
+    cut_off_s: Callable[[], float] = lambda: 0.0
+    """For how long no broker has answered. Unit: s."""
+    cut_off_limit_s: float = 60.0
 
     def check_progress(self) -> None:
         """Refresh the gauges.
 
         Raises:
             Stalled: the oldest event has been under way for longer than the limit.
+            CutOff: no broker has answered for longer than the limit.
         """
         age = self.acker.oldest_age
         metrics.UNDER_WAY.set(self.acker.under_way)
@@ -60,19 +68,24 @@ class Health:
         metrics.ASSIGNED.set(self.assigned())
         if age > self.stall_limit_s:
             raise Stalled(f"An event has been under way for {age:.0f} s.")
+        cut_off = self.cut_off_s()
+        if cut_off > self.cut_off_limit_s:
+            raise CutOff(f"Kafka has not answered for {cut_off:.0f} s.")
 
     async def livez(self, _request: web.Request) -> web.Response:
-        """Answer 200 while events make progress, 503 when they stall."""
+        """Answer 200 while events make progress and Kafka is within reach, else 503."""
         try:
             self.check_progress()
-        except Stalled as stalled:
-            return web.Response(status=503, text=f"{stalled}\n")
+        except (Stalled, CutOff) as problem:
+            return web.Response(status=503, text=f"{problem}\n")
         return web.Response(text="live\n")
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        """Answer 200 when the model is warm and partitions are assigned."""
+        """Answer 200 when the model is warm, partitions are assigned and Kafka answers."""
         if not self.model_warm:
             return web.Response(status=503, text="The model is not warm.\n")
+        if cut_off := self.cut_off_s():
+            return web.Response(status=503, text=f"Kafka has not answered for {cut_off:.0f} s.\n")
         if not self.assigned():
             return web.Response(status=503, text="No partition is assigned yet.\n")
         return web.Response(text="ready\n")

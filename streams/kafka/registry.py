@@ -273,10 +273,7 @@ class AllowList:
         return True
 
     def _refresh(self) -> None:
-        before = set(self.writers)
         self.writers.update(self._read(self._topic))
-        if added := sorted(set(self.writers) - before):
-            log.info("new schemas", topic=self._topic.name, ids=added)
 
 
 class Decoder:

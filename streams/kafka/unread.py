@@ -15,7 +15,7 @@ from structlog.contextvars import bound_contextvars
 
 from schemas.topics import Topic
 from streams import metrics
-from streams.kafka.contents import NoAnswer, no_answer, partitions_of
+from streams.kafka.origin import NoAnswer, no_answer, partitions_of
 from streams.retry import retrying_blocking
 from streams.settings import Settings
 

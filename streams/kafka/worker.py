@@ -1,69 +1,37 @@
 """A stage → a Faust worker that runs it.
 
-This module, acker.py and pump.py use Faust so that nothing is lost; read
-docs/decisions/0003-faust-without-its-acks.md before you change any of the three.
+This module, transport.py, acker.py and pump.py use Faust so that nothing is lost; read
+docs/decisions/0003-faust-without-its-acks.md before you change any of the four.
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import faust
 import structlog
 from aiokafka.helpers import create_ssl_context
-from faust.transport.drivers import aiokafka as driver
 from mode import CrashingSupervisor
 
 from schemas.topics import DEAD_LETTERS, Topic
+from streams.exit_deadline import ExitDeadline
 from streams.kafka.acker import Acker
+from streams.kafka.contact import Contact, asking_for
 from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
 from streams.kafka.health import Health
 from streams.kafka.pump import Pumps, Stage
+from streams.kafka.transport import TOO_LARGE, Transport
 from streams.kafka.unread import Unread
 from streams.settings import Settings
 
 MEGABYTE = 1 << 20
-FETCH_WAIT_MS = 100
+COMMIT_S = 5.0
+"""For the last commit before a stop on purpose."""
 log = structlog.get_logger(__name__)
-
-
-class IdempotentProducer(driver.Producer):
-    """Idempotent: Faust offers that only with exactly_once, which does not work."""
-
-    def _settings_extra(self) -> dict[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
-
-
-class PromptConsumerThread(driver.AIOKafkaConsumerThread):
-    """Shortens the 1.5 s for which Faust lets the broker hold a fetch.
-
-    A partition that is not part of a held fetch waits as long, even if events have arrived for it.
-    """
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it
-        return consumer
-
-    def verify_event_path(self, _now: float, _tp: Any) -> None:
-        """Do nothing: Faust's check raises where retention passed the position. Health checks."""
-
-
-class PromptConsumer(driver.Consumer):
-    """Consumer that fetches promptly."""
-
-    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return PromptConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-
-class Transport(driver.Transport):
-    """Kafka transport whose producer is idempotent and whose consumer is prompt."""
-
-    Consumer: ClassVar[type[driver.Consumer]] = PromptConsumer
-    Producer: ClassVar[type[driver.Producer]] = IdempotentProducer
 
 
 def _credentials(settings: Settings) -> Any:
@@ -88,10 +56,17 @@ def _credentials(settings: Settings) -> Any:
     )
 
 
-def faust_app(settings: Settings, group: str) -> faust.App:
+class App(faust.App):
+    """A Faust app whose stop is bounded."""
+
+    contact: Contact
+    deadline: ExitDeadline
+
+
+def faust_app(settings: Settings, group: str) -> App:
     """Return a Faust app with the settings under which it loses nothing."""
     urls = [f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")]
-    app = faust.App(
+    app = App(
         group,
         broker=urls,
         broker_credentials=_credentials(settings),
@@ -109,7 +84,9 @@ def faust_app(settings: Settings, group: str) -> faust.App:
         producer_acks=-1,
         producer_request_timeout=settings.delivery_timeout_s,
         producer_linger_ms=5,
-        producer_compression_type="zstd",
+        producer_compression_type=(
+            None if settings.kafka_compression == "none" else settings.kafka_compression
+        ),
         producer_max_request_size=DEAD_LETTERS.max_message_mb * MEGABYTE,
         stream_wait_empty=True,
         stream_buffer_maxsize=1024,
@@ -125,30 +102,73 @@ def faust_app(settings: Settings, group: str) -> faust.App:
 def received_by_faust(event: Any) -> Inbound:
     """Return what Faust received, not decoded."""
     message = event.message
-    return Inbound(
+    return Inbound.bounded(
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,
         key=message.key,
         value=message.value,
         timestamp=message.timestamp,
-        headers=tuple(message.headers or ()),
+        headers=message.headers or (),
     )
+
+
+async def published(app: faust.App, events: Sequence[Outbound], *, within_s: float) -> list[bool]:
+    """Send in order, then wait for the broker's answers.
+
+    Returns:
+        whether it took each event, False where that is too large.
+
+    Raises:
+        TimeoutError: it does not answer in time.
+        KafkaError: it refuses an event for another reason.
+    """
+    async with asyncio.timeout(within_s):
+        # To send waits too: for metadata, and for room in the producer.
+        deliveries = [
+            await app.producer.send(
+                event.topic.name,
+                event.key,
+                event.value,
+                None,
+                None,
+                list(event.headers),
+            )
+            for event in events
+        ]
+        answers = await asyncio.gather(*deliveries, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, TOO_LARGE):
+            raise answer
+    return [not isinstance(answer, TOO_LARGE) for answer in answers]
+
+
+async def commit_last(app: faust.App) -> None:
+    """Commit what is acknowledged: after a restart it would get another fate."""
+    try:
+        async with asyncio.timeout(COMMIT_S):
+            # The first call may find a commit under way, and then only waits for it.
+            await app.consumer.commit()
+            await app.consumer.commit()
+    except TimeoutError:
+        log.warning("the last commit failed: no broker answers")
 
 
 def worker(
     settings: Settings,
     *,
+    name: str,
     group: str,
     topic: Topic,
     stage: Stage,
     checks: Sequence[Callable[[], None]] = (),
     unread: Unread | None = None,
-) -> faust.App:
+) -> App:
     """Return a worker that runs a stage over a topic.
 
     Args:
         settings: of the services.
+        name: of the stage, for dead letters.
         group: consumer group.
         topic: that it reads.
         stage: takes its events in micro-batches.
@@ -158,26 +178,31 @@ def worker(
     unread = unread or Unread(settings, group=group, topic=topic)
     app = faust_app(settings, group)
 
-    async def publish(events: Sequence[Outbound]) -> None:
-        """Send in order, then wait until the broker has taken every event."""
-        deliveries = [
-            await app.producer.send(
-                event.topic.name, event.key, event.value, None, None, list(event.headers)
-            )
-            for event in events
-        ]
-        async with asyncio.timeout(settings.delivery_timeout_s):
-            await asyncio.gather(*deliveries)
+    async def publish(events: Sequence[Outbound]) -> list[bool]:
+        return await published(app, events, within_s=settings.delivery_timeout_s)
 
     acker = Acker(clock=time.monotonic)
+    app.deadline = ExitDeadline(settings.stop_within_s, cut_off=lambda: app.contact.lost_s > 0)
+    # The health below stops the worker in order; but without Kafka it may not even have started.
+    app.contact = Contact(
+        asking_for(settings, topic),
+        limit_s=settings.delivery_timeout_s,
+        on_lost=app.deadline.start,
+    )
     health = Health(
-        acker, lambda: len(app.consumer.assignment()), settings.stall_limit_s, model_warm=True
+        acker,
+        lambda: len(app.consumer.assignment()),
+        settings.stall_limit_s,
+        model_warm=True,
+        cut_off_s=lambda: app.contact.lost_s,
+        cut_off_limit_s=settings.delivery_timeout_s,
     )
     pumps = Pumps(
         stage,
         publish,
         acker,
         DeadLetterLimit(in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share),
+        name=name,
         pumps=settings.pumps,
         batch_size=settings.batch_size,
         batch_wait_s=settings.batch_wait_ms / 1000,
@@ -201,12 +226,17 @@ def worker(
 
     @app.agent(source, concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def run_stage(stream: Any) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(pumps.run())
-            tasks.create_task(watch())
-            async for event in stream.noack().events():
-                unread.received(event.message.partition, event.message.offset)
-                await pumps.put(received_by_faust(event), event.ack)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(pumps.run())
+                tasks.create_task(watch())
+                async for event in stream.noack().events():
+                    unread.received(event.message.partition, event.message.offset)
+                    await pumps.put(received_by_faust(event), event.ack)
+        except ExceptionGroup:
+            app.deadline.start()
+            await commit_last(app)
+            raise
 
     async def compare(_app: Any, *assigned: Any, **_: Any) -> None:
         await unread.assigned({place.partition for places in assigned for place in places})
@@ -221,13 +251,29 @@ def worker(
     return app
 
 
-def run(app: faust.App) -> None:
+class BoundedWorker(faust.Worker):
+    """Stops in bounded time, whatever hangs."""
+
+    app: App
+
+    def _schedule_shutdown(self, signal: signal.Signals) -> None:
+        self.app.deadline.start()
+        super()._schedule_shutdown(signal)
+
+    def on_worker_shutdown(self) -> None:
+        """Stop, after a signal or a fault."""
+        self.app.deadline.start()
+        super().on_worker_shutdown()
+
+
+def run(app: App) -> None:
     """Run a worker until a signal stops it.
 
     Raises:
         SystemExit: 0 after SIGTERM or SIGINT, once all events under way are done; 1 on what only a
-            restart can repair.
+            restart can repair. Where that takes too long, the process ends with 1.
     """
-    faust.Worker(
+    app.contact.start()
+    BoundedWorker(
         app, override_logging=False, redirect_stdouts=False, quiet=True
     ).execute_from_commandline()

@@ -17,10 +17,18 @@ from confluent_kafka import Message, Producer
 from models.progress import Say
 from schemas.records import DeadLetterReplay
 from schemas.topics import DEAD_LETTER_REPLAYS, DEAD_LETTERS, TOPICS
-from streams.kafka.contents import contents
-from streams.kafka.dead_letter import ATTEMPT, ERRORS, OURS, REPLAYS, count, original_headers
+from streams.kafka.dead_letter import (
+    ATTEMPT,
+    ERRORS,
+    OURS,
+    REPLAYS,
+    count,
+    is_complete,
+    original_headers,
+)
 from streams.kafka.delivery import Deliveries, producer
 from streams.kafka.events import NAMESPACE, Headers, headers_of
+from streams.kafka.origin import contents
 from streams.kafka.publisher import Publisher
 from streams.kafka.registry import Decoder, Registry
 from streams.settings import Settings
@@ -119,6 +127,8 @@ class Replayed:
     """Left out: sent again earlier, and failed again."""
     beyond_limit: int
     """Left for the next time."""
+    incomplete: int = 0
+    """Left out: too large to be kept as they were received, or of no topic of ours."""
 
 
 def read_letters(settings: Settings) -> Iterator[Letter]:
@@ -224,12 +234,12 @@ def replay(
     """
     chosen = [dead for dead in dead_events(read_letters(settings)) if dead in choice]
     marks = read_replays(settings)
-    sent_before = came_back = 0
+    sent_before = came_back = incomplete = 0
     places: dict[tuple[int, int], DeadEvent] = {}
     for dead in chosen:
-        if dead.letter.topic not in TOPICS:
-            continue
-        if marks.get(dead.event, 0) > dead.letter.replays:
+        if dead.letter.topic not in TOPICS or not is_complete(dead.letter.headers):
+            incomplete += 1
+        elif marks.get(dead.event, 0) > dead.letter.replays:
             sent_before += 1
         elif dead.letter.replays and not again:
             came_back += 1
@@ -241,7 +251,7 @@ def replay(
     if places and not dry_run:
         letters = (letter for letter in read_letters(settings) if letter.place in places)
         count_sent = _send(settings, letters, len(places), say)
-    return Replayed(count_sent, sent_before, came_back, beyond)
+    return Replayed(count_sent, sent_before, came_back, beyond, incomplete)
 
 
 def _send(settings: Settings, letters: Iterable[Letter], total: int, say: Say) -> int:

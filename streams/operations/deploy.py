@@ -11,7 +11,7 @@ from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.topics import TOPICS, Topic
-from streams.kafka.contents import no_answer
+from streams.kafka.origin import no_answer
 from streams.kafka.registry import NotDeployed, Registry
 from streams.settings import Settings
 

@@ -1,1 +1,1 @@
-"""Risk profiles and tariff, followed from their compacted topics."""
+"""Risk profiles, tariff and exchange rates, followed from their compacted topics."""

@@ -1,4 +1,4 @@
-"""risk-profiles, tariff-measures → the current reference data in every worker.
+"""risk-profiles, tariff-measures, exchange-rates → the current reference data in every worker.
 
 Compacted topics, read whole by a plain consumer without a group and then followed in a thread:
 Faust's tables lose events (docs/decisions/0008-reference-topics.md).
@@ -20,7 +20,7 @@ from confluent_kafka import (
 
 from models.selection import profiles
 from schemas.records import RiskProfile
-from streams.kafka.contents import TRANSIENT, no_answer
+from streams.kafka.origin import TRANSIENT, no_answer
 from streams.kafka.registry import NotDeployed, Registry
 from streams.reference.state import TOPICS, ReferenceState, Snapshot
 from streams.settings import Settings
@@ -36,7 +36,7 @@ class ReferenceLost(Exception):  # noqa: N818 - says what happened
 
 
 class Reference:
-    """Reads both topics whole, then follows them in a thread; a context manager.
+    """Reads the topics whole, then follows them in a thread; a context manager.
 
     A worker starts it before it is ready, takes `snapshot` once for a micro-batch, and calls
     `check` every second or so.

@@ -4,21 +4,22 @@ No Kafka here: streams/reference/follower.py brings the events.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 
-from models.risk import tariff
+from models.risk import exchange, tariff
+from models.risk.exchange import ExchangeRates
 from models.risk.tariff import Tariff
 from models.selection.profiles import Matcher
 from schemas import codec
 from schemas.codec import Undecodable
-from schemas.records import RiskProfile, TariffMeasure
-from schemas.topics import RISK_PROFILES, TARIFF_MEASURES, Topic
+from schemas.records import ExchangeRate, RiskProfile, TariffMeasure
+from schemas.topics import EXCHANGE_RATES, RISK_PROFILES, TARIFF_MEASURES, Topic
 from streams.kafka.registry import Decoder
 
-TOPICS: Final = {topic.name: topic for topic in (RISK_PROFILES, TARIFF_MEASURES)}
+TOPICS: Final = {topic.name: topic for topic in (RISK_PROFILES, TARIFF_MEASURES, EXCHANGE_RATES)}
 log = structlog.get_logger(__name__)
 
 
@@ -31,6 +32,7 @@ class Snapshot:
     matcher: Matcher
     """Of those profiles."""
     tariff: Tariff
+    rates: ExchangeRates = field(default_factory=ExchangeRates)
 
 
 class ReferenceState:
@@ -53,6 +55,7 @@ class ReferenceState:
         self._log = log
         self._profiles: dict[bytes, RiskProfile] = {}
         self._measures: dict[bytes, TariffMeasure] = {}
+        self._rates: dict[bytes, ExchangeRate] = {}
 
     def take(self, topic: str, key: bytes | None, value: bytes | None, offset: int) -> None:
         """Take one event; a bad one is logged, and the last good record of its key stays.
@@ -65,13 +68,20 @@ class ReferenceState:
             where.warning("reference event skipped", reason="it has no key")
         elif topic == RISK_PROFILES.name:
             self._take_profile(key, value, where)
-        else:
+        elif topic == TARIFF_MEASURES.name:
             self._take_measure(key, value, where)
+        else:
+            self._take_rate(key, value, where)
 
     def snapshot(self) -> Snapshot:
         """Return the current reference data."""
         profiles = tuple(sorted(self._profiles.values(), key=lambda profile: profile.profile_id))
-        return Snapshot(profiles, Matcher(profiles), Tariff(self._measures.values()))
+        return Snapshot(
+            profiles,
+            Matcher(profiles),
+            Tariff(self._measures.values()),
+            ExchangeRates(self._rates.values()),
+        )
 
     def _take_profile(self, key: bytes, value: bytes | None, where: Any) -> None:
         if value is None:
@@ -101,6 +111,17 @@ class ReferenceState:
         if reason := tariff.problem(measure):
             where.warning("measure ignored", measure_id=measure.measure_id, reason=reason)
         self._measures[key] = measure
+
+    def _take_rate(self, key: bytes, value: bytes | None, where: Any) -> None:
+        if value is None:
+            self._rates.pop(key, None)
+            return
+        rate = self._decoded(EXCHANGE_RATES, value, ExchangeRate, where)
+        if rate is None or not _is_key(key, rate.rate_id, where):
+            return
+        if reason := exchange.problem(rate):
+            where.warning("exchange rate ignored", rate_id=rate.rate_id, reason=reason)
+        self._rates[key] = rate
 
     def _decoded(
         self, topic: Topic, value: bytes, kind: type[codec.R], where: Any

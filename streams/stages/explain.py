@@ -25,6 +25,7 @@ from structlog.contextvars import bound_contextvars
 
 from models.encoding.image import BadPhoto, decode
 from models.explanation.explainer import Explainer, ItemExplained, Pixels, traders
+from models.risk.exchange import ExchangeRates, comparable
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence
 from schemas import codec, rules
@@ -40,11 +41,16 @@ from schemas.records import (
     TraderHistory,
 )
 from schemas.topics import ALERTS, DECLARATIONS, EXPLANATIONS, Topic
-from streams.evidence.gatherer import EmbeddedItem, Gatherer
+from streams.evidence.gatherer import (
+    EmbeddedItem,
+    Gatherer,
+    evidence_of,
+    price_degradations,
+)
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
-from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id
+from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id, fate_of
 from streams.kafka.registry import Decoder
 from streams.retry import retrying
 
@@ -75,6 +81,7 @@ class Explain:
         gatherer: Gatherer,
         signals: Signals,
         tariff: Callable[[], Tariff],
+        rates: Callable[[], ExchangeRates] = ExchangeRates,
         heat_maps: ObjectStore,
         bucket: str,
         executor: Executor,
@@ -92,6 +99,7 @@ class Explain:
             gatherer: of the same bundle's evidence.
             signals: that the screening workers recorded.
             tariff: as of now.
+            rates: as of now.
             heat_maps: bucket that they are written to.
             bucket: its name.
             executor: of the model and of `origin`.
@@ -106,6 +114,7 @@ class Explain:
         self._gatherer = gatherer
         self._signals = signals
         self._tariff = tariff
+        self._rates = rates
         self._heat_maps = heat_maps
         self._bucket = bucket
         self._executor = executor
@@ -123,7 +132,7 @@ class Explain:
             return (self._dead(cause, error),)
         origin = await self._declaration(cause, alert)
         if origin is None:
-            return (self._event(cause, alert, _from_alert_alone(alert)),)
+            return (self._fate(cause, alert, _from_alert_alone(alert)),)
         evidence, photos, missing = await self._evidence(alert, *origin)
         loop = asyncio.get_running_loop()
         try:
@@ -136,7 +145,7 @@ class Explain:
             await self._item(alert, item, missing_of_item)
             for item, missing_of_item in zip(explained, missing, strict=True)
         ]
-        return (self._event(cause, alert, items, traders(evidence)),)
+        return (self._fate(cause, alert, items, traders(evidence)),)
 
     async def _declaration(
         self, cause: Inbound, alert: Alert
@@ -183,12 +192,16 @@ class Explain:
             missing_everywhere.append(Signal(code=Reason.SIGNALS_UNAVAILABLE))
         if alert.bundle_id != self._explainer.bundle_id:
             missing_everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
-        evidence = DeclarationEvidence(
-            declaration, tuple(item.evidence for item in items), live, self._tariff()
-        )
+        compared = comparable(declaration, self._rates(), declaration.acceptance_time)
+        evidence = evidence_of(compared, items, live, self._tariff())
+        prices = list(price_degradations(compared))
         missing = [
             [
-                *(Signal(code=lost.code, detail=lost.detail) for lost in item.degradations()),
+                *(
+                    Signal(code=lost.code, detail=lost.detail)
+                    for lost in (*item.degradations(), *prices)
+                    if lost.sequence_number == item.item.sequence_number
+                ),
                 *missing_everywhere,
             ]
             for item in items
@@ -258,12 +271,24 @@ class Explain:
         with bound_contextvars(service=service):
             return await self._retry((*FAILURES, *more), act)
 
-    def _event(
+    def _fate(
         self,
         cause: Inbound,
         alert: Alert,
         items: Sequence[ItemExplanation],
         parties: tuple[TraderHistory, ...] = (),
+    ) -> Outbound:
+        try:
+            return self._event(cause, alert, items, parties)
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+            return self._dead(cause, error)
+
+    def _event(
+        self,
+        cause: Inbound,
+        alert: Alert,
+        items: Sequence[ItemExplanation],
+        parties: tuple[TraderHistory, ...],
     ) -> Outbound:
         bundle_id = self._explainer.bundle_id
         record = Explanation(
@@ -284,6 +309,7 @@ class Explain:
                 source="redlane/explain",
                 time=self._now(),
                 traceparent=cause.header("traceparent"),
+                extensions=[fate_of(cause)],
             ),
         )
 

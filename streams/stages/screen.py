@@ -34,8 +34,16 @@ from schemas.topics import ALERTS, ASSESSMENTS, Topic
 from streams import metrics
 from streams.evidence.gatherer import GatheredEvidence, Gatherer, degradation
 from streams.evidence.observations import Observation
-from streams.kafka.dead_letter import dead_letter
-from streams.kafka.events import ORIGIN, TIMINGS, Inbound, Outbound, cloud_event, event_id
+from streams.kafka.dead_letter import dead_letter, reason_of
+from streams.kafka.events import (
+    ORIGIN,
+    TIMINGS,
+    Inbound,
+    Outbound,
+    cloud_event,
+    event_id,
+    fate_of,
+)
 from streams.metrics import timed
 from streams.reference.state import Snapshot
 from streams.selection.lanes import LaneDecision, LaneRequest, Lanes
@@ -130,7 +138,7 @@ class Screen:
                 declarations.append((cause, self._decode(cause)))
             except Undecodable as error:
                 results[cause] = _Failed(cause, error)
-        gathered = await self._gatherer.gather(declarations, reference.tariff, timings)
+        gathered = await self._gatherer.gather(declarations, reference, timings)
         with timed("score", timings):
             scored = await self._score(gathered)
         with timed("decide", timings):
@@ -195,9 +203,21 @@ class Screen:
     ) -> tuple[Outbound, ...]:
         if isinstance(result, _Failed):
             return (self._dead(result.cause, result.error),)
-        assessment = self._assessment(result)
-        metrics.DECLARATIONS.labels(assessment.lane).inc()
+        try:
+            events = self._events(result, timings)
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+            return (self._dead(result.cause, error),)
+        metrics.DECLARATIONS.labels(result.lane.decision.lane).inc()
         metrics.LATENCY_SECONDS.observe(max(0.0, self._now().timestamp() - result.cause.timestamp))
+        return events
+
+    def _events(self, result: _Screened, timings: Mapping[str, float]) -> tuple[Outbound, ...]:
+        """Return the assessment, and the alert of the yellow and red lane.
+
+        Raises:
+            Exception: a number is not finite, or does not fit its field.
+        """
+        assessment = self._assessment(result)
         events = [self._event(result.cause, ASSESSMENTS, assessment, timings)]
         if assessment.lane != GREEN:
             alert = self._alert(result.gathered, assessment)
@@ -230,7 +250,8 @@ class Screen:
     def _event(
         self, cause: Inbound, topic: Topic, record: Assessment | Alert, timings: Mapping[str, float]
     ) -> Outbound:
-        extensions = [(TIMINGS, json.dumps({k: round(v * 1000, 1) for k, v in timings.items()}))]
+        milliseconds = {step: round(seconds * 1000, 1) for step, seconds in timings.items()}
+        extensions = [fate_of(cause), (TIMINGS, json.dumps(milliseconds))]
         if topic is ALERTS:
             extensions.append((ORIGIN, f"{cause.topic}/{cause.partition}/{cause.offset}"))
         return Outbound(
@@ -277,7 +298,7 @@ class Screen:
             partition=cause.partition,
             offset=cause.offset,
             error=type(error).__name__,
-            reason=error.reason if isinstance(error, Undecodable) else Reason.SCREENING_FAILED,
+            reason=reason_of(error),
         )
         return dead_letter(cause, error, stage="screen", bundle_id=self._scorer.bundle_id)
 

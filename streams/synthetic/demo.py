@@ -11,13 +11,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
 from rich.console import Console
 from rich.live import Live
 
-from models.datasets.goods import read
+from models.datasets.goods import Goods, read
 from models.training.bundle_builder import default_bundle
 from schemas.records import Condition, RiskProfile
 from schemas.topics import INSPECTION_OUTCOMES, RISK_PROFILES, TARIFF_MEASURES
@@ -30,8 +31,13 @@ from streams.synthetic.display import Display, alert_row, summary_table
 from streams.synthetic.exit_rule import ExitRule, is_faultless
 from streams.synthetic.fates import Fates
 from streams.synthetic.inspector import is_inspected, outcomes
-from streams.synthetic.irregularities import Consignment, Irregularities
-from streams.synthetic.sample_catalogue import sample
+from streams.synthetic.irregularities import (
+    DEFAULT_SHARES,
+    UNSEEN_SHARES,
+    Consignment,
+    Irregularities,
+)
+from streams.synthetic.sample_catalogue import sample, unseen
 from streams.synthetic.sample_tariff import TARIFF, load_tariff_csv
 from streams.synthetic.scoreboard import Scoreboard
 from streams.synthetic.send import new_run, send
@@ -52,6 +58,8 @@ PROFILE: Final = RiskProfile(
     approver="demo-supervisor",
 )
 """By two people: one person's profile would be ignored."""
+UNSEEN_ONE_OF: Final = 5
+"""One in so many declarations is of goods that the model never saw."""
 WINDOW_S: Final = 120
 """Of one set of thresholds: a few windows in a demo."""
 
@@ -86,22 +94,39 @@ def run(options: Options) -> int:
         publisher = Publisher(settings, source="redlane/demo")
         publisher.put(TARIFF_MEASURES, load_tariff_csv(TARIFF))
         publisher.put(RISK_PROFILES, [PROFILE])
-        source = Irregularities(
-            goods,
-            bucket=settings.s3_buckets[0],
-            run=new_run(),
-            seed=options.seed,
-            start=datetime.fromtimestamp(time.time() // WINDOW_S * WINDOW_S, UTC),
-        )
         try:
             with _all_running(stack, bundle) as (processes, console_url):
                 console.print(f"The inspectors' console: {console_url}", style="bold")
-                consignments = source.consignments(options.count)
+                consignments = _consignments(options, goods, settings.s3_buckets[0])
                 with _Sending(settings, consignments, options.rate, scoreboard) as sending:
                     _watch(console, options, sending, processes)
         except KeyboardInterrupt:
             console.print("Interrupted; stopping …")
     return _summarise(console, scoreboard, options.json_file)
+
+
+def _consignments(options: Options, goods: Sequence[Goods], bucket: str) -> Iterator[Consignment]:
+    """Yield consignments: some of goods that the model never saw, the others of the sample."""
+    start = datetime.fromtimestamp(time.time() // WINDOW_S * WINDOW_S, UTC)
+    kinds = (goods, DEFAULT_SHARES), (unseen(), UNSEEN_SHARES)
+    sample_goods, others = (
+        Irregularities(
+            of_kind,
+            bucket=bucket,
+            run=new_run(),
+            seed=options.seed,
+            shares=shares,
+            start=start,
+            unseen=shares is UNSEEN_SHARES,
+        )
+        for of_kind, shares in kinds
+    )
+    count = options.count // UNSEEN_ONE_OF
+    rest = sample_goods.consignments(options.count - count)
+    for consignment in others.consignments(count):
+        yield from islice(rest, UNSEEN_ONE_OF - 1)
+        yield consignment
+    yield from rest
 
 
 def _summarise(console: Console, scoreboard: Scoreboard, json_file: Path | None) -> int:

@@ -74,12 +74,15 @@ def summary_table(scoreboard: Scoreboard) -> Table:
     """Draw what became of each kind of declaration."""
     table = Table("injected truth", "sent", *LANES, "dead letter", "lost", "yellow or red")
     table.title = "Against the injected truth"
-    shares = scoreboard.summary()["flagged"]
-    counts = scoreboard.by_kind()
-    for kind in (*DEFAULT_SHARES, *sorted(counts.keys() - DEFAULT_SHARES.keys())):
-        if kind in counts:
-            row = counts[kind]
-            cells = [row[name] for name in (*LANES, "dead_letter", "lost")]
-            share = f"{shares[kind]:.0%}" if kind in shares else "–"
-            table.add_row(kind, str(sum(cells)), *map(str, cells), share)
+    for unseen in (False, True):
+        shares, counts = scoreboard.flagged(unseen=unseen), scoreboard.by_kind(unseen=unseen)
+        if unseen and counts:
+            table.add_section()
+            table.add_row("goods that the model never saw:", style="bold")
+        for kind in (*DEFAULT_SHARES, *sorted(counts.keys() - DEFAULT_SHARES.keys())):
+            if kind in counts:
+                row = counts[kind]
+                cells = [row[name] for name in (*LANES, "dead_letter", "lost")]
+                share = f"{shares[kind]:.0%}" if kind in shares else "–"
+                table.add_row(kind, str(sum(cells)), *map(str, cells), share)
     return table

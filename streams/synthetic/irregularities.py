@@ -32,6 +32,12 @@ DEFAULT_SHARES: Final[Mapping[str, float]] = {
     "broken_photo": 0.05,
     "malformed": 0.04,
 }
+UNSEEN_SHARES: Final[Mapping[str, float]] = {
+    "clean": 0.6,
+    "wrong_code": 0.25,
+    "vague_text": 0.15,
+}
+"""Of goods without photos."""
 VAGUE: Final = ("PARTS", "GIFT", "ACCESSORIES", "SAMPLES", "HOUSEHOLD GOODS", "MISC ARTICLES")
 OFFICES: Final = ("BEBRU000", "BEANR000", "BELGG000", "BEZAV000", "BEGNE000")
 EPOCH: Final = datetime(2026, 11, 2, 8, tzinfo=UTC)
@@ -51,6 +57,8 @@ class Truth:
     item: int
     """Sequence number of the goods item; 0 for the whole event."""
     detail: str
+    unseen: bool = False
+    """Whether the goods are of a catalogue that the model never saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,7 @@ class Irregularities:
         seed: int,
         shares: Mapping[str, float] = DEFAULT_SHARES,
         start: datetime = EPOCH,
+        unseen: bool = False,
     ) -> None:
         """Take the goods.
 
@@ -107,6 +116,7 @@ class Irregularities:
             seed: of every random choice.
             shares: kind → its share of the declarations.
             start: acceptance time of the first; then one each second.
+            unseen: whether these are goods that the model never saw.
 
         Raises:
             ValueError: a kind is unknown.
@@ -120,6 +130,7 @@ class Irregularities:
         self._random = random.Random(seed)  # noqa: S311 - seeded on purpose
         self._shares = shares
         self._start = start
+        self._unseen = unseen
         self._photos: dict[str, bytes] = {}
         self._used: list[Goods] = []
         self._split: _Split | None = None
@@ -155,7 +166,7 @@ class Irregularities:
             declaration,
             value,
             {hashlib.sha256(item.photo).hexdigest(): item.photo for item in items if item.photo},
-            Truth(id_, kind, 0 if kind in {"clean", "malformed"} else at + 1, detail),
+            Truth(id_, kind, 0 if kind in {"clean", "malformed"} else at + 1, detail, self._unseen),
         )
 
     def _pick(self, kind: str) -> Goods:
@@ -183,7 +194,7 @@ class Irregularities:
             supplementary_quantity=_decimal(pieces, 6),
             item_amount=_decimal(price, 2),
             item_currency="EUR",
-            images=(self._reference(photo),),
+            images=(self._reference(photo),) if photo else (),
             product_title=goods.title if dice.random() < 0.5 else "",  # noqa: PLR2004
         )
         return _Item(goods, record, photo)

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from models.datasets.goods import NO_PHOTO, Goods
 from models.progress import Say
 from models.scoring.bundle import cache
 
@@ -33,6 +34,11 @@ COLUMNS: Final = (
     "origin",
     "lower_duty_hs6",
 )
+
+
+UNSEEN: Final = Path(__file__).parent / "sample" / "unseen.csv"
+"""Goods of other kinds, without photos, worded and coded by us as declarants might. Nothing was
+trained on them or chosen by them: what the demo says of them, it may say of any goods."""
 
 
 class NoCatalogue(Exception):  # noqa: N818 - says what it is
@@ -59,6 +65,23 @@ def sample(say: Say = print) -> Path:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def unseen() -> tuple[Goods, ...]:
+    """Return the goods that the model never saw in any form: texts of their own, no photos."""
+    with UNSEEN.open(encoding="utf-8", newline="") as file:
+        return tuple(
+            Goods(
+                row["item_id"],
+                NO_PHOTO,
+                row["description"],
+                row["hs6"],
+                price_eur=float(row["price_eur"]),
+                net_mass_kg=float(row["net_mass_kg"]),
+                origin=row["origin"],
+            )
+            for row in csv.DictReader(file)
+        )
 
 
 def _assets(directory: Path) -> Path:

@@ -62,31 +62,42 @@ class Scoreboard:
         differing = {id_ for id_, values in self._values.items() if len(values) > 1}
         return sorted(differing | (self.lanes.keys() & self.letters))
 
-    def by_kind(self) -> dict[str, Counter[str]]:
-        """Return kind → how many went to each lane, became dead letters, or got lost."""
+    def by_kind(self, *, unseen: bool = False) -> dict[str, Counter[str]]:
+        """Return kind → how many went to each lane, became dead letters, or got lost.
+
+        Args:
+            unseen: count goods that the model never saw, instead of the others.
+        """
         counts: dict[str, Counter[str]] = {}
         for id_, truth in self.truths.items():
+            if truth.unseen != unseen:
+                continue
             no_lane = "dead_letter" if id_ in self.letters else "lost"
             counts.setdefault(truth.kind, Counter())[self.lanes.get(id_, no_lane)] += 1
         return counts
 
     def summary(self) -> dict[str, Any]:
         """Return the figures, as `--json` writes them; shares are fractions."""
-        flagged = {}
-        for kind, counts in sorted(self.by_kind().items()):
-            if judged := sum(counts[lane] for lane in LANES):
-                flagged[kind] = round((counts["yellow"] + counts["red"]) / judged, 4)
         return {
             "sent": len(self.truths),
             "assessments": len(self.lanes),
             "dead_letters": len(self.letters),
             "lost": len(self.truths) - self.settled,
             "conflicting": len(self.conflicts()),
-            "flagged": flagged,
+            "flagged": self.flagged(),
+            "flagged_unseen": self.flagged(unseen=True),
             "alerts": len(self.alerts),
             "unexplained": self.unexplained,
             "explained_after_s": self._explained_after(),
         }
+
+    def flagged(self, *, unseen: bool = False) -> dict[str, float]:
+        """Return kind → share of its assessed declarations in the yellow or red lane."""
+        shares = {}
+        for kind, counts in sorted(self.by_kind(unseen=unseen).items()):
+            if judged := sum(counts[lane] for lane in LANES):
+                shares[kind] = round((counts["yellow"] + counts["red"]) / judged, 4)
+        return shares
 
     def _explained_after(self) -> dict[str, float]:
         """Return how long after the alerts their explanations came. Unit: s."""

@@ -12,7 +12,7 @@ from confluent_kafka.schema_registry import Schema
 from schemas import codec
 from schemas.examples import examples
 from schemas.topics import DEAD_LETTERS, INSPECTION_OUTCOMES
-from streams.kafka.contents import contents
+from streams.kafka.origin import contents
 from streams.kafka.registry import Registry
 from tests.conftest import ready
 

@@ -5,15 +5,17 @@ import json
 import tracemalloc
 
 import fastavro
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import codec, rules
-from schemas.codec import Undecodable, vetted
+from schemas.codec import NotFinite, Undecodable, vetted
 from schemas.examples import examples
 from schemas.reasons import Reason
-from schemas.records import Declaration
+from schemas.records import Alert, Assessment, Declaration, Signal, TariffMeasure
+from schemas.records import ItemAssessment as AssessedItem
 
 WRITERS = {7: codec.schema("declaration")}
 GOOD = dict(examples("declaration"))["declaration/low-value"]
@@ -213,3 +215,25 @@ def test_a_hostile_code_is_refused_and_its_goods_item_named(hostile):
 def test_the_examples_keep_every_rule(name, example):
     """The corpus is good."""
     rules.check(example, example.declaration_id.encode())
+
+
+NUMBERS = [float("nan"), float("inf"), float("-inf"), np.float32("nan")]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_that_is_not_finite_is_never_published(number):
+    """At any depth: readers could neither sort nor store it."""
+    item = AssessedItem(signals=(Signal(weight=number),))
+    for record in (Alert(risk=number), Assessment(items=(item,)), TariffMeasure(duty_rate=number)):
+        with pytest.raises(NotFinite, match=record.SCHEMA):
+            codec.encode(record, 7)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_that_is_not_finite_is_no_event(number):
+    """It may lie on a topic from before, or from another program."""
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, codec.schema("alert"), Alert(risk=float(number)).to_avro())
+    with pytest.raises(Undecodable, match="not finite") as caught:
+        codec.decode(VALUE[:5] + out.getvalue(), Alert, {7: codec.schema("alert")})
+    assert caught.value.reason == Reason.VALUE_NOT_AVRO

@@ -1,4 +1,4 @@
-"""Tunes the text encoder on goods texts of known code, of any code of the nomenclature.
+"""Tunes a text encoder on goods texts of known code, of any code of the nomenclature.
 
 A linear layer over the embeddings names the codes, and is the expert of meaning. Each epoch words
 every text anew, as declarants might. An anchor to the embeddings before tuning keeps the meaning of
@@ -6,6 +6,7 @@ ImageNet's words, by which photos are compared with texts.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,8 +19,9 @@ from torchvision.models import EfficientNet_B0_Weights
 
 from models.encoding.text import normalise
 from models.hs.text_experts import MEANING_FACTOR
-from models.networks.text_encoder import DIMENSION, PADDING, TextEncoder, packaged_tokenizer
+from models.networks.text_encoder import PADDING
 from models.progress import Say
+from models.training.pretrained import PACKAGED, text_encoder
 from models.training.text.course import Course, usable_device
 from models.training.text.loss import CodeLoss
 from models.training.text.wording import declared
@@ -29,6 +31,8 @@ BATCH: Final = 512
 WORDS: Final = 32
 """ImageNet's words in a batch."""
 RATE: Final = 6e-4
+TRANSFORMER_RATE: Final = 5e-5
+"""Of a model of transformers."""
 HEAD_RATE: Final = 4e-3
 DECAY: Final = 0.02
 SHARPNESS: Final = float(MEANING_FACTOR)
@@ -41,42 +45,51 @@ MAX_TOKENS: Final = 48
 
 
 def tune(
+    name: str,
     texts: Sequence[str],
     labels: NDArray[np.int64],
     codes: Sequence[str],
     *,
     seed: int,
+    kept: Path,
+    made_from: str,
     epochs: int = EPOCHS,
     say: Say = print,
-) -> tuple[TextEncoder, nn.Linear]:
-    """Tune the encoder, on a GPU if there is one.
+) -> tuple[nn.Module, nn.Linear]:
+    """Tune an encoder, on a GPU if there is one.
 
     Args:
+        name: of the encoder, as `models.training.pretrained.text_encoder` takes it.
         texts: (N,), as written.
         labels: (N,), the places of their codes in `codes`.
         codes: HS6 codes (C,).
         seed: of every choice.
+        kept: file for what is learned so far.
+        made_from: hash of all inputs.
         epochs: rounds over the texts.
         say: called with the progress.
 
     Returns:
         The tuned encoder, and the layer that scores the codes of SHARPNESS * embedding.
+
+    Raises:
+        BadEncoder: the encoder cannot be loaded.
     """
     torch.manual_seed(seed)
-    dice = np.random.default_rng(seed)
     device = usable_device()
-    tokenizer = packaged_tokenizer()
+    encoder, tokenizer = text_encoder(name)
     tokenizer.enable_truncation(MAX_TOKENS)
-    encoder = TextEncoder().to(device).train()
-    head = nn.Linear(DIMENSION, len(codes)).to(device)
+    encoder.to(device)
     loss_of_scores = CodeLoss(codes, device)
     right = torch.from_numpy(labels).to(device)
     named = [normalise(word) for word in EfficientNet_B0_Weights.DEFAULT.meta["categories"]]
     words = _tokens(tokenizer, named, device)
     with torch.no_grad():
-        pretrained = encoder(*words.padded(torch.arange(len(words))))
+        pretrained = encoder.eval()(*words.padded(torch.arange(len(words))))
+    encoder.train()
+    head = nn.Linear(pretrained.shape[1], len(codes)).to(device)
 
-    def epoch() -> Callable[[Tensor], Tensor]:
+    def epoch(dice: np.random.Generator) -> Callable[[Tensor], Tensor]:
         tokens = _tokens(tokenizer, [declared(text, dice) for text in texts], device)
 
         def loss(chosen: Tensor) -> Tensor:
@@ -92,9 +105,10 @@ def tune(
 
         return loss
 
-    course = Course("Tuning the text encoder", epochs, BATCH, DECAY)
+    course = Course("Tuning the text encoder", epochs, BATCH, DECAY, seed, kept, made_from)
+    rate = RATE if name == PACKAGED else TRANSFORMER_RATE
     groups = [
-        {"params": list(encoder.parameters()), "lr": RATE},
+        {"params": list(encoder.parameters()), "lr": rate},
         {"params": list(head.parameters()), "lr": HEAD_RATE},
     ]
     course.run(len(texts), groups, epoch, encoder.parameters(), say=say)

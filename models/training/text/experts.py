@@ -1,9 +1,10 @@
-"""Goods texts of known code → two experts that name every code by text: of meaning, of n-grams.
+"""Goods texts of known code → three experts that name every code by text.
 
 text.safetensors     the tuned part of the text encoder
 ngrams.safetensors   vectors of n-grams: table int8 (BUCKETS, 128), scale float16 (BUCKETS, 1)
 heads.safetensors    the layer of each that scores the codes, `meaning` and `ngrams`:
                      weight int8 (C, D), scale float16 (C, 1), bias float16 (C,)
+texts.safetensors    past texts
 
 The layer of meaning reads the embedding times `models.hs.text_experts.MEANING_FACTOR`.
 """
@@ -15,42 +16,57 @@ from typing import Final
 
 import numpy as np
 from safetensors import safe_open
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.datasets.texts import BadTexts, GoodsText
 from models.encoding import ngrams as hashing
-from models.hs.text_experts import HEADS
+from models.hs.exemplars import Projection
+from models.hs.nomenclature import lines
+from models.hs.text_experts import HEADS, TEXTS, past_texts
 from models.networks import ngrams as network
 from models.networks.quantisation import quantised
 from models.progress import Say
-from models.training.pretrained import TUNED_TEXT
-from models.training.text import course, encoder, loss, ngrams, wording
+from models.training.embeddings import Embedder
+from models.training.pretrained import PACKAGED, TUNED_TEXT, tuned_state
+from models.training.text import course, loss, ngrams, wording
+from models.training.text import encoder as meaning
 
 FILES: Final = (TUNED_TEXT, hashing.FILE, HEADS)
+AXES: Final = 64
+"""Numbers that are kept of the meaning of a past text."""
 MADE_FROM: Final = "made_from"
 """Key of each file's metadata with the hash of what it was learned from."""
-LEARNED_BY: Final = (hashing, network, course, encoder, loss, ngrams, wording)
+LEARNED_BY: Final = (hashing, network, course, meaning, loss, ngrams, wording)
 """Modules whose constants decide what is learned."""
 
 
 def learn(
-    texts: Sequence[GoodsText], codes: Sequence[str], out: Path, *, seed: int, say: Say = print
+    texts: Sequence[GoodsText],
+    codes: Sequence[str],
+    out: Path,
+    *,
+    encoder: str = PACKAGED,
+    seed: int,
+    say: Say = print,
 ) -> None:
     """Train both experts and write their files: for 170,000 texts minutes on a GPU, else hours.
 
-    A training that was cut short goes on: an expert whose file is in the folder, and was learned
-    from the same texts in the same way, is not trained again.
+    A training that was cut short goes on after its last epoch: what is in the folder, and was
+    learned from the same texts in the same way, is not learned again.
 
     Args:
         texts: to learn from; those whose code is not among `codes` are left out.
         codes: of the nomenclature (C,), in the order of the heads' rows.
         out: folder for the files.
+        encoder: name of the text encoder, as `models.training.pretrained.text_encoder` takes it.
         seed: of every choice.
         say: called with the progress.
 
     Raises:
         BadTexts: no text is left.
+        BadEncoder: the encoder cannot be loaded.
     """
     places = {code: place for place, code in enumerate(codes)}
     inside = [text for text in texts if text.hs6 in places]
@@ -58,17 +74,37 @@ def learn(
         raise BadTexts("No text to learn from has a code of the nomenclature.")
     worded = [text.text for text in inside]
     labels = np.array([places[text.hs6] for text in inside])
-    made_from = {MADE_FROM: _hash([worded, labels.tolist(), list(codes), seed])}
-    heads = _finished(out, "meaning", TUNED_TEXT, made_from)
+    made_from = _hash([encoder, worded, labels.tolist(), list(codes), seed])
+    metadata = {MADE_FROM: made_from}
+    heads = _finished(out, "meaning", TUNED_TEXT, metadata)
     if not heads:
-        tuned, head = encoder.tune(worded, labels, codes, seed=seed, say=say)
-        save_file(tuned.tuned_state(), out / TUNED_TEXT, metadata=made_from)
+        kept = out / "meaning.unfinished"
+        tuned, head = meaning.tune(
+            encoder, worded, labels, codes, seed=seed, kept=kept, made_from=made_from, say=say
+        )
+        save_file(tuned_state(tuned), out / TUNED_TEXT, metadata=metadata)
         heads = _stored("meaning", head)
-        save_file(heads, out / HEADS, metadata=made_from)
-    if not _finished(out, "ngrams", hashing.FILE, made_from):
-        trained = ngrams.train(worded, labels, codes, seed=seed, say=say)
-        trained.save(out / hashing.FILE, made_from)
-        save_file(heads | _stored("ngrams", trained.head), out / HEADS, metadata=made_from)
+        save_file(heads, out / HEADS, metadata=metadata)
+    if not _finished(out, "ngrams", hashing.FILE, metadata):
+        kept = out / "ngrams.unfinished"
+        trained = ngrams.train(
+            worded, labels, codes, seed=seed, kept=kept, made_from=made_from, say=say
+        )
+        trained.save(out / hashing.FILE, metadata)
+        save_file(heads | _stored("ngrams", trained.head), out / HEADS, metadata=metadata)
+
+
+def index(embedder: Embedder, texts: Sequence[GoodsText], codes: Sequence[str], out: Path) -> None:
+    """Index past texts of codes (C,), sorted, so that goods worded alike are found: `TEXTS`."""
+    embedded = embedder.embedded_texts(texts)
+    projection = Projection.fitted(embedded.meanings, AXES)
+    places = np.searchsorted(codes, embedded.codes)
+    save_arrays(past_texts(places, embedded.meanings, projection), out / TEXTS)
+
+
+def every_code() -> tuple[str, ...]:
+    """Return the subheadings of the nomenclature (C,), sorted: those that the experts name."""
+    return tuple(sorted({line.hs6 for line in lines()}))
 
 
 def _stored(expert: str, head: nn.Linear) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Goods texts of known code → the trained network over their n-grams."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,8 @@ def train(
     codes: Sequence[str],
     *,
     seed: int,
+    kept: Path,
+    made_from: str,
     epochs: int = EPOCHS,
     say: Say = print,
 ) -> NgramNetwork:
@@ -39,17 +42,18 @@ def train(
         labels: (N,), the places of their codes in `codes`.
         codes: HS6 codes (C,).
         seed: of every choice.
+        kept: file for what is learned so far.
+        made_from: hash of all inputs.
         epochs: rounds over the texts.
         say: called with the progress.
     """
     torch.manual_seed(seed)
-    dice = np.random.default_rng(seed)
     device = usable_device()
     network = NgramNetwork(len(codes)).to(device).train()
     loss_of_scores = CodeLoss(codes, device)
     right = torch.from_numpy(labels).to(device)
 
-    def epoch() -> Callable[[Tensor], Tensor]:
+    def epoch(dice: np.random.Generator) -> Callable[[Tensor], Tensor]:
         grams = torch.from_numpy(padded([declared(text, dice) for text in texts])).to(device)
 
         def loss(chosen: Tensor) -> Tensor:
@@ -60,7 +64,7 @@ def train(
 
         return loss
 
-    course = Course("Training the n-gram network", epochs, BATCH, DECAY)
+    course = Course("Training the n-gram network", epochs, BATCH, DECAY, seed, kept, made_from)
     groups = [{"params": list(network.parameters()), "lr": RATE}]
     course.run(len(texts), groups, epoch, say=say)
     return network.cpu().eval()

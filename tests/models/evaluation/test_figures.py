@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
+from models.evaluation.calibration import calibration_error, error_by_chance
 from models.evaluation.explanation_trial import rank_correlation
 from models.evaluation.hs_classifier import PAIRS, SEED, EmbeddedGoods, agreement_auc, paired
 from models.evaluation.ranking import Ranked, RankingResult
@@ -59,7 +60,19 @@ def test_figures_of_a_case_counted_by_hand():
     expected = {"n": 4, "top1": 0.75, "top3": 0.75, "top5": 1.0}
     expected |= {"heading_top1": 0.75, "chapter_top1": 1.0, "told": 0.75, "coverage": 0.75}
     expected |= {"macro_f1": (1 + 2 / 3 + 0) / 3, "ece": 0.75 * 0.1 + 0.25 * 0.1, "set_size": 2.0}
-    assert result.figures() == pytest.approx(expected, abs=1e-6)
+    figures = result.figures()
+    assert figures.pop("ece_by_chance") == error_by_chance(result.confidence) > 0
+    assert figures == pytest.approx(expected, abs=1e-6)
+
+
+def test_few_goods_show_an_error_however_well_calibrated():
+    """As outcomes drawn by the stated probabilities do, less so of more goods; certain ones none."""
+    stated = DICE.random(20_000)
+    shown = [error_by_chance(stated[:count]) for count in (100, 1000, 20_000)]
+    assert shown[0] > 2 * shown[1] > 4 * shown[2] > 0
+    happened = DICE.random(1000) < stated[:1000]
+    assert calibration_error(stated[:1000], happened) == pytest.approx(shown[1], rel=0.6)
+    assert error_by_chance(np.ones(50)) == 0.0
 
 
 class Nomenclature:

@@ -83,19 +83,21 @@ def test_false_codes_are_of_another_heading_of_the_file():
     """Near ones of the same chapter; every heading is drawn, and as often as any other."""
     codes, dice = by_heading(CODES), np.random.default_rng(0)
     drawn = [false_codes("611020", codes, dice) for _ in range(3000)]
-    far, near = zip(*drawn, strict=True)
+    far, near, same = zip(*drawn, strict=True)
     headings, counts = np.unique([code[:4] for code in far], return_counts=True)
     assert headings.tolist() == ["6109", "6205", "9403"]
     assert counts.min() > 900
     assert set(near) == {"610910", "610990"}
+    assert set(same) == {None}
+    assert false_codes("610910", codes, dice)[2] == "610990"
 
 
 def test_a_heading_alone_in_its_chapter_or_file_has_no_false_code():
     dice = np.random.default_rng(0)
-    far, near = false_codes("940320", by_heading(CODES), dice)
+    far, near, same = false_codes("940320", by_heading(CODES), dice)
     assert far in CODES
-    assert near is None
-    assert false_codes("610910", by_heading(CODES[:2]), dice) == (None, None)
+    assert (near, same) == (None, None)
+    assert false_codes("610910", by_heading(["610910"]), dice) == (None, None, None)
 
 
 def test_misdeclared_goods_counted_by_hand():
@@ -103,15 +105,17 @@ def test_misdeclared_goods_counted_by_hand():
     right = [float(n) for n in range(10)]
     far = [8.5] * 5 + [8.0] + [7.5] * 4
     near = [np.nan] * 9 + [10.0]
-    figures = misdeclared(right, far, near)
+    figures = misdeclared(right, far, near, near[::-1])
     assert figures["auc_far"] == pytest.approx(0.5 * 0.9 + 0.1 * 0.85 + 0.4 * 0.8)
     assert figures["recall_far_at_10"] == 0.5
     assert (figures["auc_near"], figures["recall_near_at_10"]) == (1.0, 1.0)
+    assert (figures["auc_sub"], figures["recall_sub_at_10"]) == (1.0, 1.0)
 
 
 def test_without_any_false_code_there_is_nothing_to_tell():
-    nothing = dict.fromkeys(("auc_far", "auc_near", "recall_far_at_10", "recall_near_at_10"))
-    assert misdeclared([1.0], [np.nan], [np.nan]) == nothing
+    figures = misdeclared([1.0], [np.nan], [np.nan], [np.nan])
+    assert len(figures) == 6
+    assert set(figures.values()) == {None}
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])

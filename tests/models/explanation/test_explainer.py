@@ -10,6 +10,7 @@ from models.datasets.goods import read
 from models.encoding.image import PHOTO_SIZE, decode
 from models.evaluation.explanation_trial import OBJECT, Trial
 from models.evaluation.shuffling import with_parameters_shuffled
+from models.explanation.attribution import TABULAR
 from models.explanation.explainer import DETAILED, PARTS, Explainer, parts, traders
 from models.explanation.heat_map import GRID, Regions, covered
 from models.risk.kinds import KINDS, prior_odds
@@ -59,6 +60,7 @@ def case(scorer, one, *, code="", photos=1, text=None, live=None, tariff=(), **f
         description=one.description if text is None else text,
         item_amount=Decimal(str(one.price_eur)),
         net_mass=Decimal(str(one.net_mass_kg)),
+        gross_mass=None,
         **fields,
     )
     pixels = [decode(one.image.read_bytes())] * photos
@@ -98,7 +100,7 @@ def test_modality_shares_add_up_to_the_risk(scorer, explainer, goods, evidence):
     # Compared as risks: near 1 the published digits of a risk leave its log-odds open.
     risk = 1 / (1 + np.exp(-sum(shares.values())) / nothing)
     assert risk == pytest.approx(verdict.items[0].risk, abs=2e-6)
-    tabular = [a.weight for a in explained.explanation.attributes if a.part != "photo_use"]
+    tabular = [a.weight for a in explained.explanation.attributes if a.part in TABULAR]
     assert sum(tabular) == pytest.approx(shares.get("tabular", 0.0), abs=1e-5)
 
 
@@ -112,6 +114,19 @@ def test_words_stand_where_they_are_declared(scorer, explainer, goods):
     assert all(text[word.start :].startswith(word.part) for word in words)
     assert len(parts("a " * 250)) <= PARTS
     assert parts(" ") == []
+
+
+def test_a_text_that_was_not_read_has_no_words_and_a_fitting_one_would_do(scorer, explainer, goods):
+    """The code is judged by the product title."""
+    declared, photos = case(scorer, goods[0], text="gift", photos=0, product_title="Sofa")
+    (title,) = scorer.embed_texts(["Sofa"])
+    (item,) = declared.items
+    (explained,) = explainer.explain(replace(declared, items=(replace(item, text=title),)), photos)
+    assert explained.explanation.words == ()
+    assert Reason.TEXT_VAGUE in {reason.code for reason in explained.explanation.reasons}
+    assert Reason.GREEN_WITH_FITTING_TEXT in {
+        change.code for change in explained.explanation.changes
+    }
 
 
 def test_a_planted_word_and_a_planted_object_are_found(trial, goods):

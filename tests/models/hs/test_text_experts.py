@@ -13,6 +13,7 @@ from models.hs.text_experts import (
     HEADS,
     MEANING_FACTOR,
     TEXTS,
+    Answers,
     Head,
     TextExperts,
     Trust,
@@ -110,16 +111,19 @@ def test_several_texts_are_read_as_each_alone(experts):
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
-def test_the_factor_counts_how_sure_the_experts_are_and_which_agree(experts):
+def test_the_factor_counts_how_sure_the_experts_are_and_which_agree():
     """Maxima of the three, then their agreements two by two, then one."""
     meaning = np.log(np.array([0.7, 0.1, 0.1, 0.05, 0.05], np.float32))
     ngrams = np.log(np.array([0.2, 0.5, 0.1, 0.1, 0.1], np.float32))
     cosines = np.array([0.9, 0.1, -1, 0.2, -1], np.float32)
     features = [np.log(0.7), np.log(0.5), 0.9, 0, 1, 0, 1]
+    answers = Answers(meaning, ngrams, cosines)
+    np.testing.assert_allclose(answers.features(), features, rtol=1e-5)
     for place, feature in enumerate(features):
-        weights = tuple(0.5 * (place == other) for other in range(7))
-        (factor,) = trusting(experts, certainty=weights).certainty(meaning, ngrams, cosines)
-        assert factor == pytest.approx(np.exp(0.5 * feature), rel=1e-5)
+        certainty = tuple(0.5 * (place == other) for other in range(7))
+        trust = Trust(1.0, 0.0, 0.0, certainty)
+        expected = log_softmax(meaning * np.float32(np.exp(0.5 * feature)))
+        np.testing.assert_allclose(trust.joined(answers), expected, rtol=1e-4)
 
 
 def test_a_lower_factor_flattens_and_changes_no_order(experts):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from models.risk import likelihoods
@@ -113,3 +114,16 @@ def test_only_some_of_many_successors_are_named():
     """An inspector's line stays a line."""
     codes = [f"9405{number}" for number in range(11, 30)]
     assert likelihoods.unknown_code("940500", codes).words.endswith("940515, 940516, …")
+
+
+def test_a_title_of_other_goods_is_a_sign_and_tells_which():
+    """One of the same heading is none, and platforms name goods loosely."""
+    codes, headings = ("610910", "610990", "640411"), np.array([0, 0, 1])
+
+    def ratio(by_title):
+        by_text = np.array([0.9, 0.0995, 0.0005], np.float32)
+        return likelihoods.title(by_text, np.array(by_title, np.float32), codes, headings)
+
+    same, other = ratio([0.1, 0.9, 1e-5]), ratio([1e-4, 1e-4, 0.9998])
+    assert same.log_ratio < 0 < other.log_ratio <= likelihoods.TITLE_CAP
+    assert (same.words, other.words) == ("", "the title reads like 640411")

@@ -28,6 +28,9 @@ USUAL = {
     "text_heading": -1.0,
     "photo_heading": -1.0,
     "both_heading": -1.0,
+    "text_subheading": -0.5,
+    "photo_subheading": -0.5,
+    "both_subheading": -0.5,
     "text_missing": 0.0,
     "photo_missing": 0.0,
     "agreement": 0.0,
@@ -62,7 +65,12 @@ def test_without_evidence_the_risk_is_the_share_of_irregular_goods(model):
 def test_each_kind_of_evidence_raises_the_risk_by_itself(model):
     """A wrong code is no less suspicious for a photo that fits the text."""
     usual = model.risk(USUAL)
-    for name, value in (("both_heading", WRONG), ("agreement", -9.0), ("text_certainty", -9.0)):
+    for name, value in (
+        ("both_heading", WRONG),
+        ("both_subheading", WRONG),
+        ("agreement", -9.0),
+        ("text_certainty", -9.0),
+    ):
         odd = USUAL | {name: value}
         assert model.risk(odd) > usual + 0.2
         better = {other: 0.0 for other in ("overlap", "agreement") if other != name}
@@ -121,6 +129,24 @@ def test_the_heading_of_a_code_is_judged_however_long_it_is(declared):
     assert found["text_heading"] == 0.0
 
 
+def test_a_subheading_is_judged_within_its_heading():
+    """Against the best of its heading, whatever other headings say; where there is one to choose."""
+    certain = ModalityPosteriors(CERTAIN, None, None, None)
+    assert features(GROUPS, "640411", certain)["text_subheading"] == 0.0
+    wrong = features(GROUPS, "6404199000", certain)["text_subheading"]
+    assert wrong == pytest.approx(math.log(0.05 / 0.9), rel=1e-5)
+    for alone_or_unknown in ("940161", "640499", ""):
+        assert "text_subheading" not in features(GROUPS, alone_or_unknown, certain)
+
+
+def test_a_subheading_that_nothing_tells_apart_is_not_held_against_the_goods():
+    """Its heading's codes are equally probable, so its log-ratio is 0."""
+    vague = ModalityPosteriors(
+        Posterior(np.array([0.4, 0.4, 0.1, 0.1], np.float32), 0.5), None, None, None
+    )
+    assert features(GROUPS, "640419", vague) == features(GROUPS, "640411", vague)
+
+
 def test_an_unknown_code_is_always_named(model):
     """Whatever it weighs: one of another edition weighs nothing."""
     usual, _ = model._odds(USUAL, {})
@@ -168,8 +194,11 @@ def test_a_kind_alone_has_the_odds_that_are_assumed(kind):
 def test_the_fit_finds_the_evidence_of_each_kind_and_no_other_sign():
     """One feature shows each kind; more consistency never raises the risk."""
     features = {
-        "wrong_code": "both_heading", "wrong_photo": "agreement", "vague_text": "text_heading"
-    }  # fmt: skip
+        "wrong_code": "both_heading",
+        "wrong_subheading": "both_subheading",
+        "wrong_photo": "agreement",
+        "vague_text": "text_heading",
+    }
     examples = []
     for goods in range(200):
         noise = {name: value + 0.1 * math.sin(goods * len(name)) for name, value in USUAL.items()}

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from models.datasets.goods import Goods, read
-from models.datasets.texts import BadTexts, held_back
+from models.datasets.texts import BadTexts, to_choose_on, to_measure_on
 from models.datasets.texts import read as read_texts
 from models.encoding.text import NGRAMS
 from models.hs.classifier import Nomenclature
@@ -20,20 +20,20 @@ from models.training.embeddings import Embedded
 from models.training.hs_classifier import (
     EXEMPLARS,
     MODEL,
-    TRUST,
+    UNFINISHED,
     Choices,
-    Sources,
-    folder_weights,
     make_index,
     peers,
     provide_encoders,
     publish,
-    read_splits,
     train,
     tune_encoders,
+    work_folder,
     write_peers,
 )
-from models.training.text import experts
+from models.training.pretrained import BadEncoder
+from models.training.splits import Sources, folder_weights, read_splits
+from models.training.text import experts, trust
 
 
 @pytest.fixture
@@ -91,13 +91,14 @@ def test_goods_and_texts_of_no_code_of_the_nomenclature_are_left_out(data, folde
     assert splits.priced == read(folder)
 
 
-def test_texts_are_learned_from_or_held_back(data, folder, texts):
-    """No text of a file is both; those of goods to train on are learned from."""
+def test_texts_are_learned_from_or_chosen_on_or_neither(data, texts):
+    """No text of a file is in two parts; those of goods to train on are learned from."""
     splits = read_splits(data)
     inside = [text for text in read_texts(texts) if text.hs6 == "020110"]
-    assert set(splits.held_texts) == {text for text in inside if held_back(text)}
+    assert set(splits.held_texts) == {*to_choose_on(inside)}
     assert 0 < len(splits.held_texts) < len(inside) / 2
-    assert set(splits.texts) > {text for text in inside if not held_back(text)}
+    assert set(splits.texts) > {*inside} - {*to_choose_on(inside), *to_measure_on(inside)}
+    assert not {*splits.texts} & {*to_measure_on(inside)}
     described = {text.id for text in splits.texts} - {text.id for text in inside}
     assert described == {item.item_id for item in splits.learn}
 
@@ -152,25 +153,66 @@ def test_peers_are_the_unit_prices_of_each_code(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_tuned_encoders_of_before_are_kept_unless_they_are_tuned_now(data, tmp_path):
-    """With them the embeddings of the nomenclature, and how far to trust the experts of text."""
-    before, artifacts = tmp_path / "before", tmp_path / "artifacts"
-    before.mkdir()
+KEPT = {"text.safetensors", "ngrams.safetensors", "heads.safetensors", "nomenclature.safetensors",
+        "image.safetensors", trust.FILE}  # fmt: skip
+
+
+@pytest.fixture
+def no_tuning(monkeypatch):
+    """Tune nothing."""
+    monkeypatch.setattr("models.training.hs_classifier.tune_encoders", quiet)
+
+
+@pytest.fixture
+def before(tmp_path):
+    """The output folder of an earlier training."""
+    folder = tmp_path / "before"
+    folder.mkdir()
+    for name in (*KEPT, "fusion.safetensors"):
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("choices", "kept"),
+    [
+        (Choices(tune=False), KEPT),
+        (Choices(keep_trust=True), {"nomenclature.safetensors", trust.FILE}),
+        (Choices(), {"nomenclature.safetensors"}),
+    ],
+)
+@pytest.mark.usefixtures("no_tuning")
+def test_what_is_kept_of_an_earlier_training(data, tmp_path, before, choices, kept):
+    """All encoders, unless they are tuned now; embeddings of the nomenclature, which may still fit."""
+    artifacts = tmp_path / "artifacts"
     artifacts.mkdir()
-    kept = {
-        "text.safetensors",
-        "ngrams.safetensors",
-        "heads.safetensors",
-        "nomenclature.safetensors",
-        TRUST,
-    }
-    for name in (*kept, "fusion.safetensors"):
-        (before / name).write_text(name)
-    choices = Choices(tune=False, image_encoder="other")
     provide_encoders(read_splits(data), before, artifacts, choices, quiet)
     assert {path.name for path in artifacts.iterdir()} == {*kept, MODEL}
-    encoders = {"text": "packaged", "image": "other"}
+    encoders = {"text": "packaged", "image": "packaged"}
     assert json.loads((artifacts / MODEL).read_text()) == {"encoders": encoders}
+
+
+def test_experts_that_are_missing_or_of_another_encoder_are_told(data, tmp_path, before):
+    def provide(choices):
+        provide_encoders(read_splits(data), before, tmp_path, choices, quiet)
+
+    with pytest.raises(BadEncoder, match="holds experts for the text encoder 'packaged'"):
+        provide(Choices(tune=False, text_encoder="other"))
+    (before / "heads.safetensors").unlink()
+    with pytest.raises(BadEncoder, match=r"lacks heads\.safetensors: leave out --no-tune"):
+        provide(Choices(tune=False))
+
+
+def test_an_unfinished_training_goes_on_if_it_is_the_same(data, tmp_path):
+    """Another seed, or other texts, begin anew."""
+    splits = read_splits(data)
+    file = work_folder(tmp_path, splits, Choices()) / "half.safetensors"
+    for others, choices in ((splits, Choices(seed=8)), (replace(splits, texts=()), Choices())):
+        file.touch()
+        assert (work_folder(tmp_path, splits, Choices()) / file.name).exists()
+        work_folder(tmp_path, others, choices)
+        assert not file.exists()
+        work_folder(tmp_path, splits, Choices())
 
 
 def test_files_are_published_whole_and_the_model_last(tmp_path, monkeypatch):
@@ -194,34 +236,33 @@ def test_files_are_published_whole_and_the_model_last(tmp_path, monkeypatch):
     assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(moved, "new")
 
 
-def test_a_training_that_fails_leaves_what_was_there(data, tmp_path, monkeypatch):
-    """No half-written model, and no temporary folder."""
+def test_a_training_that_fails_leaves_what_was_there(data, before, monkeypatch):
+    """No half-written model; what is finished lies in a folder of its own."""
 
     def fail(*_, **__):
         raise RuntimeError("no bundle")
 
     monkeypatch.setattr(bundle_builder, "build", fail)
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / MODEL).write_text("old")
+    files = {path.name: path.read_bytes() for path in before.iterdir()}
     with pytest.raises(RuntimeError, match="no bundle"):
-        train(data, out, Choices(tune=False), quiet)
-    assert [path.name for path in out.iterdir()] == [MODEL]
-    assert (out / MODEL).read_text() == "old"
+        train(data, before, Choices(tune=False), quiet)
+    assert {path.name for path in before.iterdir()} == {*files, UNFINISHED}
+    assert {name: (before / name).read_bytes() for name in files} == files
 
 
 def test_text_is_learned_from_every_text_that_is_not_held_back(data, tmp_path, monkeypatch):
     """Every code of the nomenclature can be named."""
     learned = {}
 
-    def learn(texts, codes, out, *, seed, say):
-        learned.update(texts=texts, codes=codes, out=out, seed=seed)
+    def learn(texts, codes, out, *, encoder, seed, say):
+        learned.update(texts=texts, codes=codes, out=out, encoder=encoder, seed=seed)
 
     monkeypatch.setattr(experts, "learn", learn)
     splits = read_splits(data)
-    tune_encoders(splits, tmp_path, Choices(seed=3, image_encoder="other"), quiet)
-    assert (learned["out"], learned["seed"]) == (tmp_path, 3)
-    assert learned["codes"] == sorted({line.hs6 for line in lines()})
+    choices = Choices(seed=3, text_encoder="mine", image_encoder="other")
+    tune_encoders(splits, tmp_path, choices, quiet)
+    assert (learned["out"], learned["encoder"], learned["seed"]) == (tmp_path, "mine", 3)
+    assert list(learned["codes"]) == sorted({line.hs6 for line in lines()})
     assert learned["texts"] == splits.texts
 
 

@@ -117,6 +117,115 @@ def test_no_code_is_no_reason(assess, bundle):
     assert item["commodity_code"] == ""
 
 
+def goods_item(assess, bundle, **item):
+    """The assessed goods item without a photo, its reasons by code, and what is missing of it."""
+    fields = {"images": [], "product_title": ""} | item
+    done = verdict(assess(fields, "--bundle", str(bundle), "--json"))
+    (assessed,) = done["items"]
+    reasons = {signal["code"]: signal for signal in assessed["signals"]}
+    return assessed, reasons, {gap["code"] for gap in done["degraded"]}
+
+
+SHIRT = {"commodity_code": "610910", "net_mass": "0.2", "item_amount": "9.95"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gift",
+        "samples",
+        "see invoice",
+        "personal effects",
+        "cadeau",
+        "Geschenk",
+        "diverse goederen",
+    ],
+)
+def test_a_text_that_names_no_goods_is_vague(assess, bundle, text):
+    """Not green, with its reason, and no codes are guessed from it."""
+    item, reasons, _ = goods_item(assess, bundle, **SHIRT, description=text)
+    shirt, _, _ = goods_item(assess, bundle, **SHIRT, description="cotton t-shirt")
+    assert reasons["text_vague"]["detail"] == "the text names no goods"
+    assert item["risk"] > 3 * shirt["risk"]
+    assert item["candidates"] == []
+
+
+def test_the_product_title_is_read_where_the_text_names_no_goods(assess, bundle):
+    """Its codes are candidates, and judge the declared code."""
+    item, reasons, missing = goods_item(
+        assess, bundle, **SHIRT, description="gift", product_title="Laptop computer 13 inch"
+    )
+    assert item["candidates"][0]["hs6"] == "847130"
+    assert {"text_vague", "code_not_in_text"} <= reasons.keys()
+    assert "title_read_instead" in missing
+
+
+def test_a_product_title_of_other_goods_is_told(assess, bundle):
+    """It raises the risk; one of the same goods does not."""
+    shirt = SHIRT | {"description": "cotton t-shirt"}
+    same, told, missing = goods_item(assess, bundle, **shirt, product_title="Men's T-shirt")
+    assert "text_title_disagree" not in told
+    other, told, _ = goods_item(assess, bundle, **shirt, product_title="Running shoe")
+    assert told["text_title_disagree"]["detail"].startswith("the title reads like 64")
+    assert other["risk"] > same["risk"] + 0.01
+    assert "title_read_instead" not in missing
+
+
+def test_a_code_that_the_text_plainly_contradicts_has_a_reason(assess, bundle):
+    """A laptop as a T-shirt: well above its own code."""
+    laptop = {"description": "Laptop computer 13 inch aluminium", "item_amount": "1199.00"}
+    laptop["net_mass"] = "1.4"
+    own, _, _ = goods_item(assess, bundle, **laptop, commodity_code="847130")
+    item, reasons, _ = goods_item(assess, bundle, **laptop, commodity_code="610910")
+    assert reasons["code_not_in_text"]["weight"] > 1
+    assert item["risk"] > 3 * own["risk"]
+
+
+def test_a_price_in_another_currency_is_compared(assess, bundle):
+    """By the shipped rate, which is told; and where there is none, that is told."""
+    laptop = {"commodity_code": "847130", "description": "Laptop computer 13 inch", "net_mass": "1"}
+    cheap = laptop | {"item_amount": "15.00"}
+    _, euro, missing = goods_item(assess, bundle, **cheap, item_currency="EUR")
+    assert "unit_price_low" in euro
+    assert not missing & {"price_unknown", "exchange_rate_outdated"}
+    _, other, _ = goods_item(assess, bundle, **cheap, item_currency=" eur")
+    assert other == euro
+    _, dollar, missing = goods_item(assess, bundle, **cheap, item_currency="usd")
+    assert dollar["unit_price_low"]["detail"].startswith("13.43 EUR/kg")
+    assert "exchange_rate_outdated" in missing
+    _, dong, missing = goods_item(assess, bundle, **cheap, item_currency="VND")
+    assert "unit_price_low" not in dong
+    assert "price_unknown" in missing
+
+
+def test_what_cannot_be_right_is_told(assess, bundle):
+    """And raises the risk, an absurd amount above the yellow threshold."""
+    shirt = SHIRT | {"description": "cotton t-shirt", "gross_mass": "1"}
+    plain, _, _ = goods_item(assess, bundle, **shirt)
+    for fields, reason, least in (
+        ({"net_mass": "5"}, "masses_implausible", 0.02),
+        ({"item_amount": "99999999999999.99"}, "amount_implausible", 0.3),
+        ({"item_amount": "-1"}, "amount_implausible", 0.3),
+        ({"item_amount": "0"}, "amount_implausible", 0.02),
+        ({"country_of_origin": "ZZ"}, "origin_unknown", 0.02),
+        ({"item_currency": "DEM"}, "currency_unknown", 0.02),
+    ):
+        item, reasons, _ = goods_item(assess, bundle, **shirt | fields)
+        assert reason in reasons
+        assert item["risk"] > plain["risk"] + least, reason
+
+
+def test_markup_and_invisible_characters_change_nothing(assess, bundle):
+    """The same codes, to the last digit."""
+    plain, _, _ = goods_item(assess, bundle, **SHIRT, description="Cotton t-shirt, knitted & dyed")
+    html = "<p><b>Cot\u200bton</b> t-shirt, knitted &amp; dyed</p>"
+    assert goods_item(assess, bundle, **SHIRT, description=html)[0] == plain
+    none, reasons, missing = goods_item(assess, bundle, **SHIRT, description="\u200b\u200b")
+    assert "text" not in none["modalities"]
+    assert "text_absent" in missing
+    assert reasons == {}
+
+
 def test_the_table_of_a_person(assess, bundle):
     """Goods text is shown, never read as markup."""
     item = {"commodity_code": "", "description": "[red]running shoes"}

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import io
 import json
+import math
 import os
+import signal
 import sys
 import time
 import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import fastavro
 import obstore
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -94,7 +98,7 @@ async def tab():
 def outcomes(settings, declaration_id):
     """The events on inspection-outcomes of one declaration: headers and record."""
     writers = Registry(settings.registry_url).writers(INSPECTION_OUTCOMES)
-    consumer = Consumer(settings.confluent() | {"group.id": "count", "enable.partition.eof": True, "enable.auto.commit": False})  # fmt: skip
+    consumer = Consumer(settings.confluent() | {"group.id": "count", "enable.partition.eof": True, "enable.auto.commit": False, "auto.offset.reset": "earliest"})  # fmt: skip
     consumer.assign([TopicPartition(INSPECTION_OUTCOMES.name, n, 0) for n in range(INSPECTION_OUTCOMES.partitions)])  # fmt: skip
     published, ended = [], 0
     while ended < INSPECTION_OUTCOMES.partitions:
@@ -289,6 +293,26 @@ def test_what_cannot_be_shown_becomes_a_dead_letter(services, publish, tmp_path)
     ]
 
 
+def test_a_number_that_is_not_finite_ends_no_console(services, publish, tmp_path):
+    """Such an alert may lie on the topic from before: a dead letter, and what follows is shown."""
+    run = new_run()
+    broken = samples.alert(1, name=run, risk=math.nan, expected_revenue_at_risk=math.inf)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, codec.schema("alert"), broken.to_avro())
+    schema_id = Registry(services.registry_url).schema_id(ALERTS)
+    producer = Producer(services.confluent())
+    value = codec.PREFIX.pack(0, schema_id) + out.getvalue()
+    producer.produce(ALERTS.name, key=broken.declaration_id.encode(), value=value)
+    assert producer.flush(20) == 0
+    sound = samples.alert(0, name=run)
+    publish("alerts", sound)
+    with _reading(services, tmp_path) as (store, reader):
+        _until(lambda: store.detail(case_id_of(sound.declaration_id, 1)))
+        _until(lambda: letters(services, run))
+        assert reader.error is None
+    assert [letter.message for letter in letters(services, run)] == ["a number is not finite"]
+
+
 def test_a_dead_letter_waits_for_a_broker(services, tmp_path, monkeypatch):
     """As long as it takes, but not for a missing right; if stopped meanwhile, nothing counts as read."""
     database = Database(f"sqlite:///{tmp_path / 'console.db'}")
@@ -318,7 +342,9 @@ def _refused(code):
 
 def letters(settings, run):
     """The dead letters of keys that begin so, by topic."""
-    letters = [letter for letter in read_letters(settings) if letter.key.startswith(run.encode())]
+    letters = [
+        letter for letter in read_letters(settings) if (letter.key or b"").startswith(run.encode())
+    ]
     return sorted(letters, key=lambda letter: letter.topic)
 
 
@@ -346,6 +372,19 @@ def test_no_broker_is_noticed_and_waited_for(services, tmp_path):
     with _reading(nowhere, tmp_path) as (_, reader):
         _until(lambda: reader.cut_off)
         assert reader.alive
+
+
+def test_a_console_stops_without_kafka(stack, start_console):
+    """A frozen broker takes what is sent and never answers: SIGTERM ends in bounded time."""
+    console = start_console()
+    (broker,) = stack.kafka.brokers
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        os.kill(console.pid, signal.SIGTERM)
+        _until(lambda: console.returncode is not None, within_s=30)
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+        stack.kafka.wait()
 
 
 @contextlib.contextmanager

@@ -17,10 +17,10 @@ from streams.console.web.view import REST, SIGNALS
 UTC_ZONE = ZoneInfo("UTC")
 TEMPLATES = Path(translations.__file__).parent / "templates"
 DIGESTS = {
-    "en": "914824b87a3f9f3cc66638d15d249dfca185101209a44436a127c0eb5323c96e",
-    "fr": "e30fd1c7db433013a7c2e2db4c085132e5fe17034927bb783dc0fea105f65e5f",
-    "nl": "68f76caf0897fed0b8e833ede8022badd484a78f322d20e42a4df29f9bcb77cb",
-    "de": "04b7d182f9ee2f262456cf1770b990e058a9ca95c1e4a84bd87c2007ee89235a",
+    "en": "98b6013be8f0af629ad0a3dd5ba0b50430d8c69f0663f92c29c3e67b1a35a7c2",
+    "fr": "8505591eefa0ee9a1d4fffef4b4955250c5cc9229f2d1fc7286113564c1768cc",
+    "nl": "d18032683f56be725043199a26d56f6cbb06517f33c4207111376ebdee2f6cab",
+    "de": "5b0e71434257879624a32f985c077988790c01a96ffdfdbf417a6079fb151e69",
 }
 
 

@@ -4,6 +4,7 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import numpy as np
 import obstore
@@ -13,14 +14,18 @@ from obstore.store import MemoryStore
 from PIL import Image
 
 from models.encoding.image import decode
+from models.risk.exchange import ExchangeRates
+from models.risk.tariff import Tariff
+from models.selection.profiles import Matcher
 from schemas.examples import examples
 from schemas.reasons import Reason
-from schemas.records import ImageReference
+from schemas.records import ExchangeRate, ImageReference
 from streams.evidence.embedding import EmbeddedPhoto, Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
 from streams.evidence.photos import NoPhoto, Photos
-from tests.fakes import FakeScorer, vector
+from streams.reference.state import Snapshot
+from tests.fakes import FakeScorer, inbound, vector
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 COLOURS = ("red", "green", "blue")
@@ -60,7 +65,11 @@ def gatherer(photos):
 def item(number, description, *names):
     images = tuple(ImageReference(uri=f"s3://goods-photos/{name}") for name in names)
     return replace(
-        LOW.goods_items[0], sequence_number=number, description=description, images=images
+        LOW.goods_items[0],
+        sequence_number=number,
+        description=description,
+        images=images,
+        product_title="",
     )
 
 
@@ -100,6 +109,60 @@ async def test_each_goods_item_gets_its_own_photos_and_text(gatherer):
     ]
     assert [degradation.code for degradation in first[1].degradations()] == [Reason.TEXT_ABSENT]
     assert [degradation.code for degradation in second[0].degradations()] == [Reason.PHOTO_ABSENT]
+
+
+@pytest.mark.parametrize(
+    ("texts", "read", "reasons"),
+    [
+        (("red shoes", ""), ("red shoes", None), []),
+        (("red shoes", "Sneaker"), ("red shoes", "Sneaker"), []),
+        (("red shoes", "gift"), ("red shoes", None), []),
+        (("red shoes", "<b>Red</b> shoes"), ("red shoes", None), []),
+        (("clothing", "Sneaker"), ("clothing", "Sneaker"), []),
+        (("gift", ""), (None, None), []),
+        (("gift", "Sneaker"), ("Sneaker", None), [Reason.TITLE_READ_INSTEAD]),
+        (("\u200b\u200b", ""), (None, None), [Reason.TEXT_ABSENT]),
+        (("<br>&nbsp;", "\ufeff"), (None, None), [Reason.TEXT_ABSENT]),
+        (("", "Sneaker"), ("Sneaker", None), [Reason.TEXT_ABSENT, Reason.TITLE_READ_INSTEAD]),
+    ],
+)
+async def test_texts_that_name_no_goods_are_not_read(gatherer, texts, read, reasons):
+    """The title is read beside the description, or in its place."""
+    description, title = texts
+    goods_item = replace(item(1, description, "red"), product_title=title)
+    ((embedded,),) = await gatherer.embed([declared(goods_item)], {})
+    vectors = [
+        None if text is None else vector(text.encode(), FakeScorer.text_dimension).tolist()
+        for text in read
+    ]
+    evidence = (embedded.text, embedded.title)
+    assert [None if one is None else one.tolist() for one in evidence] == vectors
+    assert [missing.code for missing in embedded.degradations()] == reasons
+
+
+class NoSignals:
+    """Keeps what it is given."""
+
+    async def gather(self, observations):
+        self.observations = list(observations)
+        return [None] * len(observations)
+
+
+async def test_prices_are_compared_in_euro_by_the_published_rate(gatherer):
+    """By the model and by later declarations alike; the declaration stays as lodged."""
+    gatherer._signals = signals = NoSignals()
+    dollars = replace(item(1, "shoes", "red"), item_amount=Decimal(100), item_currency=" usd")
+    rate = ExchangeRate(rate_id="r", currency="USD", rate=1.25)
+    reference = Snapshot((), Matcher(()), Tariff(), ExchangeRates([rate]))
+    lodged = declared(dollars)
+    (gathered,) = await gatherer.gather([(inbound(lodged), lodged)], reference, {})
+    assert gathered.declaration == lodged
+    (observation,) = signals.observations
+    for compared in (gathered.evidence.declaration, observation.declaration):
+        assert (compared.goods_items[0].item_amount, compared.goods_items[0].item_currency) == (80, "EUR")  # fmt: skip
+    assert gathered.evidence.items[0].item == gathered.evidence.declaration.goods_items[0]
+    assert observation.attributes[0].amount == 80
+    assert [gap.code for gap in gathered.degraded] == [Reason.SIGNALS_UNAVAILABLE]
 
 
 async def test_equal_goods_items_are_fetched_once(gatherer, photos):

@@ -1,16 +1,58 @@
-"""Dead letters: what they keep of the event, and how attempts are counted."""
+"""A dead letter can always be published, and says what it answers."""
 
 import pytest
 
 from schemas.codec import Undecodable
 from schemas.reasons import Reason
-from streams.kafka.dead_letter import dead_letter
+from schemas.topics import DEAD_LETTERS
+from streams.kafka.dead_letter import dead_letter, is_complete, original_headers, without_value
+from streams.kafka.events import fate_of
 from tests.fakes import inbound
 
-BAD = Undecodable(Reason.VALUE_NOT_AVRO, "no Avro")
+ERROR = Undecodable(Reason.VALUE_EMPTY, "no bytes")
 
 
-def headers_of(error=BAD, **event):
+def letter(event):
+    return dead_letter(event, ERROR, stage="test", bundle_id="b")
+
+
+def test_it_has_the_fate_id_of_its_event():
+    """So has an assessment of the same event; one that the sender made up does not count."""
+    event = inbound(value=b"x", headers=(("ce_id", b"e1"), ("redlane_fate", b"made up")))
+    (fate,) = [value for name, value in letter(event).headers if name == "redlane_fate"]
+    assert fate == fate_of(event)[1].encode()
+    assert original_headers(letter(event).headers) == (("ce_id", b"e1"),)
+
+
+def test_an_event_of_nothing_has_one():
+    """Neither key nor value: a producer would refuse it."""
+    assert (letter(inbound(value=None, key=None)).key, letter(inbound(value=None, key=None)).value) == (None, b"")  # fmt: skip
+    assert letter(inbound(value=None, key=b"k")).value is None
+
+
+@pytest.mark.parametrize("fields", [{"value": bytes(40 << 20)}, {"key": bytes(40 << 20), "value": b"x"}])  # fmt: skip
+def test_an_event_that_is_larger_than_its_topic_is_kept_without_value(fields):
+    """A compressed one may be: its size, hash and place are told, and it cannot be sent again."""
+    event = inbound(**fields)
+    kept = letter(event)
+    headers = dict(kept.headers)
+    assert kept.fits
+    assert kept.value == b""
+    assert kept.key == event.key[:1024]
+    assert headers["x_dlq.value_bytes"] == str(len(event.value)).encode()
+    assert len(headers["x_dlq.value_sha256"]) == 64
+    assert not is_complete(kept.headers)
+    assert is_complete(letter(inbound(value=b"x")).headers)
+
+
+def test_what_fits_is_kept_as_it_was_received():
+    """Up to the size of its topic, headers included."""
+    room = (DEAD_LETTERS.max_message_mb << 20) - 16_384
+    assert letter(inbound(value=bytes(room))).value == bytes(room)
+    assert without_value(letter(inbound(value=None, key=None))).fits
+
+
+def headers_of(error=ERROR, **event):
     letter = dead_letter(inbound(value=b"v", **event), error, stage="screen", bundle_id="b")
     return letter.headers
 

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from streams.kafka.acker import Acker
-from streams.kafka.health import Health, Stalled
+from streams.kafka.health import CutOff, Health, Stalled
 from streams.local.process import LOOPBACK
 
 
@@ -92,3 +92,18 @@ async def test_a_stall_stops_the_worker_that_watches_itself(health, acker, clock
     with pytest.raises(Stalled, match="301 s"):
         worker.check_progress()
     assert "redlane_oldest_under_way_seconds 301.0\n" in (await ask("/metrics"))[1]
+
+
+async def test_a_worker_without_kafka_says_so(health):
+    """At once that it is not ready; after the limit that it is not live, and it stops itself."""
+    worker, _, ask = health
+    cut_off = [0.0]
+    worker.cut_off_s, worker.cut_off_limit_s = lambda: cut_off[0], 60
+    assert await ask("/readyz") == (200, "ready\n")
+    cut_off[0] = 4
+    assert await ask("/readyz") == (503, "Kafka has not answered for 4 s.\n")
+    assert await ask("/livez") == (200, "live\n")
+    cut_off[0] = 61
+    assert await ask("/livez") == (503, "Kafka has not answered for 61 s.\n")
+    with pytest.raises(CutOff, match="61 s"):
+        worker.check_progress()

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.topics import DECLARATIONS
 from streams.kafka import unread
-from streams.kafka.contents import NoAnswer
+from streams.kafka.origin import NoAnswer
 from streams.kafka.unread import Gap, Unread
 from streams.settings import Settings
 

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import faust
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 
 from schemas.topics import ASSESSMENTS, DECLARATIONS
 from streams.kafka.events import Outbound
-from streams.kafka.worker import PromptConsumer, faust_app, received_by_faust, worker
+from streams.kafka.transport import PromptConsumer
+from streams.kafka.worker import faust_app, received_by_faust, worker
 from streams.settings import Settings
 
 KEY = "of the tests"
@@ -23,10 +25,18 @@ class FakeProducer:
 
     delivered: asyncio.Event
     sent: list = field(default_factory=list)
+    error: Exception | None = None
+    """With which the broker refuses what is sent first."""
 
     async def send(self, *event):
         self.sent.append(event)
-        return self.delivered.wait()
+        return self.answer()
+
+    async def answer(self):
+        await self.delivered.wait()
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
 
 
 class FakeStream:
@@ -65,16 +75,23 @@ class Running:
         self.delivered = asyncio.Event()
         self.producer = FakeProducer(self.delivered)
         self.acknowledged = []
-        consumer = SimpleNamespace(assignment=lambda: {("declarations", 3)})
+        self.committed = []
+
+        async def commit():
+            self.committed.append(list(self.acknowledged))
+
+        consumer = SimpleNamespace(assignment=lambda: {("declarations", 3)}, commit=commit)
         monkeypatch.setattr(faust.App, "producer", self.producer)
         monkeypatch.setattr(faust.App, "consumer", consumer)
         app = worker(
             Settings(**{"batch_wait_ms": 1} | settings),
+            name="test",
             group="test",
             topic=DECLARATIONS,
             stage=stage,
             checks=checks,
         )
+        app.deadline = SimpleNamespace(start=lambda: None)
         (agent,) = app.agents.values()
         stream = FakeStream(
             [
@@ -117,6 +134,46 @@ async def test_a_delivery_that_takes_too_long_stops_the_worker(monkeypatch):
     assert running.acknowledged == []
 
 
+async def test_a_producer_that_takes_nothing_stops_the_worker(monkeypatch):
+    """It waits for metadata, or for room: that counts as delivery too."""
+    running = Running(monkeypatch, 1, delivery_timeout_s=0.05)
+
+    async def send(*_event):
+        await asyncio.Event().wait()
+
+    running.producer.send = send
+    with pytest.raises(ExceptionGroup) as caught:
+        await running.task
+    assert caught.group_contains(TimeoutError)
+
+
+async def test_an_event_that_the_broker_finds_too_large_becomes_a_dead_letter(monkeypatch):
+    """A topic may take less than topics.toml says; the event stops no worker."""
+    running = Running(monkeypatch, 1)
+    running.producer.error = MessageSizeTooLargeError()
+    running.delivered.set()
+    await running.until(lambda: running.acknowledged == [0])
+    assert [event[0] for event in running.producer.sent] == ["assessments", "dead-letters"]
+    await running.stop()
+
+
+async def test_what_is_acknowledged_is_committed_before_a_stop_on_purpose(monkeypatch):
+    """Else the same events get a second fate after the restart."""
+    lost = []
+
+    def check():
+        if lost:
+            raise LookupError
+
+    running = Running(monkeypatch, 3, checks=[check])
+    running.delivered.set()
+    await running.until(lambda: running.acknowledged == [0, 1, 2])
+    lost.append(True)
+    with pytest.raises(ExceptionGroup):
+        await running.task
+    assert running.committed == [[0, 1, 2], [0, 1, 2]]
+
+
 async def test_a_stage_that_raises_stops_the_worker(monkeypatch):
     """A failing service or a bug is not passed over."""
 
@@ -145,6 +202,9 @@ def test_a_record_of_faust_is_taken_as_it_was_received():
     assert (event.topic, event.partition, event.offset) == ("declarations", 3, 7)
     assert (event.key, event.value, event.timestamp) == (b"D1", b"v", 5.0)
     assert event.header("ce_id") == "e1"
+    null = SimpleNamespace(message=message(7, headers=[("ce_id", None), ("other", None)]))
+    assert received_by_faust(null).headers == (("ce_id", b""), ("other", b""))
+    assert received_by_faust(null).source_id == "declarations/3/7"
     bare = SimpleNamespace(**vars(message(7)) | {"headers": None})
     assert received_by_faust(SimpleNamespace(message=bare)).headers == ()
 

@@ -12,9 +12,9 @@ from schemas.codec import Undecodable
 from schemas.reasons import Reason
 from schemas.topics import DEAD_LETTERS, TOPICS, Topic
 from streams.kafka import dead_letter as letters_of_stages
-from streams.kafka.contents import contents
 from streams.kafka.delivery import Deliveries, NotDelivered, producer
 from streams.kafka.events import headers_of, received
+from streams.kafka.origin import contents
 from streams.operations import dead_letters
 from streams.operations.dead_letters import Choice, dead_events, read_letters, replay
 from streams.operations.deploy import deploy

@@ -12,8 +12,15 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from schemas import codec
-from schemas.records import Condition, Declaration, GoodsItem, RiskProfile, TariffMeasure
-from schemas.topics import RISK_PROFILES, TARIFF_MEASURES
+from schemas.records import (
+    Condition,
+    Declaration,
+    ExchangeRate,
+    GoodsItem,
+    RiskProfile,
+    TariffMeasure,
+)
+from schemas.topics import EXCHANGE_RATES, RISK_PROFILES, TARIFF_MEASURES
 from streams.cli import app
 from streams.kafka.publisher import Publisher
 from streams.kafka.registry import NotDeployed
@@ -37,6 +44,14 @@ DECLARATION = Declaration(
 )
 
 
+TOPIC_OF = {
+    RiskProfile: RISK_PROFILES,
+    TariffMeasure: TARIFF_MEASURES,
+    ExchangeRate: EXCHANGE_RATES,
+}
+RATE = ExchangeRate(rate_id="USD-1", currency="usd", rate=1.25, valid_from=NOW - timedelta(days=9))
+
+
 # The events alone.
 
 
@@ -46,7 +61,7 @@ def state():
 
     def writers(topic):
         asked.append(topic.name)
-        return {i: codec.schema(topic.schema) for i in ((1, 2) if len(asked) > 2 else (1,))}
+        return {i: codec.schema(topic.schema) for i in ((1, 2) if len(asked) > 3 else (1,))}
 
     asked = []
     state = ReferenceState(writers)
@@ -55,7 +70,7 @@ def state():
 
 
 def take(state, record, offset=0, *, key=None, schema_id=1):
-    topic = RISK_PROFILES if isinstance(record, RiskProfile) else TARIFF_MEASURES
+    topic = TOPIC_OF[type(record)]
     own = getattr(record, topic.key).encode()
     state.take(topic.name, key or own, codec.encode(record, schema_id), offset)
 
@@ -104,7 +119,8 @@ def test_a_schema_that_was_registered_later_is_asked_for_once(state):
     for _ in range(3):
         take(state, replace(PROFILE, title="unknown"), schema_id=9)
     assert state.snapshot().profiles == (PROFILE,)
-    assert state.asked == [RISK_PROFILES.name, TARIFF_MEASURES.name] + [RISK_PROFILES.name] * 2
+    at_start = [topic.name for topic in TOPIC_OF.values()]
+    assert state.asked == at_start + [RISK_PROFILES.name] * 2
 
 
 def test_snapshots_do_not_change(state):
@@ -117,6 +133,33 @@ def test_snapshots_do_not_change(state):
     assert before.tariff.duty("640620", "CN", NOW) is None
     assert after.matcher.matching(DECLARATION) == [PROFILE]
     assert after.tariff.duty("640620", "CN", NOW) == 3.0
+
+
+def quoted(snapshot):
+    """The rate of the dollar now, and whether it is valid."""
+    quote = snapshot.rates.quote("USD", NOW)
+    return float(quote.rate), quote.valid
+
+
+def test_exchange_rates_are_followed(state):
+    """The last good record of each key; without any the shipped table."""
+    shipped = quoted(state.snapshot())
+    take(state, RATE)
+    assert quoted(state.snapshot()) == (1.25, True)
+    with capture_logs() as logs:
+        take(state, RATE, key=b"OTHER", offset=3)
+        state.take(EXCHANGE_RATES.name, b"USD-1", b"not Avro", 4)
+    assert [(log["event"], log["offset"]) for log in logs] == [("reference event skipped", 3), ("reference event skipped", 4)]  # fmt: skip
+    assert quoted(state.snapshot()) == (1.25, True)
+    with capture_logs() as logs:
+        take(state, replace(RATE, rate_id="USD-2", rate=-1.0))
+    assert (logs[0]["event"], logs[0]["rate_id"]) == ("exchange rate ignored", "USD-2")
+    take(state, replace(RATE, rate_id="USD-3", rate=2.0, valid_from=NOW - timedelta(days=1)))
+    assert quoted(state.snapshot()) == (2.0, True)
+    for id_ in (b"USD-1", b"USD-3"):
+        state.take(EXCHANGE_RATES.name, id_, None, 9)
+    assert quoted(state.snapshot()) == shipped
+    assert shipped[1] is False
 
 
 # On the real services.
@@ -303,6 +346,10 @@ def test_malformed_events_do_not_stop_the_reader(stack, publisher, reference):
     soon(lambda: reference.snapshot.tariff.duty("640411", "CN", NOW) == 16.9, reference)
     assert publisher.remove(TARIFF_MEASURES, ["TEST-640411"]) == 1
     soon(lambda: reference.snapshot.tariff.duty("640411", "CN", NOW) is None, reference)
+    publisher.put(EXCHANGE_RATES, [RATE])
+    soon(lambda: quoted(reference.snapshot) == (1.25, True), reference)
+    publisher.remove(EXCHANGE_RATES, [RATE.rate_id])
+    soon(lambda: not quoted(reference.snapshot)[1], reference)
 
 
 def test_a_reader_that_died_is_seen(publisher, reference, monkeypatch):

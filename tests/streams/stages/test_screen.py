@@ -28,6 +28,7 @@ from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
+from streams.kafka.events import fate_of
 from streams.local.process import LOOPBACK, free_port
 from streams.redis.keys import SignalKeys
 from streams.reference.state import Snapshot
@@ -153,6 +154,7 @@ async def test_headers_are_cloud_events_and_carry_the_trace(screen):
     headers = dict(out.headers)
     assert headers.keys() == {
         "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type", "traceparent", "redlane_timings",
+        "redlane_fate",
     }  # fmt: skip
     assert headers["ce_type"] == b"redlane.assessment"
     assert headers["ce_time"] == b"2026-11-02T09:30:00.000+00:00"
@@ -191,7 +193,7 @@ async def test_a_photo_that_cannot_be_had_degrades_with_its_reason(screen, refer
 
 async def test_absent_text_and_photos_degrade(screen):
     """The verdict names what is missing."""
-    item = replace(LOW.goods_items[0], description="  ", images=())
+    item = replace(LOW.goods_items[0], description="  ", product_title="", images=())
     (outcome,) = await screen([inbound(replace(LOW, goods_items=(item,)))])
     codes = [degradation.code for degradation in assessment(outcome).degraded]
     assert codes == [Reason.PHOTO_ABSENT, Reason.TEXT_ABSENT]
@@ -209,6 +211,25 @@ async def test_a_code_is_published_without_dots_and_blanks(screen, written, publ
     assert codes == {published}
 
 
+@pytest.mark.parametrize(
+    ("currency", "missing"),
+    [
+        ("EUR", []),
+        ("eur", []),
+        ("usd", ["exchange_rate_outdated"]),
+        ("VND", ["price_unknown"]),
+        ("Jane Doe", ["price_unknown"]),
+    ],
+)
+async def test_an_amount_is_published_as_declared(screen, currency, missing):
+    """Whatever it is compared as; where it cannot be, the assessment says so, but repeats no name."""
+    (outcome,) = await screen([inbound(risky(0.9, item_currency=currency))])
+    assert [gap.code for gap in assessment(outcome).degraded] == missing
+    assert "Jane" not in str(assessment(outcome))
+    (item,) = codec.decode(outcome[1].value, Alert, {2: codec.schema("alert")}).items
+    assert (item.item_amount, item.item_currency) == (LOW.goods_items[0].item_amount, currency)
+
+
 async def test_a_hostile_code_is_a_dead_letter_that_names_the_goods_item(screen):
     """But not what stands there: it may be a name."""
     (outcome,) = await screen([inbound(risky(0.9, commodity_code="Jane Doe"))])
@@ -222,7 +243,7 @@ async def test_equal_content_is_embedded_once(screen, scorer):
     """Within a micro-batch and across: the cache holds under the content's hash."""
     await screen([inbound(risky(0.1, n), offset=n) for n in range(3)])
     await screen([inbound(risky(0.1, 9), offset=9)])
-    assert (scorer.texts, scorer.photos) == (["SHOES RISK 0.1"], 1)
+    assert (scorer.texts, scorer.photos) == (["SHOES RISK 0.1", "Running shoe"], 1)
 
 
 async def test_a_declaration_that_breaks_the_scorer_dies_alone(screen, scorer):
@@ -243,6 +264,25 @@ async def test_a_declaration_that_breaks_the_scorer_dies_alone(screen, scorer):
     assert headers["x_dlq.reason"] == b"screening_failed"
     assert headers["__streams.errors.exception"] == b"builtins.RuntimeError"
     assert b"Jane" not in b"".join(headers.values())
+
+
+@pytest.mark.parametrize("risk", ["nan", "inf", "-inf"])
+async def test_a_risk_that_is_not_finite_is_never_published(screen, risk):
+    """A dead letter instead; the neighbours are judged."""
+    outcomes = await screen([inbound(risky(risk, 1), offset=1), inbound(risky(0.1, 2), offset=2)])
+    assert [[e.topic.name for e in o] for o in outcomes] == [["dead-letters"], ["assessments"]]
+    headers = dict(outcomes[0][0].headers)
+    assert headers["__streams.errors.exception"] == b"schemas.codec.NotFinite"
+
+
+async def test_assessment_alert_and_dead_letter_of_one_event_share_its_fate_id(screen, scorer):
+    """Whichever came first before a crash, readers see that the other is about the same event."""
+    event = inbound(risky(0.9, 1), offset=1)
+    ((assessed, alert),) = await screen([event])
+    scorer.score = None  # a bug
+    ((letter,),) = await screen([event])
+    fates = [dict(answer.headers)["redlane_fate"] for answer in (assessed, alert, letter)]
+    assert fates == [fate_of(event)[1].encode()] * 3
 
 
 async def test_a_dead_letter_keeps_the_event_and_tells_its_origin(screen):

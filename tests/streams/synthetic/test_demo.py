@@ -1,8 +1,12 @@
 """The demo's parts: when it ends, what it shows, and what its inspector decides."""
 
+from collections import Counter
+
 from rich.console import Console
 
+from models.datasets.goods import read
 from schemas.records import Alert, AlertItem, Degradation, Selection, Signal
+from streams.synthetic.demo import Options, _consignments
 from streams.synthetic.display import Display, alert_row, alerts_table, lane_counts, summary_table
 from streams.synthetic.exit_rule import QUIET_S, ExitRule, is_faultless
 from streams.synthetic.inspector import INSPECTS_ONE_OF, is_inspected, outcomes
@@ -145,6 +149,24 @@ def test_the_summary_shows_every_kind_that_was_sent():
         ["malformed", "1", "0", "0", "0", "1", "0", "–"],
         ["zebra", "1", "0", "0", "0", "0", "1", "–"],
     ]
+
+
+def test_the_summary_shows_goods_never_seen_below_the_others():
+    scoreboard = board("clean")
+    scoreboard.sent(Truth("U0", "clean", 0, "", unseen=True))
+    text = drawn(summary_table(scoreboard))
+    assert text.index("clean") < text.index("goods that the") < text.rindex("clean")
+
+
+def test_one_in_five_declarations_is_of_goods_never_seen(goods_folder):
+    """Evenly among the others, so that none waits for the end; the kinds are those of text."""
+    options = Options(once=True, json_file=None, count=100, rate=20, seed=1)
+    sent = [c.truth for c in _consignments(options, read(goods_folder), "photos")]
+    assert [truth.unseen for truth in sent] == [n % 5 == 4 for n in range(100)]
+    assert len({truth.declaration_id for truth in sent}) == 100
+    assert Counter(truth.kind for truth in sent if truth.unseen) == {
+        "clean": 12, "wrong_code": 5, "vague_text": 3
+    }  # fmt: skip
 
 
 def test_the_inspector_decides_on_some_alerts_and_always_the_same():

@@ -13,8 +13,8 @@ from schemas import rules
 from schemas.codec import Undecodable, schema
 from schemas.codec import decode as decode_value
 from schemas.records import Declaration
-from streams.synthetic.irregularities import DEFAULT_SHARES, Irregularities, bomb
-from streams.synthetic.sample_catalogue import TABLE
+from streams.synthetic.irregularities import DEFAULT_SHARES, UNSEEN_SHARES, Irregularities, bomb
+from streams.synthetic.sample_catalogue import TABLE, unseen
 
 SCHEMA_ID = 7
 
@@ -129,3 +129,17 @@ def test_a_catalogue_without_duties_still_has_wrong_codes(goods):
     for consignment in make(plain, wrong_code=1.0, count=10):
         true, _, false = consignment.truth.detail.partition(" declared as ")
         assert true[:4] != false[:4]
+
+
+def test_goods_without_photos_have_none():
+    """Each of its own code of the nomenclature; the events keep the contract."""
+    goods = unseen()
+    codes = {line.hs6 for line in lines()}
+    assert {item.hs6 for item in goods} <= codes
+    assert len({item.description for item in goods}) == len(goods) > 60
+    for consignment in make(goods, **UNSEEN_SHARES):
+        assert not consignment.photos
+        for item in consignment.declaration.goods_items:
+            assert not item.images
+            assert item.description
+        rules.check(consignment.declaration, consignment.declaration.declaration_id.encode())

@@ -27,10 +27,22 @@ def test_the_summary_counts_each_fate_once():
         "lost": 1,
         "conflicting": 0,
         "flagged": {"clean": 0.5, "wrong_code": 1.0},
+        "flagged_unseen": {},
         "alerts": 0,
         "unexplained": 0,
         "explained_after_s": {},
     }
+
+
+def test_goods_that_the_model_never_saw_are_counted_apart():
+    """Whatever is told of the others does not flatter them."""
+    scoreboard = scoreboard_of("clean")
+    scoreboard.sent(Truth("D1", "clean", 0, "", unseen=True))
+    scoreboard.assessed("D0", "green", b"0")
+    scoreboard.assessed("D1", "red", b"1")
+    summary = scoreboard.summary()
+    assert (summary["flagged"], summary["flagged_unseen"]) == ({"clean": 0.0}, {"clean": 1.0})
+    assert (summary["sent"], summary["lost"]) == (2, 0)
 
 
 def test_the_summary_says_how_long_explanations_took():

@@ -16,9 +16,14 @@ def quiet(*_):
     """Say nothing."""
 
 
-def test_it_learns_the_codes_alike_twice():
+def test_it_learns_the_codes_alike_twice(tmp_path):
     """A misspelt text is named as well."""
-    networks = [ngrams.train(TEXTS, LABELS, CODES, seed=1, epochs=8, say=quiet) for _ in range(2)]
+    networks = [
+        ngrams.train(
+            TEXTS, LABELS, CODES, seed=1, kept=tmp_path / "x", made_from="", epochs=8, say=quiet
+        )
+        for _ in range(2)
+    ]
     assert torch.equal(networks[0].head.weight, networks[1].head.weight)
     texts = [*TEXTS[:4], "frozn fish", "lapptop"]
     scores = networks[0](torch.from_numpy(ngrams.padded(texts)).long())

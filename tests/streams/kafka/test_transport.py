@@ -1,0 +1,76 @@
+"""What is committed: all that is done, markers of transactions and aborted events included."""
+
+from collections import defaultdict
+
+import pytest
+from faust.types import TP
+
+from streams.kafka.transport import Fetched, PromptConsumer
+
+PLACE = TP("declarations", 0)
+
+
+@pytest.fixture
+def consumer():
+    """A consumer without Faust's services."""
+    consumer = PromptConsumer.__new__(PromptConsumer)
+    consumer._acked, consumer._acked_index = defaultdict(list), defaultdict(set)
+    consumer._fetched, consumer._acked_to = {}, {}
+    return consumer
+
+
+def acknowledge(consumer, *offsets):
+    consumer._acked[PLACE] += offsets
+    consumer._acked_index[PLACE].update(offsets)
+
+
+@pytest.mark.parametrize(
+    ("last", "position", "acked", "offset"),
+    [
+        (4, 5, [0, 1, 2], 3),
+        (4, 5, [3, 4], 5),
+        (4, 5, [0, 4], 5),  # the acker releases in order: 1 to 3 were aborted
+        (0, 3, [0], 3),  # what follows offset 0 is seen by nobody
+        (4, 9, [4], 9),
+        (4, 9, [3], 4),  # 4 is under way
+        (4, 9, [], None),
+        (None, 7, [], 7),
+        (None, 0, [], None),
+    ],
+)
+def test_it_commits_the_first_offset_that_is_not_done(consumer, last, position, acked, offset):
+    """Gaps need no acknowledgement; behind the last event the position counts."""
+    consumer.note_fetched({PLACE: Fetched(last, position)})
+    acknowledge(consumer, *acked)
+    assert consumer._new_offset(PLACE) == offset
+    assert consumer._acked[PLACE] == []
+
+
+def test_a_fetch_without_events_keeps_the_last_one(consumer):
+    """It is still under way, whatever markers follow."""
+    consumer.note_fetched({PLACE: Fetched(4, 5)})
+    consumer.note_fetched({PLACE: Fetched(None, 8)})
+    acknowledge(consumer, 3)
+    assert consumer._new_offset(PLACE) == 4
+    acknowledge(consumer, 4)
+    assert consumer._new_offset(PLACE) == 8
+
+
+def test_a_partition_without_acknowledgements_is_looked_at_too(consumer):
+    """After a restart there may be nothing but markers."""
+    other = TP("other", 1)
+    consumer.note_fetched({PLACE: Fetched(None, 5)})
+    acknowledge(consumer, 1)
+    consumer._acked[other] = [1]
+    assert set(consumer._filter_tps_with_pending_acks()) == {PLACE, other}
+    assert set(consumer._filter_tps_with_pending_acks({"other"})) == {other}
+    assert set(consumer._filter_tps_with_pending_acks({PLACE})) == {PLACE}
+
+
+def test_a_partition_that_is_assigned_again_begins_anew(consumer):
+    """What another worker did meanwhile is not known here."""
+    consumer.note_fetched({PLACE: Fetched(None, 9)})
+    acknowledge(consumer, 8)
+    assert consumer._new_offset(PLACE) == 9
+    consumer._forget({PLACE})
+    assert consumer._new_offset(PLACE) is None
