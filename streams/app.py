@@ -25,12 +25,13 @@ from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
 from streams.evidence.past_inspections import PastInspections
-from streams.evidence.photos import Photos, stores
+from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.kafka.origin import Origins
 from streams.kafka.registry import AllowList, Decoder, Registry
 from streams.kafka.unread import Unread
 from streams.kafka.worker import App, worker
+from streams.object_storage import ObjectStorage
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
@@ -103,19 +104,22 @@ def screening(settings: Settings) -> App:
     unread = begun(settings, settings.consumer_group, DECLARATIONS)
     redis = redis_client(settings)
     signals = live_signals(settings, redis)
+    storage = ObjectStorage(settings)
     executor = inference_threads()
     stage = Screen(
         writers=allowed.writers,
         schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
         scorer=scorer,
-        gatherer=evidence_gatherer(settings, scorer, redis, signals, executor),
+        gatherer=evidence_gatherer(
+            settings, scorer, redis=redis, signals=signals, storage=storage, executor=executor
+        ),
         signals=signals,
         lanes=lanes(settings, scorer, redis),
         reference=lambda: reference.snapshot,
         executor=executor,
         now=lambda: datetime.now(UTC),
     )
-    return worker(
+    app = worker(
         settings,
         name="screen",
         group=settings.consumer_group,
@@ -124,6 +128,8 @@ def screening(settings: Settings) -> App:
         checks=[reference.check],
         unread=unread,
     )
+    app.async_exit_stack.push_async_callback(storage.close)
+    return app
 
 
 def explaining(settings: Settings) -> App:
@@ -146,6 +152,7 @@ def explaining(settings: Settings) -> App:
     unread = begun(settings, settings.explain_consumer_group, ALERTS)
     redis = redis_client(settings)
     signals = live_signals(settings, redis)
+    storage = ObjectStorage(settings)
     executor = inference_threads()
     bucket = settings.s3_explanations_bucket
     stage = Explain(
@@ -153,16 +160,18 @@ def explaining(settings: Settings) -> App:
         schema_id=registry.schema_id(EXPLANATIONS),
         explainer=load_explainer(settings, scorer),
         origin=Origins(settings),
-        gatherer=evidence_gatherer(settings, scorer, redis, signals, executor),
+        gatherer=evidence_gatherer(
+            settings, scorer, redis=redis, signals=signals, storage=storage, executor=executor
+        ),
         signals=signals,
         tariff=lambda: reference.snapshot.tariff,
         rates=lambda: reference.snapshot.rates,
-        heat_maps=stores(settings.model_copy(update={"s3_buckets": (bucket,)}))[bucket],
+        heat_maps=storage.bucket(bucket),
         bucket=bucket,
         executor=executor,
         now=lambda: datetime.now(UTC),
     )
-    return worker(
+    app = worker(
         # One at a time: an explanation takes longer than its delivery, and none waits for others.
         settings.model_copy(update={"batch_size": 1}),
         name="explain",
@@ -172,6 +181,8 @@ def explaining(settings: Settings) -> App:
         checks=[reference.check],
         unread=unread,
     )
+    app.async_exit_stack.push_async_callback(storage.close)
+    return app
 
 
 def learning(settings: Settings) -> App:
@@ -244,14 +255,20 @@ def live_signals(settings: Settings, redis: Redis) -> Signals:
 
 
 def evidence_gatherer(
-    settings: Settings, scorer: Scorer, redis: Redis, signals: Signals, executor: Executor
+    settings: Settings,
+    scorer: Scorer,
+    *,
+    redis: Redis,
+    signals: Signals,
+    storage: ObjectStorage,
+    executor: Executor,
 ) -> Gatherer:
     """Wire what gathers the evidence of declarations."""
     cache = EmbeddingCache(
         redis, ttl=timedelta(days=settings.cache_ttl_days), pause_s=settings.cache_pause_s
     )
     photos = Photos(
-        stores(settings),
+        {name: storage.bucket(name) for name in settings.s3_buckets},
         concurrency=settings.photo_concurrency,
         deadline_s=settings.photo_deadline_s,
         max_bytes=settings.photo_max_bytes,

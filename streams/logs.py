@@ -5,6 +5,7 @@ No personal data: log identifications of declarations and codes of reasons, neve
 
 import logging
 import sys
+import traceback
 
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
@@ -37,6 +38,11 @@ def configure(level: str) -> None:
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     set_on_retry_hooks([log_wait])
+
+
+def trace(error: BaseException) -> str:
+    """Return where an error was raised, without its text, which may quote data."""
+    return "".join(traceback.format_tb(error.__traceback__))
 
 
 def log_wait(details: RetryDetails) -> None:

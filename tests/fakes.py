@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+import obstore
+from obstore.store import MemoryStore
 
 from models.scoring.scorer import DeclarationEvidence, Verdict
 from models.selection.policy import Thresholds
 from schemas.codec import encode
 from schemas.records import Declaration, ItemAssessment
 from streams.kafka.events import Inbound, Outbound
+from streams.object_storage import NoSuchKey, TooLarge
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
@@ -63,6 +66,22 @@ class FakeScorer:
             expected_revenue_at_risk=0.0,
             items=tuple(items),
         )
+
+
+class MemoryBucket(MemoryStore):
+    """A `Bucket` of a storage; put objects into it with `obstore.put`."""
+
+    async def read(self, key, *, max_bytes):
+        try:
+            data = bytes(obstore.get(self, key).bytes())
+        except FileNotFoundError as error:
+            raise NoSuchKey(key) from error
+        if len(data) > max_bytes:
+            raise TooLarge(f"more than {max_bytes} bytes")
+        return data
+
+    async def write(self, key, data, *, media_type):
+        obstore.put(self, key, data, attributes={"Content-Type": media_type})
 
 
 def vector(data: bytes, dimension: int):

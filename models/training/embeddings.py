@@ -19,7 +19,7 @@ from models.encoding.text import NGRAMS
 from models.progress import Say
 from models.scoring import bundle
 from models.training.image_encoder import variants
-from models.training.text.wording import thinned
+from models.training.wording import thinned
 from models.vectors import Array
 
 VIEWS: Final = 1

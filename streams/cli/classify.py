@@ -22,7 +22,7 @@ def classify(
     text: Annotated[
         str | None, typer.Option(help="Goods description, in any of the languages.")
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="Photo: JPEG, PNG or WebP.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Photo: JPEG, PNG, WebP, AVIF or GIF.")] = None,
     bundle: BundleOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -37,7 +37,8 @@ def classify(
 
     `redlane classify --text "MEN SHIRT COTTON" --image shirt.jpg --json`
     """
-    from models.encoding.image import BadPhoto, decode
+    from models.encoding.image import decode
+    from models.encoding.photo_file import BadPhoto
 
     if text is not None and not text.strip():
         typer.echo("--text is empty: describe the goods, or give --image alone.", err=True)

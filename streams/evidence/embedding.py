@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from models.encoding import image
 from models.encoding.encoders import Vector
-from models.encoding.image import BadPhoto
+from models.encoding.image import decode_photo
 from models.encoding.perceptual_hash import perceptual_hash
+from models.encoding.photo_file import BadPhoto
 from models.encoding.text import normalise
 from models.scoring.scorer import Scorer
 from streams.evidence.photos import NoPhoto, Photo
@@ -20,7 +21,8 @@ from streams.redis.keys import embedding_key
 
 T = TypeVar("T")
 FLOAT = np.dtype(np.float32)
-HASH_BYTES = 8
+REST = struct.Struct(">Q?")
+"""Perceptual hash, and whether the file is truncated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,18 @@ class EmbeddedPhoto:
     vector: Vector
     perceptual_hash: int
     """As models.encoding.perceptual_hash gives it. 64 bits."""
+    truncated: bool = False
+    """The end of its file is missing."""
 
     def encode(self) -> bytes:
-        """Return what is cached: the vector, then the hash."""
-        return self.vector.tobytes() + self.perceptual_hash.to_bytes(HASH_BYTES)
+        """Return what is cached: the vector, then the rest."""
+        return self.vector.tobytes() + REST.pack(self.perceptual_hash, self.truncated)
 
     @classmethod
     def decode(cls, value: bytes) -> "EmbeddedPhoto":
         """Read what is cached."""
-        return cls(np.frombuffer(value[:-HASH_BYTES], FLOAT), int.from_bytes(value[-HASH_BYTES:]))
+        vector, rest = value[: -REST.size], value[-REST.size :]
+        return cls(np.frombuffer(vector, FLOAT), *REST.unpack(rest))
 
 
 class VectorCache(Protocol):
@@ -84,20 +89,22 @@ class Embedder:
         undecodable: dict[Photo, NoPhoto] = {}
 
         def compute(missing: Sequence[Photo]) -> dict[Photo, bytes]:
-            pixels = {}
+            decoded = {}
             for photo in missing:
                 try:
-                    pixels[photo] = image.decode(photo.data)
+                    decoded[photo] = decode_photo(photo.data)
                 except BadPhoto as error:
                     undecodable[photo] = NoPhoto(error.reason, error.detail)
-            vectors = scorer.embed_photos(list(pixels.values()))
+            vectors = scorer.embed_photos([shown.pixels for shown in decoded.values()])
             return {
-                photo: EmbeddedPhoto(vector, perceptual_hash(shown)).encode()
-                for (photo, shown), vector in zip(pixels.items(), vectors, strict=True)
+                photo: EmbeddedPhoto(
+                    vector, perceptual_hash(shown.pixels), shown.truncated
+                ).encode()
+                for (photo, shown), vector in zip(decoded.items(), vectors, strict=True)
             }
 
         keys = {photo: embedding_key(scorer.image_encoder_id, photo.sha256) for photo in photos}
-        length = scorer.image_dimension * FLOAT.itemsize + HASH_BYTES
+        length = scorer.image_dimension * FLOAT.itemsize + REST.size
         values = await self._through_cache(keys, length, compute)
         decoded = {photo: EmbeddedPhoto.decode(value) for photo, value in values.items()}
         return {**undecodable, **decoded}

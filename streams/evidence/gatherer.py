@@ -75,6 +75,8 @@ class EmbeddedItem:
         for photo in self.photos:
             if isinstance(photo, NoPhoto):
                 yield degradation(number, "image", photo.reason, photo.detail)
+            elif photo.truncated:
+                yield degradation(number, "image", Reason.PHOTO_TRUNCATED)
         if not self.item.images:
             yield degradation(number, "image", Reason.PHOTO_ABSENT)
         if len(self.item.images) > len(self.photos):

@@ -1,8 +1,9 @@
 """Image reference → the bytes of the photo, checked, or the reason why it is missing.
 
 References come from outside, so: s3:// only, allow-listed buckets, one fixed endpoint, a cap on
-the bytes while they stream, and the declared hash. A bad photo never stops a declaration: the
-verdict rests on the other evidence then, and is marked degraded.
+the bytes while they stream, and the declared hash. Whatever a reference says, and whatever the
+storage does with it, a declaration is judged: the verdict rests on the other evidence then, and is
+marked degraded.
 """
 
 import asyncio
@@ -10,21 +11,22 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final, Protocol
 
-import obstore
-from obstore.exceptions import NotFoundError
-from obstore.store import ObjectStore, S3Store
+import structlog
 
 from schemas.reasons import Reason
 from schemas.records import ImageReference
 from streams import metrics
-from streams.settings import Settings
+from streams.logs import trace
+from streams.object_storage import Bucket, KeyRefused, NoSuchKey, Redirected, TooLarge
 
-REFERENCE: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)")
+REFERENCE: Final = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)", re.DOTALL
+)
 MAX_KEY: Final = 1024
-"""Characters of an object's key, as S3 allows."""
+"""Longest key of an object that S3 allows. Unit: bytes of UTF-8."""
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +60,18 @@ class Refused(Exception):  # noqa: N818 - says what it is
         self.no_photo = NoPhoto(reason, detail)
 
 
-def stores(settings: Settings) -> dict[str, ObjectStore]:
-    """Return a store for each bucket that photos may be read from."""
-    deadline = timedelta(seconds=settings.photo_deadline_s)
-    return {
-        bucket: S3Store(
-            bucket,
-            endpoint=settings.s3_endpoint,
-            region=settings.s3_region,
-            access_key_id=settings.s3_access_key_id,
-            secret_access_key=settings.s3_secret_access_key.get_secret_value(),
-            virtual_hosted_style_request=False,
-            client_options={
-                "allow_http": settings.s3_endpoint.startswith("http://"),
-                "timeout": deadline,
-                "connect_timeout": deadline / 2,
-            },
-            retry_config={"retry_timeout": deadline, "max_retries": 3},
-        )
-        for bucket in settings.s3_buckets
-    }
-
-
 class Photos:
     """Fetches photos from the allow-listed buckets of an object storage."""
 
     def __init__(
         self,
-        stores: Mapping[str, ObjectStore],
+        buckets: Mapping[str, Bucket],
         *,
         concurrency: int,
         deadline_s: float,
         max_bytes: int,
     ) -> None:
-        self._stores = stores
+        self._buckets = buckets
         self._slots = asyncio.Semaphore(concurrency)
         self._deadline_s = deadline_s
         self._max_bytes = max_bytes
@@ -99,34 +79,40 @@ class Photos:
     async def fetch(self, reference: ImageReference) -> Photo | NoPhoto:
         """Fetch a photo within the deadline; a bad or missing one gives a reason, not an error."""
         try:
-            store, key = self._locate(reference.uri)
-            async with self._slots, asyncio.timeout(self._deadline_s):
-                data = await self._read(store, key)
-            return checked(data, reference)
+            bucket, key = self._locate(reference.uri)
+            return checked(await self._read(bucket, key), reference)
         except Refused as refused:
             return refused.no_photo
-        except (FileNotFoundError, NotFoundError):
-            return NoPhoto(Reason.PHOTO_NOT_FOUND)
-        except (TimeoutError, OSError, obstore.exceptions.BaseError) as error:
-            return NoPhoto(Reason.PHOTO_UNAVAILABLE, type(error).__name__)
 
-    def _locate(self, uri: str) -> tuple[ObjectStore, str]:
+    def _locate(self, uri: str) -> tuple[Bucket, str]:
         bucket, key = bucket_and_key(uri)
-        if bucket not in self._stores:
+        if bucket not in self._buckets:
             raise Refused(Reason.PHOTO_LOCATION_REFUSED, "bucket not on the allow-list")
-        return self._stores[bucket], key
+        return self._buckets[bucket], key
 
-    async def _read(self, store: ObjectStore, key: str) -> bytes:
-        answer = await obstore.get_async(store, key)
-        data = bytearray()
-        if answer.meta["size"] <= self._max_bytes:
-            async for chunk in answer.stream():
-                data += chunk
-                if len(data) > self._max_bytes:
-                    break
-            else:
-                return bytes(data)
-        raise Refused(Reason.PHOTO_TOO_LARGE, f"more than {self._max_bytes} bytes")
+    async def _read(self, bucket: Bucket, key: str) -> bytes:
+        """Return an object.
+
+        Raises:
+            Refused: whatever the client of the storage raises. It is not our code and gets keys
+                from anybody, so no error of it may be taken for a bug that stops a worker.
+        """
+        try:
+            async with self._slots, asyncio.timeout(self._deadline_s):
+                return await bucket.read(key, max_bytes=self._max_bytes)
+        except NoSuchKey as error:
+            raise Refused(Reason.PHOTO_NOT_FOUND) from error
+        except KeyRefused as error:
+            raise Refused(Reason.PHOTO_LOCATION_REFUSED, "the storage holds no such key") from error
+        except TooLarge as error:
+            raise Refused(Reason.PHOTO_TOO_LARGE, str(error)) from error
+        except Redirected as error:
+            raise Refused(Reason.PHOTO_UNAVAILABLE, "redirects are not followed") from error
+        except OSError as error:
+            raise Refused(Reason.PHOTO_UNAVAILABLE, type(error).__name__) from error
+        except Exception as error:
+            log.warning("storage client failed", error=type(error).__name__, trace=trace(error))
+            raise Refused(Reason.PHOTO_UNAVAILABLE, type(error).__name__) from error
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:
@@ -136,9 +122,18 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
         Refused: it is no reference.
     """
     location = REFERENCE.fullmatch(uri)
-    if location is None or len(location["key"]) > MAX_KEY or ".." in location["key"].split("/"):
+    if location is None or not _is_key(location["key"]):
         raise Refused(Reason.PHOTO_LOCATION_REFUSED, "not s3://bucket/key")
     return location["bucket"], location["key"]
+
+
+def _is_key(key: str) -> bool:
+    """Return whether it is a key by S3's rules; one with `..` could lead out of its bucket."""
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
+        return False
+    return length <= MAX_KEY and ".." not in key.split("/")
 
 
 def checked(data: bytes, reference: ImageReference) -> Photo:

@@ -174,6 +174,7 @@ BAD_DATA = frozenset(
         Reason.SCHEMA_UNKNOWN,
         Reason.DECLARATION_INVALID,
         Reason.OUTCOME_INVALID,
+        Reason.RESULT_TOO_LARGE,
     )
 )
 """Reasons of dead letters that are their sender's fault."""

@@ -1,19 +1,18 @@
 """Settings → what works and what does not, and what to do about it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import obstore
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from obstore.exceptions import NotFoundError
 from redis import Redis
 
 from models.scoring.bundle import check_released, verify
 from schemas.topics import ALERTS, DECLARATIONS, INSPECTION_OUTCOMES, TOPICS
-from streams.evidence.photos import stores
 from streams.kafka.registry import Registry, RegistryFailed
 from streams.kafka.unread import Unread
+from streams.object_storage import NoSuchKey, ObjectStorage
 from streams.settings import Settings
 
 LOCALLY = "on this machine `redlane up` starts one"
@@ -108,14 +107,23 @@ def _registry(settings: Settings) -> str:
 
 
 def _storage(settings: Settings) -> str:
-    for bucket, store in stores(settings).items():
-        try:
-            obstore.head(store, ".redlane-doctor")
-        except (FileNotFoundError, NotFoundError):
-            continue  # it answered, and our keys may read
-        except OSError as error:
-            raise Unwell(f"bucket {bucket}: {error}") from error
+    asyncio.run(_ask_storage(settings))
     return f"{settings.s3_endpoint}, {', '.join(settings.s3_buckets)}"
+
+
+async def _ask_storage(settings: Settings) -> None:
+    storage = ObjectStorage(settings)
+    try:
+        for bucket in settings.s3_buckets:
+            try:
+                await storage.bucket(bucket).read(".redlane-doctor", max_bytes=0)
+            except NoSuchKey:
+                continue  # it answered, and our keys may read
+            except OSError as error:
+                problem = str(error) or type(error).__name__
+                raise Unwell(f"bucket {bucket}: {problem}") from error
+    finally:
+        await storage.close()
 
 
 def _redis(settings: Settings) -> str:

@@ -15,15 +15,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-import obstore
-import obstore.exceptions
 import structlog
 from confluent_kafka import KafkaException
-from obstore.store import ObjectStore
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
-from models.encoding.image import BadPhoto, decode
+from models.encoding.image import decode
+from models.encoding.photo_file import BadPhoto
 from models.explanation.explainer import Explainer, ItemExplained, Pixels, traders
 from models.risk.exchange import ExchangeRates, comparable
 from models.risk.tariff import Tariff
@@ -51,11 +49,12 @@ from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id, fate_of
-from streams.kafka.registry import Decoder
+from streams.kafka.registry import Decoder, NotDeployed, RegistryFailed
+from streams.object_storage import Bucket
 from streams.retry import retrying
 
 T = TypeVar("T")
-FAILURES: Final = (OSError, obstore.exceptions.BaseError, KafkaException, RedisError)
+FAILURES: Final = (OSError, KafkaException, RedisError)
 """What a failing service looks like."""
 log = structlog.get_logger(__name__)
 
@@ -82,7 +81,7 @@ class Explain:
         signals: Signals,
         tariff: Callable[[], Tariff],
         rates: Callable[[], ExchangeRates] = ExchangeRates,
-        heat_maps: ObjectStore,
+        heat_maps: Bucket,
         bucket: str,
         executor: Executor,
         now: Callable[[], datetime],
@@ -123,29 +122,29 @@ class Explain:
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
         """Explain the alerts of a micro-batch, in order."""
-        return [await self._explain(cause) for cause in batch]
+        return [await self._explained_or_dead(cause) for cause in batch]
 
-    async def _explain(self, cause: Inbound) -> tuple[Outbound, ...]:
+    async def _explained_or_dead(self, cause: Inbound) -> tuple[Outbound, ...]:
         try:
-            alert = await self._decoded(ALERTS, cause, Alert)
-        except Undecodable as error:
-            return (self._dead(cause, error),)
-        origin = await self._declaration(cause, alert)
-        if origin is None:
-            return (self._fate(cause, alert, _from_alert_alone(alert)),)
-        evidence, photos, missing = await self._evidence(alert, *origin)
-        loop = asyncio.get_running_loop()
-        try:
-            explained = await loop.run_in_executor(
-                self._executor, self._explained, evidence, photos
-            )
+            return await self._explain(cause)
+        except (*FAILURES, NotDeployed, RegistryFailed):
+            raise
         except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             return (self._dead(cause, error),)
+
+    async def _explain(self, cause: Inbound) -> tuple[Outbound, ...]:
+        alert = await self._decoded(ALERTS, cause, Alert)
+        origin = await self._declaration(cause, alert)
+        if origin is None:
+            return (self._event(cause, alert, _from_alert_alone(alert)),)
+        evidence, photos, missing = await self._evidence(alert, *origin)
+        loop = asyncio.get_running_loop()
+        explained = await loop.run_in_executor(self._executor, self._explained, evidence, photos)
         items = [
             await self._item(alert, item, missing_of_item)
             for item, missing_of_item in zip(explained, missing, strict=True)
         ]
-        return (self._fate(cause, alert, items, traders(evidence)),)
+        return (self._event(cause, alert, items, traders(evidence)),)
 
     async def _declaration(
         self, cause: Inbound, alert: Alert
@@ -257,9 +256,7 @@ class Explain:
         key = f"{hashlib.sha256(png).hexdigest()}.png"
 
         async def put() -> None:
-            await obstore.put_async(
-                self._heat_maps, key, png, attributes={"Content-Type": "image/png"}
-            )
+            await self._heat_maps.write(key, png, media_type="image/png")
 
         await self._tried("heat map", put)
         return f"s3://{self._bucket}/{key}"
@@ -271,24 +268,12 @@ class Explain:
         with bound_contextvars(service=service):
             return await self._retry((*FAILURES, *more), act)
 
-    def _fate(
-        self,
-        cause: Inbound,
-        alert: Alert,
-        items: Sequence[ItemExplanation],
-        parties: tuple[TraderHistory, ...] = (),
-    ) -> Outbound:
-        try:
-            return self._event(cause, alert, items, parties)
-        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
-            return self._dead(cause, error)
-
     def _event(
         self,
         cause: Inbound,
         alert: Alert,
         items: Sequence[ItemExplanation],
-        parties: tuple[TraderHistory, ...],
+        parties: tuple[TraderHistory, ...] = (),
     ) -> Outbound:
         bundle_id = self._explainer.bundle_id
         record = Explanation(

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from structlog.contextvars import bound_contextvars
 
 from schemas import codec, rules
-from schemas.codec import Undecodable
 from schemas.records import InspectionOutcome
 from streams import metrics
 from streams.evidence.past_inspections import PastInspections
@@ -50,10 +49,12 @@ class Learn:
         try:
             outcome = codec.decode(cause.value, InspectionOutcome, self._writers)
             rules.check_outcome(outcome, cause.key)
-        except Undecodable as error:
+            with bound_contextvars(service="past inspections"):
+                fate = await self._retry(FAILURES, self._inspections.record, outcome)
+        except FAILURES:
+            raise
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             metrics.OUTCOMES.labels("dead_letter").inc()
             return (dead_letter(cause, error, stage="learn", bundle_id=""),)
-        with bound_contextvars(service="past inspections"):
-            fate = await self._retry(FAILURES, self._inspections.record, outcome)
         metrics.OUTCOMES.labels(fate).inc()
         return ()

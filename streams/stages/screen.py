@@ -6,11 +6,11 @@ or a dead letter.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -18,7 +18,6 @@ from models.scoring.scorer import Scorer, Verdict
 from models.selection.policy import GREEN
 from models.selection.profiles import Matcher
 from schemas import codec, rules
-from schemas.codec import Undecodable
 from schemas.reasons import TEXTS, Reason
 from schemas.records import (
     Alert,
@@ -44,10 +43,13 @@ from streams.kafka.events import (
     event_id,
     fate_of,
 )
+from streams.logs import trace
 from streams.metrics import timed
 from streams.reference.state import Snapshot
 from streams.selection.lanes import LaneDecision, LaneRequest, Lanes
 
+S = TypeVar("S")
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -65,6 +67,11 @@ class _Scored:
 
     gathered: GatheredEvidence
     verdict: Verdict
+
+    @property
+    def cause(self) -> Inbound:
+        """The declaration's event."""
+        return self.gathered.cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,49 +138,43 @@ class Screen:
         """Screen a micro-batch; returns the fate of each event, in order."""
         timings: dict[str, float] = {}
         reference = self._reference()
-        results: dict[Inbound, _Screened | _Failed] = {}
-        declarations = []
-        for cause in batch:
-            try:
-                declarations.append((cause, self._decode(cause)))
-            except Undecodable as error:
-                results[cause] = _Failed(cause, error)
-        gathered = await self._gatherer.gather(declarations, reference, timings)
+
+        async def gather(
+            declarations: Sequence[tuple[Inbound, Declaration]],
+        ) -> Sequence[GatheredEvidence]:
+            return await self._gatherer.gather(declarations, reference, timings)
+
+        async def decide(scored: Sequence[_Scored]) -> Sequence[_Screened]:
+            return await self._decide(scored, reference.matcher)
+
+        declarations, failed = self._decoded(batch)
+        gathered = await _survivors(gather, declarations, lambda pair: pair[0], failed)
         with timed("score", timings):
-            scored = await self._score(gathered)
+            scored = await _survivors(self._score, gathered, lambda each: each.cause, failed)
         with timed("decide", timings):
-            screened = await self._decide(
-                [result for result in scored if isinstance(result, _Scored)], reference.matcher
-            )
-            failed = [result for result in scored if isinstance(result, _Failed)]
-            results |= {result.cause: result for result in failed}
-            results |= {result.cause: result for result in screened}
+            screened = await _survivors(decide, scored, lambda each: each.cause, failed)
+            results: dict[Inbound, _Screened | _Failed] = {each.cause: each for each in screened}
+            results.update(failed)
             return [self._fate(results[cause], timings) for cause in batch]
 
-    def _decode(self, cause: Inbound) -> Declaration:
-        declaration = codec.decode(cause.value, Declaration, self._writers)
-        return rules.check(declaration, cause.key)
+    def _decoded(
+        self, batch: Sequence[Inbound]
+    ) -> tuple[list[tuple[Inbound, Declaration]], dict[Inbound, _Failed]]:
+        """Return the declarations, and the events that are none."""
+        declarations, failed = [], dict[Inbound, _Failed]()
+        for cause in batch:
+            try:
+                declaration = codec.decode(cause.value, Declaration, self._writers)
+                declarations.append((cause, rules.check(declaration, cause.key)))
+            except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+                failed[cause] = _Failed(cause, error)
+        return declarations, failed
 
-    async def _score(self, batch: Sequence[GatheredEvidence]) -> list[_Scored | _Failed]:
-        """Score all at once; where that fails each alone, so that no declaration fails others."""
-        try:
-            verdicts = await self._verdicts(batch)
-        except Exception:
-            log.exception("scoring a micro-batch failed; trying each declaration alone")
-            return [await self._score_alone(gathered) for gathered in batch]
-        return [_Scored(*pair) for pair in zip(batch, verdicts, strict=True)]
-
-    async def _score_alone(self, gathered: GatheredEvidence) -> _Scored | _Failed:
-        try:
-            (verdict,) = await self._verdicts([gathered])
-        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
-            return _Failed(gathered.cause, error)
-        return _Scored(gathered, verdict)
-
-    async def _verdicts(self, batch: Sequence[GatheredEvidence]) -> Sequence[Verdict]:
+    async def _score(self, batch: Sequence[GatheredEvidence]) -> Sequence[_Scored]:
         evidence = [gathered.evidence for gathered in batch]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._scorer.score, evidence)
+        verdicts = await loop.run_in_executor(self._executor, self._scorer.score, evidence)
+        return [_Scored(*pair) for pair in zip(batch, verdicts, strict=True)]
 
     async def _decide(self, batch: Sequence[_Scored], profiles: Matcher) -> list[_Screened]:
         """Decide on the lanes, and remember what is to be inspected."""
@@ -301,6 +302,41 @@ class Screen:
             reason=reason_of(error),
         )
         return dead_letter(cause, error, stage="screen", bundle_id=self._scorer.bundle_id)
+
+
+async def _survivors(
+    act: Callable[[Sequence[S]], Awaitable[Sequence[T]]],
+    inputs: Sequence[S],
+    cause: Callable[[S], Inbound],
+    failed: dict[Inbound, _Failed],
+) -> Sequence[T]:
+    """Act on a micro-batch; where that fails on each alone, so that no declaration fails others.
+
+    Args:
+        act: a step, which gives a result for each input. It has retried the services that it needs,
+            and does without those that fail, so that an error is a bug.
+        inputs: of the step.
+        cause: of an input.
+        failed: gets the events that fail alone, too.
+
+    Returns:
+        the results of the others, in order.
+    """
+    try:
+        return await act(inputs)
+    except Exception as error:  # noqa: BLE001 - logged; each alone tells whose fault it is
+        log.warning(
+            "a micro-batch failed; trying each event alone",
+            error=type(error).__name__,
+            trace=trace(error),
+        )
+    results: list[T] = []
+    for each in inputs:
+        try:
+            results += await act([each])
+        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+            failed[cause(each)] = _Failed(cause(each), error)
+    return results
 
 
 def _alert_item(item: GoodsItem, assessed: ItemAssessment) -> AlertItem:

@@ -7,14 +7,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 from schemas.topics import DECLARATIONS
-from streams.evidence.photos import stores
 from streams.kafka.delivery import Deliveries, NotDelivered, producer
 from streams.kafka.events import cloud_event, new_trace
 from streams.kafka.registry import Registry
@@ -24,11 +24,30 @@ from streams.synthetic.irregularities import Consignment
 NAMESPACE = uuid.UUID("0f3b0c86-4b0a-5d3f-9f55-8c4d1f0e2a11")
 
 
+def photo_store(settings: Settings) -> S3Store:
+    """Return the first bucket that photos may be read from, to write to."""
+    deadline = timedelta(seconds=settings.photo_deadline_s)
+    return S3Store(
+        settings.s3_buckets[0],
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key.get_secret_value(),
+        virtual_hosted_style_request=False,
+        client_options={
+            "allow_http": settings.s3_endpoint.startswith("http://"),
+            "timeout": deadline,
+            "connect_timeout": deadline / 2,
+        },
+        retry_config={"retry_timeout": deadline, "max_retries": 3},
+    )
+
+
 class Sender:
     """Uploads photos, each once, and produces declarations, every one delivered."""
 
     def __init__(self, settings: Settings) -> None:
-        self._store = stores(settings)[settings.s3_buckets[0]]
+        self._store = photo_store(settings)
         self._schema_id = Registry(settings.registry_url).schema_id(DECLARATIONS)
         # One more than the topic takes: the broker, not the client, refuses what is too large.
         limit_mb = DECLARATIONS.max_message_mb + 1

@@ -13,10 +13,9 @@ from models.datasets.goods import read
 from schemas.codec import decode
 from schemas.records import Alert, Explanation
 from schemas.topics import ALERTS, EXPLANATIONS
-from streams.evidence.photos import stores
 from streams.kafka.registry import Registry
 from streams.synthetic.irregularities import Irregularities
-from streams.synthetic.send import new_run, send
+from streams.synthetic.send import new_run, photo_store, send
 from tests.conftest import ready
 
 
@@ -59,7 +58,7 @@ def test_every_alert_is_explained_once(stack, goods_folder, start_worker):
     assert len(alerts) >= 6
     assert {len(some) for some in explained.values()} == {1}
     bucket = settings.s3_explanations_bucket
-    maps = stores(settings.model_copy(update={"s3_buckets": (bucket,)}))[bucket]
+    maps = photo_store(settings.model_copy(update={"s3_buckets": (bucket,)}))
     references = []
     for (explanation,) in explained.values():
         assert all(item.modality_shares for item in explanation.items)

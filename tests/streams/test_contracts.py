@@ -3,31 +3,34 @@
 from datetime import timedelta
 
 import numpy as np
-import obstore
 import pytest
-from obstore.store import MemoryStore
 from redis.asyncio import Redis
 
 from schemas.reasons import Reason
 from schemas.records import ImageReference
 from streams.evidence.embedding_cache import EmbeddingCache
-from streams.evidence.photos import NoPhoto, Photo, Photos, stores
+from streams.evidence.photos import NoPhoto, Photo, Photos
 from streams.local.process import LOOPBACK, free_port
+from streams.object_storage import ObjectStorage
 from streams.settings import Settings
+from tests.fakes import MemoryBucket
 
 BUCKET = "goods-photos"
 
 
 @pytest.fixture(params=["memory", "seaweedfs"])
-def store(request):
-    """An object store that holds two objects."""
+async def bucket(request):
+    """A bucket that holds two objects."""
     if request.param == "memory":
-        store = MemoryStore()
+        bucket, storage = MemoryBucket(), None
     else:
-        store = stores(request.getfixturevalue("stack").settings())[BUCKET]
-    obstore.put(store, "contract/small", b"0123456789")
-    obstore.put(store, "contract/large", bytes(5000))
-    return store
+        storage = ObjectStorage(request.getfixturevalue("stack").settings())
+        bucket = storage.bucket(BUCKET)
+    await bucket.write("contract/small", b"0123456789", media_type="image/jpeg")
+    await bucket.write("contract/large", bytes(5000), media_type="image/jpeg")
+    yield bucket
+    if storage is not None:
+        await storage.close()
 
 
 @pytest.mark.parametrize(
@@ -43,9 +46,9 @@ def store(request):
         ("https://example.org/small", "", Reason.PHOTO_LOCATION_REFUSED),
     ],
 )  # fmt: skip
-async def test_a_photo_or_why_not(store, uri, sha256, expected):
+async def test_a_photo_or_why_not(bucket, uri, sha256, expected):
     """Bytes with their hash, or the reason."""
-    photos = Photos({BUCKET: store}, concurrency=2, deadline_s=10, max_bytes=4000)
+    photos = Photos({BUCKET: bucket}, concurrency=2, deadline_s=10, max_bytes=4000)
     photo = await photos.fetch(ImageReference(uri=uri, sha256=sha256))
     outcome = photo.data if isinstance(photo, Photo) else photo.reason
     assert outcome == expected
@@ -59,9 +62,11 @@ async def test_a_storage_that_does_not_answer_is_no_photo():
         "s3_secret_access_key": "s",
         "photo_deadline_s": 0.5,
     }
-    from_nowhere = stores(Settings(**settings))
-    photos = Photos(from_nowhere, concurrency=2, deadline_s=0.5, max_bytes=4000)
+    storage = ObjectStorage(Settings(**settings))
+    buckets = {BUCKET: storage.bucket(BUCKET)}
+    photos = Photos(buckets, concurrency=2, deadline_s=0.5, max_bytes=4000)
     photo = await photos.fetch(ImageReference(uri="s3://goods-photos/any"))
+    await storage.close()
     assert isinstance(photo, NoPhoto)
     assert photo.reason == Reason.PHOTO_UNAVAILABLE
 

@@ -24,7 +24,7 @@ from models.progress import Say
 from models.training.pretrained import PACKAGED, text_encoder
 from models.training.text.course import Course, usable_device
 from models.training.text.loss import CodeLoss
-from models.training.text.wording import declared
+from models.training.wording import declared
 
 EPOCHS: Final = 7
 BATCH: Final = 512

@@ -28,9 +28,10 @@ from models.hs.text_experts import HEADS, TEXTS, past_texts
 from models.networks import ngrams as network
 from models.networks.quantisation import quantised
 from models.progress import Say
+from models.training import wording
 from models.training.embeddings import Embedder
 from models.training.pretrained import PACKAGED, TUNED_TEXT, tuned_state
-from models.training.text import course, loss, ngrams, wording
+from models.training.text import course, loss, ngrams
 from models.training.text import encoder as meaning
 
 FILES: Final = (TUNED_TEXT, hashing.FILE, HEADS)

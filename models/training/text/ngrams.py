@@ -14,7 +14,7 @@ from models.networks.ngrams import PADDING, NgramNetwork
 from models.progress import Say
 from models.training.text.course import Course, usable_device
 from models.training.text.loss import CodeLoss
-from models.training.text.wording import declared
+from models.training.wording import declared
 
 EPOCHS: Final = 7
 BATCH: Final = 1024

@@ -1,6 +1,7 @@
 """The console's parts → the ASGI application: every page, the probes, and what goes wrong."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,13 @@ def application(parts: Parts) -> ASGIApp:
     """Return the console as an ASGI application."""
     for language in LANGUAGES:
         translations(language)  # a catalogue that cannot be read should fail here, not on a page
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await parts.pictures.close()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.parts = parts
     app.state.templates = templates()
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -6,15 +6,16 @@ encoded again, so that a page gets a picture and nothing else.
 
 import asyncio
 import io
-import warnings
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from models.encoding.image import FORMATS, MAX_PIXELS
+from models.encoding.image import decode_picture, on_white
+from models.encoding.photo_file import BadPhoto
 from schemas.reasons import Reason
 from schemas.records import ImageReference
-from streams.evidence.photos import NoPhoto, Photos, stores
+from streams.evidence.photos import NoPhoto, Photos
+from streams.object_storage import ObjectStorage
 from streams.settings import Settings
 
 LONGEST: Final = 1400
@@ -26,14 +27,19 @@ class Pictures:
 
     def __init__(self, settings: Settings) -> None:
         """Connect to the object storage."""
-        buckets = tuple(dict.fromkeys((*settings.s3_buckets, *settings.console_buckets)))
+        self._storage = ObjectStorage(settings)
+        names = {*settings.s3_buckets, *settings.console_buckets}
         self._photos = Photos(
-            stores(settings.model_copy(update={"s3_buckets": buckets})),
+            {name: self._storage.bucket(name) for name in names},
             concurrency=8,
             deadline_s=settings.photo_deadline_s,
             max_bytes=settings.photo_max_bytes,
         )
         self._decoders = asyncio.Semaphore(2)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._storage.close()
 
     async def photo(self, uri: str) -> bytes | NoPhoto:
         """Return a photo as a JPEG file, upright, without metadata."""
@@ -53,27 +59,20 @@ class Pictures:
 
 def reencoded(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
     """Decode a picture within bounds and encode it again: as PNG if transparent, else as JPEG."""
+    out = io.BytesIO()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        if picture.width * picture.height > MAX_PIXELS:
-            return NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
-        if not transparent:
-            picture.draft("RGB", (LONGEST, LONGEST))
-        upright = ImageOps.exif_transpose(picture).convert("RGBA" if transparent else "RGB")
-        upright.thumbnail((LONGEST, LONGEST))
-        plain = Image.new(
-            upright.mode, upright.size
-        )  # pixels alone: no metadata, no trailing bytes
-        plain.paste(upright)
-        out = io.BytesIO()
+        picture = decode_picture(data, LONGEST).image
+        picture = picture.convert("RGBA") if transparent else on_white(picture)
+        picture.thumbnail((LONGEST, LONGEST))
+        # Pixels alone: no metadata, no trailing bytes.
+        plain = Image.new(picture.mode, picture.size)
+        plain.paste(picture)
         if transparent:
             plain.save(out, "PNG")
         else:
             plain.save(out, "JPEG", quality=88)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
+    except BadPhoto as error:
+        return NoPhoto(error.reason, error.detail)
     except Exception as error:  # noqa: BLE001 - decoders raise all kinds
         return NoPhoto(Reason.PHOTO_UNREADABLE, type(error).__name__)
     return out.getvalue()

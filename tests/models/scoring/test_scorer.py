@@ -14,7 +14,8 @@ from PIL import Image
 
 from models.datasets.goods import read
 from models.encoding.encoders import IMAGE_FILES, TEXT_FILES
-from models.encoding.image import PHOTO_SIZE, BadPhoto, decode
+from models.encoding.image import PHOTO_SIZE, decode
+from models.encoding.photo_file import BadPhoto
 from models.encoding.text import normalise
 from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
 from models.risk.tabular import RATED
@@ -51,6 +52,7 @@ def evidence(scorer, goods):
             description=one.description,
             item_amount=Decimal(str(one.price_eur)),
             net_mass=Decimal(str(one.net_mass_kg)),
+            gross_mass=None,
         )
         (text,) = scorer.embed_texts([one.description])
         (photo,) = scorer.embed_photos([decode(one.image.read_bytes())])
@@ -228,7 +230,7 @@ def test_photos_decode_to_one_size():
         (b"<svg/>", Reason.PHOTO_FORMAT_REFUSED),
         (jpeg()[:5000], Reason.PHOTO_UNREADABLE),
         (bomb(), Reason.PHOTO_TOO_MANY_PIXELS),
-        (b"GIF89a" + bytes(100), Reason.PHOTO_FORMAT_REFUSED),
+        (b"GIF89a" + bytes(100), Reason.PHOTO_UNREADABLE),
     ],
 )
 def test_a_bad_photo_has_a_reason(data, reason):

@@ -41,6 +41,9 @@ class Drawn:
     def __init__(self, files):
         self._files = files
 
+    async def close(self):
+        """Nothing is open."""
+
     async def photo(self, uri):
         """A photo."""
         return self._found(uri, transparent=False)

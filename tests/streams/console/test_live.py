@@ -28,13 +28,12 @@ from streams.console.state.ingest import case_id_of, ingest, position
 from streams.console.state.queries import Store
 from streams.console.state.tables import Database
 from streams.console.state.users import User
-from streams.evidence.photos import stores
 from streams.kafka.delivery import Delivery, NotDelivered
 from streams.kafka.publisher import Publisher
 from streams.kafka.registry import Registry
 from streams.local.process import LOOPBACK, Process, free_port
 from streams.operations.dead_letters import read_letters
-from streams.synthetic.send import new_run
+from streams.synthetic.send import new_run, photo_store
 from tests.streams.console import samples
 from tests.streams.console.browser import browser, chromium
 
@@ -47,7 +46,7 @@ def services(stack):
     """The stack's settings, with the samples' pictures in its object storage."""
     settings = stack.settings()
     for key, data in samples.pictures().items():
-        obstore.put(stores(settings)[samples.PHOTOS], key, data)
+        obstore.put(photo_store(settings), key, data)
     return settings
 
 

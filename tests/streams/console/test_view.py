@@ -78,4 +78,15 @@ def test_a_picture_is_encoded_again():
         assert isinstance(reencoded(bad, transparent=False), NoPhoto)
     huge = io.BytesIO()
     Image.new("1", (8000, 8000)).save(huge, "PNG")
-    assert reencoded(huge.getvalue(), transparent=False) == NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS)
+    refused = reencoded(huge.getvalue(), transparent=False)
+    assert refused == NoPhoto(Reason.PHOTO_TOO_MANY_PIXELS, "8000 × 8000")
+
+
+@pytest.mark.parametrize("format_", ["AVIF", "GIF", "PNG", "WEBP"])
+def test_a_photo_of_any_format_is_shown_on_white(format_):
+    """As the model sees it."""
+    out = io.BytesIO()
+    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(out, format_)
+    shown = Image.open(io.BytesIO(reencoded(out.getvalue(), transparent=False)))
+    assert (shown.format, shown.mode) == ("JPEG", "RGB")
+    assert min(shown.getpixel((20, 20))) > 250

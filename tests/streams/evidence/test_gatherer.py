@@ -10,7 +10,6 @@ import numpy as np
 import obstore
 import pytest
 from fakeredis import FakeAsyncRedis
-from obstore.store import MemoryStore
 from PIL import Image
 
 from models.encoding.image import decode
@@ -25,7 +24,7 @@ from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
 from streams.evidence.photos import NoPhoto, Photos
 from streams.reference.state import Snapshot
-from tests.fakes import FakeScorer, inbound, vector
+from tests.fakes import FakeScorer, MemoryBucket, inbound, vector
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 COLOURS = ("red", "green", "blue")
@@ -49,7 +48,7 @@ class CountingPhotos(Photos):
 
 @pytest.fixture
 def photos():
-    store = MemoryStore()
+    store = MemoryBucket()
     for colour in COLOURS:
         obstore.put(store, colour, jpeg(colour))
     return CountingPhotos({"goods-photos": store}, concurrency=4, deadline_s=5, max_bytes=10_000)

@@ -8,6 +8,7 @@ from schemas.reasons import Reason
 from schemas.records import ImageReference
 from streams.evidence.photo_folder import PhotoFolder
 from streams.evidence.photos import NoPhoto
+from tests.streams.evidence.test_photos import POISON
 
 
 @pytest.fixture
@@ -66,3 +67,9 @@ async def test_a_photo_must_be_the_declared_one(folder):
 async def test_without_a_folder_no_photo_is_found():
     """Missing evidence, no error."""
     assert await fetched(None, "s3://goods-photos/shoe.jpg") == Reason.PHOTO_NOT_FOUND
+
+
+@pytest.mark.parametrize("uri", POISON)
+async def test_no_reference_is_an_error(folder, uri):
+    """Whatever it names."""
+    assert await fetched(folder, uri) in {Reason.PHOTO_NOT_FOUND, Reason.PHOTO_LOCATION_REFUSED}

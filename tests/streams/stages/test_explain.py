@@ -10,7 +10,6 @@ import obstore
 import pytest
 from confluent_kafka import KafkaException, Producer
 from fakeredis import FakeAsyncRedis
-from obstore.store import MemoryStore
 from redis.exceptions import RedisError
 
 from models.explanation.explainer import ItemExplained
@@ -37,9 +36,10 @@ from streams.evidence.signals import Signals
 from streams.kafka.events import ORIGIN, Inbound
 from streams.kafka.origin import Origins
 from streams.kafka.registry import Decoder
+from streams.object_storage import StorageFailed
 from streams.redis.keys import SignalKeys
 from streams.stages.explain import Explain
-from tests.fakes import NOW, FakeScorer, inbound
+from tests.fakes import NOW, FakeScorer, MemoryBucket, inbound
 from tests.streams.stages.test_screen import LOW, jpeg, made, risky
 
 ALERT, EXPLANATION = 2, 3
@@ -74,7 +74,7 @@ class Place:
     """A stage and what it stands on, on fakes."""
 
     def __init__(self):
-        self.photos, self.heat_maps = MemoryStore(), MemoryStore()
+        self.photos, self.heat_maps = MemoryBucket(), MemoryBucket()
         obstore.put(self.photos, "0f/running-shoes.jpg", jpeg())
         self.redis = FakeAsyncRedis()
         self.explainer = FakeExplainer()
@@ -238,8 +238,7 @@ async def test_photos_of_a_failing_storage_are_waited_for_a_while(place, monkeyp
     """Then the rest is explained, and the explanation names what is missing."""
     alert = await place.alert(risky(0.9))
     failures = [1]
-    failing = fails(obstore.get_async, obstore.exceptions.GenericError, failures)
-    monkeypatch.setattr(obstore, "get_async", failing)
+    monkeypatch.setattr(MemoryBucket, "read", fails(MemoryBucket.read, StorageFailed, failures))
     item = (await place.explained(alert)).items[0]
     assert codes(item) == []
     assert item.heat_maps[0]
@@ -295,15 +294,27 @@ async def test_what_is_no_alert_and_what_breaks_the_model_are_dead_letters(place
     assert b"Jane" not in b"".join(value for _, value in second.headers)
 
 
+async def test_a_bug_in_gathering_costs_one_alert(place, monkeypatch):
+    """The worker goes on, and its dead letter tells no personal data."""
+    alert = await place.alert(risky(0.9))
+
+    async def bug(*args):
+        raise TypeError(args)
+
+    monkeypatch.setattr(place.stage._gatherer, "embed", bug)
+    ((letter,),) = await place.stage([alert])
+    assert letter.topic.name == "dead-letters"
+    assert b"SHOES" not in b"".join(value for _, value in letter.headers)
+
+
 async def test_a_failing_storage_is_tried_again_then_stops_the_worker(place, monkeypatch):
     """No explanation refers to a heat map that is not there."""
     alert = await place.alert(risky(0.9))
     failures = [1]
-    failing = fails(obstore.put_async, obstore.exceptions.GenericError, failures)
-    monkeypatch.setattr(obstore, "put_async", failing)
+    monkeypatch.setattr(MemoryBucket, "write", fails(MemoryBucket.write, StorageFailed, failures))
     assert (await place.explained(alert)).items[0].heat_maps[0]
     failures[0] = 2
-    with pytest.raises(obstore.exceptions.BaseError):
+    with pytest.raises(StorageFailed):
         await place.stage([alert])
 
 

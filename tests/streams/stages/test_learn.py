@@ -124,3 +124,21 @@ async def test_a_failing_store_is_tried_again_then_stops_the_worker(
     failures[0] = 1
     assert await learn([outcome(1, "irregular")]) == [()]
     assert await rate(signals) == Rate(inspected=1, irregular=1)
+
+
+async def test_a_bug_on_one_outcome_costs_that_one_alone(learn, signals, monkeypatch):
+    """The others count, and nothing stops the worker."""
+    record = learn._inspections.record
+
+    async def failing(given):
+        if given.outcome_id == "o2":
+            raise TypeError(given)
+        return await record(given)
+
+    monkeypatch.setattr(learn._inspections, "record", failing)
+    (letter,), nothing = await learn(
+        [outcome(2, "conforming", id_="o2"), outcome(1, "irregular", id_="o1")]
+    )
+    assert dict(letter.headers)["__streams.errors.exception"] == b"builtins.TypeError"
+    assert nothing == ()
+    assert await rate(signals) == Rate(inspected=1, irregular=1)

@@ -11,7 +11,6 @@ from decimal import Decimal
 import obstore
 import pytest
 from fakeredis import FakeAsyncRedis
-from obstore.store import MemoryStore
 from PIL import Image
 from redis.asyncio import Redis
 
@@ -36,7 +35,7 @@ from streams.selection.capacity import Capacity
 from streams.selection.lanes import Lanes
 from streams.stages.screen import Screen
 from streams.synthetic.irregularities import bomb
-from tests.fakes import NOW, FakeScorer, inbound
+from tests.fakes import NOW, FakeScorer, MemoryBucket, inbound
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 IDS = {ASSESSMENTS: 1, ALERTS: 2}
@@ -50,7 +49,7 @@ def jpeg(colour="red"):
 
 @pytest.fixture
 def store():
-    store = MemoryStore()
+    store = MemoryBucket()
     obstore.put(store, "0f/running-shoes.jpg", jpeg())
     obstore.put(store, "large", bytes(10_001))
     obstore.put(store, "truncated", jpeg()[:400])
@@ -103,7 +102,8 @@ def screen(store, scorer):
 
 def risky(risk, number=1, **fields):
     """The low-value example; the goods text gives its risk."""
-    item = replace(LOW.goods_items[0], description=f"SHOES RISK {risk}", **fields)
+    fields = {"description": f"SHOES RISK {risk}"} | fields
+    item = replace(LOW.goods_items[0], **fields)
     return replace(LOW, declaration_id=f"D{number}", goods_items=(item,))
 
 

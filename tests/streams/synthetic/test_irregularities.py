@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from models.datasets.goods import BadCatalogue, read
-from models.encoding.image import BadPhoto, decode
+from models.encoding.image import decode
+from models.encoding.photo_file import BadPhoto
 from models.hs.nomenclature import lines
 from schemas import rules
 from schemas.codec import Undecodable, schema

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.encoding.text import normalise
-from models.training.text.wording import PARCEL, declared, thinned
+from models.training.wording import PARCEL, declared, thinned
 
 OFFICIAL = (
     "Men's or boys' shirts: Of cotton: Knitted, with collar, of a kind used for sport "
