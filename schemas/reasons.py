@@ -29,6 +29,7 @@ class Reason(StrEnum):
     PHOTO_REUSED = "photo_reused"
     CONSIGNMENT_SPLIT = "consignment_split"
     LIKE_PAST_IRREGULARITIES = "like_past_irregularities"
+    ACCEPTANCE_TIME_IMPLAUSIBLE = "acceptance_time_implausible"
     # single changes that an explanation tells of
     GREEN_WITH_SUGGESTED_CODE = "green_with_suggested_code"
     GREEN_WITH_FITTING_PHOTO = "green_with_fitting_photo"

@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,8 @@ class Topic:
     max_message_mb: int = 1
     max_value_mb: int = 1
     """Largest value that is decoded."""
+    timestamps: Literal["sender", "broker"] = "sender"
+    """Who sets the time of an event."""
 
     @property
     def subject(self) -> str:

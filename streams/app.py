@@ -201,6 +201,7 @@ def learning(settings: Settings) -> App:
     stage = Learn(
         writers=allowed.writers,
         inspections=PastInspections(redis_client(settings), keys=keys),
+        now=lambda: datetime.now(UTC),
     )
     return worker(
         settings,
@@ -278,6 +279,7 @@ def evidence_gatherer(
         embedder=Embedder(scorer, cache, executor),
         signals=signals,
         photos_per_item=settings.photos_per_item,
+        now=lambda: datetime.now(UTC),
     )
 
 

@@ -11,6 +11,12 @@ DECLARATIONS = Counter("redlane_declarations_total", "Declarations assessed or r
 DEGRADATIONS = Counter("redlane_degradations_total", "Missing evidence of declarations.", ["code"])
 CACHE = Counter("redlane_cache_lookups_total", "Embeddings looked up in Redis.", ["result"])
 """result: hit, miss or unavailable."""
+REDIS_REFUSED = Counter(
+    "redlane_redis_contents_refused_total",
+    "Contents of Redis that this version did not write; they count as absent.",
+    ["contents"],
+)
+"""contents: what should lie there, such as `signals price` or `capacity thresholds`."""
 PHOTO_BYTES = Counter("redlane_photo_bytes_total", "Bytes of photos fetched.")
 STAGE_SECONDS = Histogram(
     "redlane_stage_seconds",

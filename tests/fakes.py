@@ -104,7 +104,8 @@ def inbound(
         partition=fields.pop("partition", 0),
         offset=offset,
         value=value,
-        timestamp=NOW.timestamp(),
+        timestamp=fields.pop("timestamp", NOW.timestamp()),
+        timestamp_by_broker=fields.pop("timestamp_by_broker", True),
         **fields,
     )
 

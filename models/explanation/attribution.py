@@ -18,6 +18,7 @@ TEXT: Final = ("wording", "title")
 IMAGE: Final = ("photo_use",)
 TABULAR: Final = (
     "price", "history", "consignments", "code", "masses", "amount", "origin", "currency",
+    "acceptance_time",
 )  # fmt: skip
 """Evidence of EXTERNAL by its modality."""
 NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}

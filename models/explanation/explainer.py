@@ -199,7 +199,7 @@ class Explainer:
                 evidence.tariff,
                 item,
                 suggested,
-                evidence.declaration.acceptance_time,
+                evidence.accepted,
                 declared_duty=context.attributes.duty_rate,
             ),
             reasons=tuple(reasons),

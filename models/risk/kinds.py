@@ -101,6 +101,14 @@ UNKNOWN_CODE: Final = ExternalKind(
     always_named=True,
 )
 """A code that is none, as good as a wrong one."""
+WRONG_TIME: Final = ExternalKind(
+    name="wrong_time",
+    share=0.0005,
+    evidence="acceptance_time",
+    reason=Reason.ACCEPTANCE_TIME_IMPLAUSIBLE,
+    always_named=True,
+)
+"""An acceptance time far from when the declaration arrived."""
 
 NO_GOODS_NAMED: Final = ExternalKind(
     name="no_goods_named",
@@ -154,6 +162,7 @@ EXTERNAL: Final = (
     SPLITTING,
     HISTORY,
     UNKNOWN_CODE,
+    WRONG_TIME,
     NO_GOODS_NAMED,
     OTHER_TITLE,
     IMPLAUSIBLE_MASSES,

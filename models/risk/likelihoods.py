@@ -7,16 +7,18 @@ assumptions and stand only here. What inspections teach is learned (models/risk/
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.hs.editions import NATIONAL, SUBHEADING, current, successors
+from models.risk import acceptance
 from models.risk.prices import declared_log_unit_price
 from models.risk.signals import DE_MINIMIS, LiveSignals, Peers, PhotoUse
 from models.vectors import Array
-from schemas.records import Declaration, GoodsItem
+from schemas.records import EPOCH, Declaration, GoodsItem
 
 UNDERVALUED_SHIFT: Final = math.log(0.2)
 """An undervalued price is about a fifth of the real one. Unit: log EUR/kg."""
@@ -42,6 +44,8 @@ TITLE_CAP: Final = math.log(25)
 """Largest log-ratio of a title: platforms name goods loosely. Unit: nats."""
 UNKNOWN_CODE: Final = math.log(2000)
 """A code that never was one: 1 in 2,000 regular goods has one, by a slip. Unit: nats."""
+WRONG_TIME: Final = math.log(20)
+"""An acceptance time far off: by fraud or, more often, by a slip of the sender's. Unit: nats."""
 NAMED: Final = 6
 """Most successors of a code that are named."""
 CAP: Final = 8.0
@@ -109,7 +113,8 @@ def splitting(declaration: Declaration, live: LiveSignals) -> LikelihoodRatio | 
         words = f"{live.small_count + 1} consignments of {total:.2f} EUR together in 72 hours"
     else:
         ratio, words = math.log((1 - SPLIT_SEEN) / (1 - PAIR_SEEN)), ""
-    ratio += math.log1p(max(0, live.importer_day - BUSY_DAY)) / 2
+    counted = live.importer_day - live.importer_day_ignored
+    ratio += math.log1p(max(0, counted - BUSY_DAY)) / 2
     return LikelihoodRatio(min(ratio, CAP), words)
 
 
@@ -150,6 +155,18 @@ def unknown_code(code: str, codes: Collection[str]) -> LikelihoodRatio | None:
         return LikelihoodRatio(UNKNOWN_CODE, f"{hs6} is no subheading of HS 2022")
     named = ", ".join(now[:NAMED]) + (", …" if len(now) > NAMED else "")
     return LikelihoodRatio(0.0, f"{hs6} is not in HS 2022; its goods are in {named}")
+
+
+def acceptance_time(declared: datetime, arrived: datetime | None) -> LikelihoodRatio | None:
+    """Judge a declared acceptance time; None where it is plausible, or the arrival unknown.
+
+    None declared, the schema's default, is no sign of irregularity: most senders of it never
+    declare one.
+    """
+    if arrived is None or acceptance.is_plausible(declared, arrived):
+        return None
+    ratio = 0.0 if declared == EPOCH else WRONG_TIME
+    return LikelihoodRatio(ratio, acceptance.words(declared, arrived))
 
 
 def _log_density(x: float, mean: float, spread: float) -> float:

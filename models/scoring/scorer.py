@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -28,6 +29,7 @@ from models.hs.editions import SUBHEADING, current
 from models.hs.exemplars import ExemplarIndex
 from models.hs.text_experts import TextExperts, Trust
 from models.risk import likelihoods, plausibility
+from models.risk.acceptance import accepted
 from models.risk.attributes import Attributes
 from models.risk.kinds import (
     HISTORY,
@@ -37,6 +39,7 @@ from models.risk.kinds import (
     SPLITTING,
     UNDERVALUATION,
     UNKNOWN_CODE,
+    WRONG_TIME,
     prior_odds,
 )
 from models.risk.likelihoods import LikelihoodRatio
@@ -84,6 +87,13 @@ class DeclarationEvidence:
     live: LiveSignals | None = None
     """None where they are unavailable."""
     tariff: Tariff = field(default_factory=Tariff)
+    arrived: datetime | None = None
+    """When the declaration's event arrived; None where it never was one."""
+
+    @property
+    def accepted(self) -> datetime:
+        """When it was accepted, for all we know: its duties are those of then (Art. 85 UCC)."""
+        return accepted(self.declaration.acceptance_time, self.arrived)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +259,9 @@ class Scorer:
             NO_GOODS_NAMED.name: vague(item.description, by_text, self._chapters),
             OTHER_TITLE.name: self._title(evidence.items[place].title, by_text),
             **plausibility.likelihood_ratios(item, peers),
+            WRONG_TIME.name: likelihoods.acceptance_time(
+                evidence.declaration.acceptance_time, evidence.arrived
+            ),
         }
         if live is not None:
             signals = live.items[place]
@@ -270,7 +283,7 @@ class Scorer:
         """Return the declared attributes of a goods item."""
         declaration, item = evidence.declaration, evidence.items[place].item
         duty = evidence.tariff.duty(
-            current(item.commodity_code), item.country_of_origin, declaration.acceptance_time
+            current(item.commodity_code), item.country_of_origin, evidence.accepted
         )
         return Attributes.of(declaration, item, duty)
 
@@ -338,7 +351,7 @@ def _expected_revenue(
         item,
         [(candidate.hs6, candidate.probability) for candidate in assessed.candidates],
         undervaluation,
-        evidence.declaration.acceptance_time,
+        evidence.accepted,
         declared_duty=context.attributes.duty_rate,
     )
 

@@ -80,19 +80,19 @@ class Matcher:
         tests = [test for rule in self._rules for test in (*rule.on_declaration, *rule.on_item)]
         self._fields = {test.field for test in tests}
 
-    def matching(self, declaration: Declaration) -> list[RiskProfile]:
+    def matching(self, declaration: Declaration, arrived: datetime) -> list[RiskProfile]:
         """Return the profiles that select a declaration, red before yellow, then by id.
 
-        Those in force at its acceptance time count. All conditions must hold: those on the goods
-        on one and the same goods item.
+        Those in force when it arrived count, whatever acceptance time it declares: nobody must
+        pass by a date of his own. All conditions must hold: those on the goods on one and the same
+        goods item.
         """
-        at = declaration.acceptance_time
         header = _values(declaration, self._fields & DECLARATION_FIELDS)
         items = [_values(item, self._fields & ITEM_FIELDS) for item in declaration.goods_items]
         return [
             rule.profile
             for rule in self._rules
-            if rule.profile.valid_from <= at < rule.profile.valid_until
+            if rule.profile.valid_from <= arrived < rule.profile.valid_until
             and all(test.holds(header) for test in rule.on_declaration)
             and (
                 not rule.on_item
@@ -101,9 +101,11 @@ class Matcher:
         ]
 
 
-def matching(profiles: Iterable[RiskProfile], declaration: Declaration) -> list[RiskProfile]:
+def matching(
+    profiles: Iterable[RiskProfile], declaration: Declaration, arrived: datetime
+) -> list[RiskProfile]:
     """Return the profiles that select a declaration; for many declarations keep a `Matcher`."""
-    return Matcher(profiles).matching(declaration)
+    return Matcher(profiles).matching(declaration, arrived)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,16 @@ Missing evidence is recorded as a degradation; it never stops a declaration.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from models.encoding.encoders import Vector
 from models.encoding.perceptual_hash import BLANK
 from models.encoding.text import normalise
 from models.hs.editions import current
+from models.risk.acceptance import accepted
 from models.risk.attributes import Attributes
 from models.risk.exchange import Comparable, comparable
 from models.risk.signals import LiveSignals
@@ -38,6 +40,8 @@ class GatheredEvidence:
     """As lodged."""
     observation: Observation
     evidence: DeclarationEvidence
+    arrived: datetime
+    """When the event first arrived."""
     degraded: tuple[Degradation, ...]
 
 
@@ -105,11 +109,14 @@ class Gatherer:
         embedder: Embedder,
         signals: SignalSource,
         photos_per_item: int,
+        now: Callable[[], datetime],
     ) -> None:
+        """Take the services, and the clock."""
         self._photos = photos
         self._embedder = embedder
         self._signals = signals
         self._photos_per_item = photos_per_item
+        self._now = now
 
     async def gather(
         self,
@@ -119,13 +126,20 @@ class Gatherer:
     ) -> list[GatheredEvidence]:
         """Return the evidence of each declaration, in order."""
         embedded = await self.embed([declaration for _, declaration in declarations], timings)
+        arrivals = [cause.arrived(self._now()) for cause, _ in declarations]
         prepared = [
-            comparable(declaration, reference.rates, declaration.acceptance_time)
-            for _, declaration in declarations
+            comparable(
+                declaration,
+                reference.rates,
+                accepted(declaration.acceptance_time, datetime.fromtimestamp(arrived, UTC)),
+            )
+            for (_, declaration), arrived in zip(declarations, arrivals, strict=True)
         ]
         observations = [
-            _observation(cause, compared.declaration, items, reference.tariff)
-            for (cause, _), compared, items in zip(declarations, prepared, embedded, strict=True)
+            _observation(cause, compared.declaration, items, reference.tariff, arrived)
+            for (cause, _), compared, items, arrived in zip(
+                declarations, prepared, embedded, arrivals, strict=True
+            )
         ]
         with timed("signals", timings):
             signals = await self._signals.gather(observations)
@@ -134,7 +148,10 @@ class Gatherer:
                 cause,
                 declaration,
                 observation,
-                evidence_of(compared, items, live, reference.tariff),
+                evidence_of(
+                    compared, items, live, reference.tariff, when_arrived(live, observation.at)
+                ),
+                when_arrived(live, observation.at),
                 tuple(_degradations(compared, items, live)),
             )
             for (cause, declaration), compared, observation, items, live in zip(
@@ -192,13 +209,17 @@ def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> D
 
 
 def evidence_of(
-    compared: Comparable, items: Sequence[EmbeddedItem], live: LiveSignals | None, tariff: Tariff
+    compared: Comparable,
+    items: Sequence[EmbeddedItem],
+    live: LiveSignals | None,
+    tariff: Tariff,
+    arrived: datetime,
 ) -> DeclarationEvidence:
     """Return what the model judges a declaration by."""
     declaration = compared.declaration
     pairs = zip(items, declaration.goods_items, strict=True)
     evidence = tuple(embedded.evidence(item) for embedded, item in pairs)
-    return DeclarationEvidence(declaration, evidence, live, tariff)
+    return DeclarationEvidence(declaration, evidence, live, tariff, arrived)
 
 
 def price_degradations(compared: Comparable) -> Iterator[Degradation]:
@@ -217,10 +238,19 @@ def _degradations(
         yield degradation(0, "signals", Reason.SIGNALS_UNAVAILABLE)
 
 
+def when_arrived(live: LiveSignals | None, at: float) -> datetime:
+    """Return when an event first arrived: as recorded with its signals, else at `at`."""
+    return datetime.fromtimestamp(at if live is None else live.arrived, UTC)
+
+
 def _observation(
-    cause: Inbound, declaration: Declaration, items: Sequence[EmbeddedItem], tariff: Tariff
+    cause: Inbound,
+    declaration: Declaration,
+    items: Sequence[EmbeddedItem],
+    tariff: Tariff,
+    arrived: float,
 ) -> Observation:
-    at = declaration.acceptance_time
+    at = accepted(declaration.acceptance_time, datetime.fromtimestamp(arrived, UTC))
     attributes = (
         Attributes.of(
             declaration, item, tariff.duty(current(item.commodity_code), item.country_of_origin, at)
@@ -236,5 +266,5 @@ def _observation(
         for item in items
     )
     return Observation(
-        event_id(cause, "", "signals"), declaration, tuple(attributes), tuple(hashes)
+        event_id(cause, "", "signals"), declaration, tuple(attributes), tuple(hashes), arrived
     )

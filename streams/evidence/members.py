@@ -1,13 +1,20 @@
-"""Members of the sets of signals in Redis: named fields ↔ text, as older versions wrote it.
+"""Members of the sets of signals in Redis: named fields ↔ text.
 
-An amendment adds members beside those of the version that it amends; `latest_of_others` leaves only
-the highest version of each.
+One member for each declaration, or few, however many goods items it has. An amendment adds members
+beside those of the version that it amends; `latest_of_others` leaves only the highest version of
+each declaration.
 """
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
+from streams.redis.contents import finite
+
 SEPARATOR: Final = "|"
+DIGEST: Final = re.compile(r"[0-9a-f]{24}")
+PHOTO_HASH: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class Member(Protocol):
@@ -21,16 +28,42 @@ class Member(Protocol):
     def version(self) -> int:
         """Version of the declaration."""
 
+    @classmethod
+    def decode(cls, member: bytes) -> Self:
+        """Read a member from Redis.
+
+        Raises:
+            ValueError: it is not as `encode` writes it.
+        """
+
+    def encode(self) -> str:
+        """Return what is written to Redis."""
+
+
+M = TypeVar("M", bound=Member)
+
+
+class DeclarationMember(NamedTuple):
+    """A declaration of a trader."""
+
+    declaration: str
+    declarant: str
+    """Keyed hash of who lodged it."""
+
     @property
-    def subject(self) -> tuple[str, ...]:
-        """What the versions of one declaration, or of one goods item, have in common."""
+    def version(self) -> int:
+        """One member stands for all versions."""
+        return 1
+
+    def encode(self) -> str:
+        """Return what is written to Redis."""
+        return SEPARATOR.join(self)
 
     @classmethod
     def decode(cls, member: bytes) -> Self:
         """Read a member from Redis."""
-
-
-M = TypeVar("M", bound=Member)
+        declaration, declarant = member.decode().split(SEPARATOR)
+        return cls(_digest(declaration), _digest(declarant))
 
 
 class ConsignmentMember(NamedTuple):
@@ -41,11 +74,6 @@ class ConsignmentMember(NamedTuple):
     value: float
     """0 for one above the de minimis value, or unknown. Unit: EUR."""
 
-    @property
-    def subject(self) -> tuple[str, ...]:
-        """The declaration."""
-        return (self.declaration,)
-
     def encode(self) -> str:
         """Return what is written to Redis."""
         return SEPARATOR.join((self.declaration, str(self.version), repr(self.value)))
@@ -54,69 +82,67 @@ class ConsignmentMember(NamedTuple):
     def decode(cls, member: bytes) -> Self:
         """Read a member from Redis."""
         declaration, version, value = member.decode().split(SEPARATOR)
-        return cls(declaration, int(version), float(value))
+        return cls(_digest(declaration), int(version), finite(float(value)))
 
 
 class PriceMember(NamedTuple):
-    """The unit price of a goods item."""
+    """The unit price of a declaration's goods of one code: the median of its goods items."""
 
     declaration: str
-    item: str
-    """Sequence number."""
     version: int
+    seller: str
+    """Keyed hash of the seller, as `Observation.traders` gives it."""
+    importer: str
+    """The same of the importer."""
     log_price: float
     """Unit: log EUR/kg."""
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        """The goods item."""
-        return (self.declaration, self.item)
 
     def encode(self) -> str:
         """Return what is written to Redis."""
         return SEPARATOR.join(
-            (self.declaration, self.item, str(self.version), repr(self.log_price))
+            (self.declaration, str(self.version), self.seller, self.importer, repr(self.log_price))
         )
 
     @classmethod
     def decode(cls, member: bytes) -> Self:
         """Read a member from Redis."""
-        declaration, item, version, log_price = member.decode().split(SEPARATOR)
-        return cls(declaration, item, int(version), float(log_price))
+        declaration, version, seller, importer, log_price = member.decode().split(SEPARATOR)
+        return cls(
+            _digest(declaration),
+            int(version),
+            _digest(seller),
+            _digest(importer),
+            finite(float(log_price)),
+        )
 
 
 class PhotoMember(NamedTuple):
-    """The use of a photo for a goods item."""
+    """The use of a photo for a declaration's goods of one heading."""
 
     declaration: str
-    item: str
-    """Sequence number."""
     version: int
     perceptual_hash: int
     """64 bits."""
     seller: str
-    """Keyed hash of the seller's identification."""
+    """Keyed hash of the seller, as `Observation.traders` gives it."""
+    importer: str
+    """The same of the importer."""
     log_price: float | None
-    """Unit: log EUR/kg."""
+    """Median of these goods items. Unit: log EUR/kg."""
     heading: str
     """HS heading (4 digits) that was declared."""
     declaration_id: str
     """As inspectors may read it."""
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        """The goods item."""
-        return (self.declaration, self.item)
 
     def encode(self) -> str:
         """Return what is written to Redis."""
         return SEPARATOR.join(
             (
                 self.declaration,
-                self.item,
                 str(self.version),
                 f"{self.perceptual_hash:016x}",
                 self.seller,
+                self.importer,
                 "" if self.log_price is None else repr(self.log_price),
                 without_separator(self.heading),
                 without_separator(self.declaration_id),
@@ -127,14 +153,14 @@ class PhotoMember(NamedTuple):
     def decode(cls, member: bytes) -> Self:
         """Read a member from Redis."""
         parts = member.decode().split(SEPARATOR)
-        declaration, item, version, perceptual_hash, seller, log_price, heading, id_ = parts
+        declaration, version, perceptual_hash, seller, importer, log_price, heading, id_ = parts
         return cls(
-            declaration,
-            item,
+            _digest(declaration),
             int(version),
-            int(perceptual_hash, 16),
-            seller,
-            float(log_price) if log_price else None,
+            int(_matching(PHOTO_HASH, perceptual_hash), 16),
+            _digest(seller),
+            _digest(importer),
+            finite(float(log_price)) if log_price else None,
             heading,
             id_,
         )
@@ -145,17 +171,38 @@ def without_separator(text: str) -> str:
     return text.replace(SEPARATOR, "_")
 
 
+@lru_cache(maxsize=1 << 14)
+def decoded(kind: type[M], member: bytes) -> M:
+    """Read a member from Redis; declarations of the same goods read the same ones.
+
+    Raises:
+        ValueError: it is not as this version writes it.
+    """
+    read = kind.decode(member)
+    if read.encode().encode() != member:
+        raise ValueError("not as it is written")
+    return read
+
+
 def latest_of_others(members: Iterable[M], *, declaration: str) -> list[M]:
-    """Return the highest version of each subject, without the members of one declaration.
+    """Return the members of the highest version of each declaration, without those of one.
 
     Args:
-        members: in any order; the result keeps the order in which subjects come first.
+        members: in any order, which the result keeps.
         declaration: keyed hash of the id that is left out.
     """
-    latest: dict[tuple[str, ...], M] = {}
-    for member in members:
-        if member.declaration != declaration:
-            best = latest.setdefault(member.subject, member)
-            if member.version > best.version:
-                latest[member.subject] = member
-    return list(latest.values())
+    others = [member for member in members if member.declaration != declaration]
+    latest: dict[str, int] = {}
+    for member in others:
+        latest[member.declaration] = max(member.version, latest.get(member.declaration, 0))
+    return [member for member in others if member.version == latest[member.declaration]]
+
+
+def _digest(text: str) -> str:
+    return _matching(DIGEST, text)
+
+
+def _matching(pattern: re.Pattern[str], text: str) -> str:
+    if pattern.fullmatch(text) is None:
+        raise ValueError("not a hash")
+    return text

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from schemas.topics import Topic
 
@@ -30,6 +30,8 @@ MAX_HEADERS_BYTES: Final = 65_536
 """Of all headers of an event together, their names included."""
 TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
+CLOCKS_APART_S: Final = 3600.0
+"""So far the broker's clock may be ahead of ours. Unit: s."""
 NAMESPACE: Final = UUID("6f2f36c3-1c1e-5a39-9d1b-6b1b7c6d7a10")
 """Of every event id that Redlane gives; changing it makes every id new."""
 
@@ -45,6 +47,8 @@ class Inbound:
     value: bytes | None
     timestamp: float
     """Seconds since 1970-01-01T00:00Z, as the sender or broker set it."""
+    timestamp_by_broker: bool = False
+    """The broker set it when it took the event (LogAppendTime), whatever the sender said."""
     headers: Headers = ()
 
     @classmethod
@@ -63,6 +67,20 @@ class Inbound:
             fields: of the event, as received.
         """
         return cls(timestamp=max(0.0, timestamp or 0.0), headers=bounded_headers(headers), **fields)
+
+    def arrived(self, now: datetime) -> float:
+        """Return when the event arrived. Unit: s since 1970-01-01T00:00Z.
+
+        A time that the sender may have chosen does not count, nor one to come: then it arrives as
+        it is read.
+
+        Args:
+            now: our clock, which goes on between two deliveries; `streams.evidence.signals` keeps
+                the first.
+        """
+        ours = now.timestamp()
+        by_broker = self.timestamp_by_broker and 0 < self.timestamp < ours + CLOCKS_APART_S
+        return self.timestamp if by_broker else ours
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name as text; bytes that are no UTF-8 are replaced."""
@@ -110,6 +128,7 @@ def received(message: Message) -> Inbound:
         key=record.key(),
         value=record.value(),
         timestamp=record.timestamp()[1] / 1000,
+        timestamp_by_broker=record.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME,
         headers=headers_of(message),
     )
 

@@ -31,6 +31,8 @@ from streams.settings import Settings
 MEGABYTE = 1 << 20
 COMMIT_S = 5.0
 """For the last commit before a stop on purpose."""
+LOG_APPEND_TIME = 1
+"""Timestamp type of aiokafka: the broker set it."""
 log = structlog.get_logger(__name__)
 
 
@@ -109,6 +111,7 @@ def received_by_faust(event: Any) -> Inbound:
         key=message.key,
         value=message.value,
         timestamp=message.timestamp,
+        timestamp_by_broker=message.timestamp_type == LOG_APPEND_TIME,
         headers=message.headers or (),
     )
 

@@ -16,7 +16,7 @@ from models.scoring.scorer import Scorer
 from models.selection.profiles import Matcher
 from schemas import codec, rules
 from schemas.reasons import Reason
-from schemas.records import Assessment, Declaration
+from schemas.records import EPOCH, Assessment, Declaration
 from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS
 from streams.evidence.embedding import Embedder
 from streams.evidence.gatherer import Gatherer
@@ -47,13 +47,17 @@ def event_of(declaration: Declaration) -> Inbound:
     key = declaration.declaration_id.encode()
     value = codec.encode(declaration, SCHEMA_ID)
     rules.check(codec.decode(value, Declaration, DECLARATION_WRITERS), key)
+    # As if it had come when it was accepted; one without such a time, or dated ahead, comes now.
+    now, declared = datetime.now(UTC), declaration.acceptance_time
+    arrived = declared if EPOCH < declared <= now else now
     return Inbound(
         topic=DECLARATIONS.name,
         partition=0,
         offset=0,
         key=key,
         value=value,
-        timestamp=declaration.acceptance_time.timestamp(),
+        timestamp=arrived.timestamp(),
+        timestamp_by_broker=True,
     )
 
 
@@ -92,6 +96,7 @@ def _screen(
             embedder=Embedder(scorer, _NoCache(), executor),
             signals=signals,
             photos_per_item=photos_per_item,
+            now=lambda: datetime.now(UTC),
         ),
         signals=signals,
         lanes=Lanes(scorer.thresholds, None, key=NO_KEY),

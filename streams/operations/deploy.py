@@ -31,8 +31,7 @@ def new_topic(topic: Topic, replication: int) -> NewTopic:
         config["cleanup.policy"] = "compact"
     else:
         config["retention.ms"] = str(topic.retention_days * DAY_MS)
-        # Kept from its arrival, whatever time a sender wrote: an event that a sender dates back
-        # would be removed before it is read.
+    if topic.timestamps == "broker":
         config["message.timestamp.type"] = "LogAppendTime"
     return NewTopic(topic.name, topic.partitions, replication, config=config)
 

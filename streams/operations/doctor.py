@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined] # its
 from redis import Redis
 
 from models.scoring.bundle import check_released, verify
@@ -83,6 +83,11 @@ def _kafka(settings: Settings) -> str:
             "ask the senders for these events again; keep the topic for longer, or run more "
             "workers. It is gone from here once the workers have gone on",
         )
+    if theirs := _dated_by_senders(admin):
+        raise Unwell(
+            f"the senders date the events of {', '.join(theirs)}, so a worker takes the time at "
+            "which it first reads each: set message.timestamp.type=LogAppendTime there"
+        )
     return f"{len(cluster.brokers)} broker(s), all {len(TOPICS)} topics"
 
 
@@ -92,6 +97,17 @@ def _groups(settings: Settings) -> tuple[Unread, ...]:
         Unread(settings, group=settings.explain_consumer_group, topic=ALERTS),
         Unread(settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES),
     )
+
+
+def _dated_by_senders(admin: AdminClient) -> list[str]:
+    """Return the topics whose events the broker should date, but does not."""
+    names = [topic.name for topic in TOPICS.values() if topic.timestamps == "broker"]
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    described = {
+        resource.name: future.result(timeout=5)["message.timestamp.type"].value
+        for resource, future in admin.describe_configs(resources, request_timeout=5).items()
+    }
+    return [name for name in names if described[name] != "LogAppendTime"]
 
 
 def _registry(settings: Settings) -> str:

@@ -1,10 +1,10 @@
 """Risks of the stream → the thresholds in force, one set for all workers, through Redis.
 
-The stream is cut into windows of event time (acceptance time). The first worker that meets a
+The stream is cut into windows of the time of arrival. The first worker that meets a
 declaration of a window computes its thresholds from the records of earlier windows and stores them;
 other workers, late declarations and redeliveries read them there. Records are sets, so recording
 twice is recording once; they are bounded: counts are estimated (HyperLogLog, to 1 %) and risks
-sampled. Under `capacity:NAME:OFFICE:NUMBER`, the number of the window (w) or of its week:
+sampled. Under `capacity_key(NAME, OFFICE, NUMBER)`, the number of the window (w) or of its week:
 
 | name | type | holds |
 |---|---|---|
@@ -13,17 +13,19 @@ sampled. Under `capacity:NAME:OFFICE:NUMBER`, the number of the window (w) or of
 | `windows` | sorted set | the windows of the week with a declaration |
 | `arrived`, `selected`, `red` | HyperLogLog | declarations of the week, by lane |
 
-Redis may be lost at any time: then the fallback decides and the verdict is degraded.
+Redis may be lost at any time: then the fallback decides and the verdict is degraded. Contents that
+this version did not write count as absent (streams/redis/contents.py).
 """
 
 import asyncio
 import hashlib
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import numpy as np
 from redis.asyncio import Redis
@@ -31,6 +33,7 @@ from redis.asyncio.client import Pipeline
 
 from models.selection.policy import LANES, NOTHING, RED, YELLOW, Budget, Seen, Thresholds, adapt
 from streams.redis.circuit_breaker import CircuitBreaker
+from streams.redis.contents import finite, keep_first, refused, replies
 from streams.redis.keys import capacity_key
 from streams.redis.records import reader
 
@@ -45,7 +48,34 @@ REMEMBERED: Final = 1000
 COUNTED: Final = {"arrived": LANES, "selected": (YELLOW, RED), "red": (RED,)}
 Slot = tuple[str, int]
 """Office with a budget of its own, or empty; number of the window."""
-read_thresholds = reader(Thresholds)
+SAMPLED: Final = re.compile(rb"[0-9a-f]{12} ([0-9.e+-]{1,30})")
+"""Member of a sample: hash of the declaration, and its risk."""
+T = TypeVar("T")
+_read = reader(Thresholds)
+
+
+def read_thresholds(content: bytes | str) -> Thresholds:
+    """Read thresholds as they were stored.
+
+    Raises:
+        ValueError: they are not as this version writes them.
+    """
+    thresholds = _read(content)
+    if not all(0 <= value <= 1 for value in astuple(thresholds)):
+        raise ValueError("not shares")
+    return thresholds
+
+
+def read_risk(member: bytes) -> float:
+    """Read the risk of a member of a sample.
+
+    Raises:
+        ValueError: it is not as this version writes it.
+    """
+    sampled = SAMPLED.fullmatch(member)
+    if sampled is None or not 0 <= (risk := finite(float(sampled[1]))) <= 1:
+        raise ValueError("not a sampled risk")
+    return risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +92,7 @@ class CapacityUse:
     """A declaration with its lane, which may use the capacity."""
 
     declaration_id: str
-    accepted: datetime
+    arrived: datetime
     office: str
     risk: float
     charged: str
@@ -105,8 +135,8 @@ class Capacity:
         self._remembered: dict[Slot, Thresholds] = {}
 
     async def thresholds(self, when: Sequence[tuple[datetime, str]]) -> list[ThresholdsInForce]:
-        """Return what is in force for declarations accepted then, at that office; in order."""
-        slots = [self._slot(accepted, office) for accepted, office in when]
+        """Return what is in force for declarations that arrived then, at that office; in order."""
+        slots = [self._slot(arrived, office) for arrived, office in when]
         in_force = {slot: self._remembered[slot] for slot in slots if slot in self._remembered}
         missing = sorted({*slots} - in_force.keys())
         if missing and not self._breaker.is_open:
@@ -127,14 +157,14 @@ class Capacity:
         """Record lanes, in one round trip; a failure leaves them out of the account."""
         by_slot = defaultdict[Slot, list[CapacityUse]](list)
         for use in uses:
-            by_slot[self._slot(use.accepted, use.office)].append(use)
+            by_slot[self._slot(use.arrived, use.office)].append(use)
         if not by_slot or self._breaker.is_open:
             return
         with self._breaker:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for slot, of_slot in by_slot.items():
                     self._add(pipeline, slot, of_slot)
-                await pipeline.execute()
+                await replies(self._redis, pipeline)
 
     def _add(self, pipeline: Pipeline, slot: Slot, uses: Sequence[CapacityUse]) -> None:
         office, window = slot
@@ -166,40 +196,64 @@ class Capacity:
                 windows = self._week_key("windows", office, in_week)
                 pipeline.zcard(windows)
                 pipeline.zrevrangebyscore(windows, window - 1, "-inf", start=0, num=self._memory)
-            stored, arrived, selected, red, arrived_before, *rest = await pipeline.execute()
-        if stored is None:
-            count, latest, count_before, latest_before = rest
-            risks = await self._risks(office, [*latest, *latest_before])
-            expected = (arrived + arrived_before) / max(1, count + count_before)
-            seen = Seen(np.array(risks), arrived, selected, red, expected)
-            computed = adapt(seen, self._budget.of(office), self._fallback)
-            stored = await self._store(slot, computed)
-        return read_thresholds(stored)
+            stored, arrived, selected, red, arrived_before, *rest = await replies(
+                self._redis, pipeline
+            )
+        in_force = _readable([stored] if stored else [], read_thresholds, "thresholds", slot)
+        if in_force:
+            return in_force[0]
+        count, latest, count_before, latest_before = rest
+        risks = await self._risks(office, [*latest, *latest_before])
+        expected = (arrived + arrived_before) / max(1, count + count_before)
+        seen = Seen(np.array(risks), arrived, selected, red, expected)
+        computed = adapt(seen, self._budget.of(office), self._fallback)
+        return await self._keep_first(slot, computed)
 
-    async def _store(self, slot: Slot, thresholds: Thresholds) -> Any:
-        """Store thresholds; return what is stored, as another worker may have been first."""
-        key, value = capacity_key("thresholds", *slot), json.dumps(asdict(thresholds))
-        earlier = await self._redis.set(key, value, nx=True, get=True, ex=KEEP)
-        return value if earlier is None else earlier
+    async def _keep_first(self, slot: Slot, thresholds: Thresholds) -> Thresholds:
+        """Store thresholds; return those in force, as another worker may have been first."""
+        return await keep_first(
+            self._redis,
+            capacity_key("thresholds", *slot),
+            thresholds,
+            json.dumps(asdict(thresholds)),
+            read_thresholds,
+            seconds=int(KEEP.total_seconds()),
+        )
 
     async def _risks(self, office: str, windows: Sequence[bytes]) -> list[float]:
         """Return enough of the risks sampled in these windows, latest first."""
+        numbers = _readable(windows, int, "windows", (office, 0))
         risks: list[float] = []
-        for start in range(0, len(windows), AT_ONCE):
+        for start in range(0, len(numbers), AT_ONCE):
             if len(risks) < self._memory:
+                at_once = numbers[start : start + AT_ONCE]
                 async with self._redis.pipeline(transaction=False) as pipeline:
-                    for window in windows[start : start + AT_ONCE]:
-                        pipeline.zrange(capacity_key("risks", office, int(window)), 0, -1)
-                    for members in await pipeline.execute():
-                        risks += [float(member.split()[1]) for member in members]
+                    for window in at_once:
+                        pipeline.zrange(capacity_key("risks", office, window), 0, -1)
+                    samples = await replies(self._redis, pipeline)
+                for window, members in zip(at_once, samples, strict=True):
+                    risks += _readable(members, read_risk, "risks", (office, window))
         return risks[: self._memory]
 
-    def _slot(self, accepted: datetime, office: str) -> Slot:
+    def _slot(self, arrived: datetime, office: str) -> Slot:
         own = office if office in self._budget.offices else ""
-        return own, (accepted - MONDAY) // self._window
+        return own, (arrived - MONDAY) // self._window
 
     def _week_key(self, name: str, office: str, window: int) -> str:
         return capacity_key(name, office, window // self._windows_a_week)
+
+
+def _readable(
+    contents: Sequence[bytes], read: Callable[[bytes], T], name: str, slot: Slot
+) -> list[T]:
+    """Read contents, without those that cannot be read."""
+    values = []
+    for content in contents:
+        try:
+            values.append(read(content))
+        except ValueError as error:
+            refused(capacity_key(name, *slot), error)
+    return values
 
 
 def _ranked(use: CapacityUse) -> tuple[str, int]:

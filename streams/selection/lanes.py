@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from models.selection.policy import Decision, Thresholds
 from schemas.records import Declaration, RiskProfile
@@ -13,6 +14,7 @@ class LaneRequest:
     """A declaration that needs a lane."""
 
     declaration: Declaration
+    arrived: datetime
     risk: float
     """Calibrated. Fraction."""
     profiles: Sequence[RiskProfile]
@@ -61,7 +63,7 @@ class Lanes:
             await self._capacity.record(
                 CapacityUse(
                     request.declaration.declaration_id,
-                    request.declaration.acceptance_time,
+                    request.arrived,
                     request.declaration.declaration_office,
                     request.risk,
                     lane.decision.charged,
@@ -74,8 +76,5 @@ class Lanes:
         if self._capacity is None:
             return [ThresholdsInForce(self._fallback, degraded=False)] * len(requests)
         return await self._capacity.thresholds(
-            [
-                (request.declaration.acceptance_time, request.declaration.declaration_office)
-                for request in requests
-            ]
+            [(request.arrived, request.declaration.declaration_office) for request in requests]
         )

@@ -23,6 +23,7 @@ from structlog.contextvars import bound_contextvars
 from models.encoding.image import decode
 from models.encoding.photo_file import BadPhoto
 from models.explanation.explainer import Explainer, ItemExplained, Pixels, traders
+from models.risk.acceptance import accepted
 from models.risk.exchange import ExchangeRates, comparable
 from models.risk.tariff import Tariff
 from models.scoring.scorer import DeclarationEvidence
@@ -44,6 +45,7 @@ from streams.evidence.gatherer import (
     Gatherer,
     evidence_of,
     price_degradations,
+    when_arrived,
 )
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
@@ -191,8 +193,10 @@ class Explain:
             missing_everywhere.append(Signal(code=Reason.SIGNALS_UNAVAILABLE))
         if alert.bundle_id != self._explainer.bundle_id:
             missing_everywhere.append(Signal(code=Reason.EXPLAINED_BY_ANOTHER_BUNDLE))
-        compared = comparable(declaration, self._rates(), declaration.acceptance_time)
-        evidence = evidence_of(compared, items, live, self._tariff())
+        arrived = when_arrived(live, cause.arrived(self._now()))
+        at = accepted(declaration.acceptance_time, arrived)
+        compared = comparable(declaration, self._rates(), at)
+        evidence = evidence_of(compared, items, live, self._tariff(), arrived)
         prices = list(price_degradations(compared))
         missing = [
             [

@@ -4,7 +4,8 @@ Outcomes must not be lost: where Redis fails the stage tries again for a while, 
 worker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from structlog.contextvars import bound_contextvars
 
@@ -26,6 +27,7 @@ class Learn:
         *,
         writers: Mapping[int, codec.Schema],
         inspections: PastInspections,
+        now: Callable[[], datetime],
         attempts: int = 6,
         delay_s: float = 0.5,
     ) -> None:
@@ -34,11 +36,13 @@ class Learn:
         Args:
             writers: schema id → schema of outcomes.
             inspections: where outcomes are recorded.
+            now: the clock.
             attempts: of a store that fails.
             delay_s: see `retrying`.
         """
         self._writers = writers
         self._inspections = inspections
+        self._now = now
         self._retry = retrying(attempts=attempts, delay_s=delay_s)
 
     async def __call__(self, batch: Sequence[Inbound]) -> list[tuple[Outbound, ...]]:
@@ -49,8 +53,9 @@ class Learn:
         try:
             outcome = codec.decode(cause.value, InspectionOutcome, self._writers)
             rules.check_outcome(outcome, cause.key)
+            arrived = cause.arrived(self._now())
             with bound_contextvars(service="past inspections"):
-                fate = await self._retry(FAILURES, self._inspections.record, outcome)
+                fate = await self._retry(FAILURES, self._inspections.record, outcome, arrived)
         except FAILURES:
             raise
         except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted

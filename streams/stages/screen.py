@@ -182,8 +182,9 @@ class Screen:
             [
                 LaneRequest(
                     scored.gathered.declaration,
+                    scored.gathered.arrived,
                     scored.verdict.risk,
-                    profiles.matching(scored.gathered.declaration),
+                    profiles.matching(scored.gathered.declaration, scored.gathered.arrived),
                 )
                 for scored in batch
             ]

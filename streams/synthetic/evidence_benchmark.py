@@ -194,6 +194,7 @@ def _judge(
                     case.declaration,
                     (case.attributes,),
                     ((hashes[case.photo],),),
+                    case.declaration.acceptance_time.timestamp(),
                 )
                 for case in cases
             ],

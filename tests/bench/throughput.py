@@ -43,6 +43,7 @@ def signals_per_declaration(consignments: Sequence[Consignment], photo: int) -> 
             each.declaration,
             tuple(Attributes.of(each.declaration, item) for item in each.declaration.goods_items),
             ((photo,),) * len(each.declaration.goods_items),
+            each.declaration.acceptance_time.timestamp(),
         )
         for each in consignments
     ]

@@ -44,6 +44,7 @@ SIGNALS: Final = (
     Reason.PHOTO_REUSED,
     Reason.CONSIGNMENT_SPLIT,
     Reason.LIKE_PAST_IRREGULARITIES,
+    Reason.ACCEPTANCE_TIME_IMPLAUSIBLE,
 )
 """Codes of reasons that say why the risk was raised, in the order of the queue's filter."""
 BRIEF: Final = Reason.EXPLAINED_BRIEFLY

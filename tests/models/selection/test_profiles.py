@@ -75,15 +75,15 @@ def condition(field, operator, *values):
 def test_all_conditions_must_hold(conditions, selects):
     """Those on goods on one and the same goods item; no conditions select nothing."""
     one = profile(*conditions)
-    assert matching([one], DECLARATION) == ([one] if selects else [])
+    assert matching([one], DECLARATION, NOW) == ([one] if selects else [])
 
 
 def test_an_undeclared_code_is_no_code_of_a_condition():
     """No profile on a code selects goods without one."""
     items = tuple(replace(item, commodity_code="") for item in DECLARATION.goods_items)
     declaration = replace(DECLARATION, goods_items=items)
-    assert not matching([profile(PARTS)], declaration)
-    assert matching([profile(CHINA)], declaration)
+    assert not matching([profile(PARTS)], declaration, NOW)
+    assert matching([profile(CHINA)], declaration, NOW)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_an_undeclared_code_is_no_code_of_a_condition():
 def test_a_trader_does_not_leave_a_watch_list_by_spelling(written):
     """Case, blanks, wide and invisible characters do not count."""
     declaration = replace(DECLARATION, importer=Party(identification=written))
-    assert matching([profile(WATCHED)], declaration)
+    assert matching([profile(WATCHED)], declaration, NOW)
     other = replace(DECLARATION, importer=Party(identification="BE0123456780"))
-    assert not matching([profile(WATCHED)], other)
+    assert not matching([profile(WATCHED)], other, NOW)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_a_trader_does_not_leave_a_watch_list_by_spelling(written):
         ({"valid_until": EPOCH}, NOW, "ignored"),
     ],
 )
-def test_the_acceptance_time_decides_whether_a_profile_holds(fields, at, expected):
-    """From valid_from, until before valid_until."""
+def test_the_time_of_arrival_decides_whether_a_profile_holds(fields, at, expected):
+    """From valid_from, until before valid_until; whatever acceptance time is declared."""
     one = profile(PARTS, **fields)
     assert state(one, at) == expected
-    found = matching([one], replace(DECLARATION, acceptance_time=at))
+    found = matching([one], DECLARATION, at)
     assert found == ([one] if expected == "in force" else [])
 
 
@@ -145,17 +145,17 @@ def test_what_is_wrong_with_a_profile_is_told_and_it_selects_nothing(one, reason
     if found:
         assert reason in found
         assert "SECRET" not in found
-        assert matching([one], DECLARATION) == []
+        assert matching([one], DECLARATION, NOW) == []
 
 
 def test_red_comes_first_then_the_id():
     """Whatever order they came in."""
     a, b, c = (profile(PARTS, profile_id=i, lane=lane) for i, lane in (("a", "yellow"), ("b", "red"), ("c", "red")))  # fmt: skip
-    assert matching([a, c, b], DECLARATION) == [b, c, a]
+    assert matching([a, c, b], DECLARATION, NOW) == [b, c, a]
 
 
 def test_a_matcher_serves_many_declarations():
     """And a declaration without goods or parties harms nobody."""
     matcher = Matcher([profile(PARTS), profile(WATCHED, profile_id="BE-2")])
-    assert [p.profile_id for p in matcher.matching(DECLARATION)] == ["BE-1", "BE-2"]
-    assert matcher.matching(Declaration(acceptance_time=NOW)) == []
+    assert [p.profile_id for p in matcher.matching(DECLARATION, NOW)] == ["BE-1", "BE-2"]
+    assert matcher.matching(Declaration(), NOW) == []

@@ -149,9 +149,10 @@ def test_the_watch_stops_the_server_when_a_thread_ends(monkeypatch):
 
 
 def test_a_signal_ends_the_live_streams_first():
-    """Or the server would wait for them."""
-    stopping = Stopping()
-    running = _Server(uvicorn.Config(_empty), stopping)
+    """Or the server would wait for them; and the time for the whole stop begins."""
+    stopping, begun = Stopping(), []
+    deadline = SimpleNamespace(start=lambda: begun.append(True))
+    running = _Server(uvicorn.Config(_empty), stopping, deadline)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with running.capture_signals():
@@ -160,6 +161,7 @@ def test_a_signal_ends_the_live_streams_first():
             signal.raise_signal(signal.SIGTERM)
         assert stopping.event.is_set()
         assert running.should_exit
+        assert begun == [True]
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

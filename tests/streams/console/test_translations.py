@@ -17,10 +17,10 @@ from streams.console.web.view import REST, SIGNALS
 UTC_ZONE = ZoneInfo("UTC")
 TEMPLATES = Path(translations.__file__).parent / "templates"
 DIGESTS = {
-    "en": "98b6013be8f0af629ad0a3dd5ba0b50430d8c69f0663f92c29c3e67b1a35a7c2",
-    "fr": "8505591eefa0ee9a1d4fffef4b4955250c5cc9229f2d1fc7286113564c1768cc",
-    "nl": "d18032683f56be725043199a26d56f6cbb06517f33c4207111376ebdee2f6cab",
-    "de": "5b0e71434257879624a32f985c077988790c01a96ffdfdbf417a6079fb151e69",
+    "en": "544d0718c28c370b47ace99597471ea8141d356185305885e5eeec1ed26442fe",
+    "fr": "a4d6e512a50785899bf75b02b33a979ddc1ca60c9cbf9e1936eb42f3bbdd351e",
+    "nl": "bc0f1d760239749550f0be1e0dfef66076e4d94ebf31c1ec2640ffcf4c7ab1a6",
+    "de": "47d40a724da95b167b5f84a9118d6028f84ad3485343c51b494a14bc0e59d870",
 }
 
 

@@ -24,7 +24,7 @@ from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
 from streams.evidence.photos import NoPhoto, Photos
 from streams.reference.state import Snapshot
-from tests.fakes import FakeScorer, MemoryBucket, inbound, vector
+from tests.fakes import NOW, FakeScorer, MemoryBucket, inbound, vector
 
 LOW = dict(examples("declaration"))["declaration/low-value"]
 COLOURS = ("red", "green", "blue")
@@ -58,7 +58,9 @@ def photos():
 def gatherer(photos):
     cache = EmbeddingCache(FakeAsyncRedis(), ttl=timedelta(days=1), pause_s=1)
     embedder = Embedder(FakeScorer(), cache, ThreadPoolExecutor(1))
-    return Gatherer(photos=photos, embedder=embedder, signals=None, photos_per_item=2)
+    return Gatherer(
+        photos=photos, embedder=embedder, signals=None, photos_per_item=2, now=lambda: NOW
+    )
 
 
 def item(number, description, *names):

@@ -1,11 +1,16 @@
 """What is committed: all that is done, markers of transactions and aborted events included."""
 
+import asyncio
 from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from faust.types import TP
 
-from streams.kafka.transport import Fetched, PromptConsumer
+from streams.kafka import transport
+from streams.kafka.transport import Fetched, IdempotentProducer, PromptConsumer
 
 PLACE = TP("declarations", 0)
 
@@ -74,3 +79,30 @@ def test_a_partition_that_is_assigned_again_begins_anew(consumer):
     assert consumer._new_offset(PLACE) == 9
     consumer._forget({PLACE})
     assert consumer._new_offset(PLACE) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "number"),
+    [(MessageSizeTooLargeError(), 6), (KafkaConnectionError(), 7), (None, 7)],
+)
+async def test_a_refused_event_gives_its_sequence_number_to_the_next(answer, number):
+    """Else the broker refuses all that follows as out of order."""
+    place = TopicPartition("assessments", 1)
+    producer = IdempotentProducer.__new__(IdempotentProducer)
+    transactions = SimpleNamespace(_sequence_numbers={place: 7})
+    producer._producer = SimpleNamespace(_txn_manager=transactions)
+    delivery = asyncio.get_running_loop().create_future()
+    delivery.set_result(None) if answer is None else delivery.set_exception(answer)
+    producer._close_gap(place, delivery)
+    assert transactions._sequence_numbers == {place: number}
+
+
+async def test_a_producer_does_not_wait_for_a_broker_that_is_away(monkeypatch):
+    """Neither before a commit nor at the end."""
+    monkeypatch.setattr(transport, "CLOSE_S", 0.05)
+    producer = IdempotentProducer.__new__(IdempotentProducer)
+    producer._producer = SimpleNamespace(flush=asyncio.Event().wait, stop=asyncio.Event().wait)
+    producer.transport = SimpleNamespace(_topic_waiters={})
+    async with asyncio.timeout(5):
+        await producer.flush()
+        await producer.on_stop()

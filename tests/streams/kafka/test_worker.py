@@ -57,7 +57,7 @@ class FakeStream:
 def message(offset, headers=(("ce_id", b"e1"),)):
     return SimpleNamespace(
         topic=DECLARATIONS.name, partition=3, offset=offset, key=b"D1", value=b"v", timestamp=5.0,
-        headers=list(headers),
+        timestamp_type=1, headers=list(headers),
     )  # fmt: skip
 
 
@@ -201,12 +201,15 @@ def test_a_record_of_faust_is_taken_as_it_was_received():
     event = received_by_faust(SimpleNamespace(message=message(7)))
     assert (event.topic, event.partition, event.offset) == ("declarations", 3, 7)
     assert (event.key, event.value, event.timestamp) == (b"D1", b"v", 5.0)
+    assert event.timestamp_by_broker
     assert event.header("ce_id") == "e1"
     null = SimpleNamespace(message=message(7, headers=[("ce_id", None), ("other", None)]))
     assert received_by_faust(null).headers == (("ce_id", b""), ("other", b""))
     assert received_by_faust(null).source_id == "declarations/3/7"
-    bare = SimpleNamespace(**vars(message(7)) | {"headers": None})
-    assert received_by_faust(SimpleNamespace(message=bare)).headers == ()
+    bare = SimpleNamespace(**vars(message(7)) | {"headers": None, "timestamp_type": 0})
+    event = received_by_faust(SimpleNamespace(message=bare))
+    assert event.headers == ()
+    assert not event.timestamp_by_broker
 
 
 def test_the_app_has_the_settings_under_which_nothing_is_lost():

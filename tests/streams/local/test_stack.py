@@ -11,7 +11,13 @@ import time
 import psutil
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
@@ -95,6 +101,29 @@ def test_the_doctor_finds_a_whole_stack_well(stack, bundle):
     ]
     assert f"all {len(TOPICS)} topics" in findings[0].detail
     assert "Everybody may register" not in findings[1].detail
+
+
+def test_the_doctor_names_topics_whose_senders_set_the_time(stack):
+    """Such as those that somebody created without `redlane deploy`."""
+    admin = AdminClient(stack.settings().confluent())
+
+    def dated_by(timestamp_type):
+        entry = ConfigEntry(
+            "message.timestamp.type",
+            timestamp_type,
+            incremental_operation=AlterConfigOpType.SET,
+        )
+        topic = ConfigResource(ResourceType.TOPIC, "declarations", incremental_configs=[entry])
+        admin.incremental_alter_configs([topic])[topic].result()
+
+    dated_by("CreateTime")
+    try:
+        problem = doctor.examine(stack.settings())[0].problem
+    finally:
+        dated_by("LogAppendTime")
+    assert "declarations" in problem
+    assert "message.timestamp.type=LogAppendTime" in problem
+    assert doctor.examine(stack.settings())[0].problem is None
 
 
 def test_the_doctor_says_what_to_do_where_nothing_runs(tmp_path):

@@ -131,7 +131,7 @@ def test_snapshots_do_not_change(state):
     after = state.snapshot()
     assert before.profiles == ()
     assert before.tariff.duty("640620", "CN", NOW) is None
-    assert after.matcher.matching(DECLARATION) == [PROFILE]
+    assert after.matcher.matching(DECLARATION, NOW) == [PROFILE]
     assert after.tariff.duty("640620", "CN", NOW) == 3.0
 
 
@@ -223,8 +223,8 @@ def soon(condition, reference):
 
 
 def selected(reference):
-    now = replace(DECLARATION, acceptance_time=datetime.now(UTC))
-    return [(p.profile_id, p.version) for p in reference.snapshot.matcher.matching(now)]
+    matching = reference.snapshot.matcher.matching(DECLARATION, datetime.now(UTC))
+    return [(p.profile_id, p.version) for p in matching]
 
 
 def test_a_profile_is_put_changed_and_expired(stack, redlane, reference, file):
@@ -236,11 +236,11 @@ def test_a_profile_is_put_changed_and_expired(stack, redlane, reference, file):
     (profile,) = reference.snapshot.profiles
     assert profile.author == pseudonym(KEY.encode(), "Ann Peeters")
     assert profile.approver == pseudonym(KEY.encode(), "Bob Maes")
-    accepted_before = replace(DECLARATION, acceptance_time=datetime.now(UTC))
+    arrived_before = datetime.now(UTC)
 
     assert redlane("expire", "TEST-1", *BY).stdout == "TEST-1 version 3 is published: expired.\n"
     soon(lambda: selected(reference) == [], reference)
-    assert reference.snapshot.matcher.matching(accepted_before)
+    assert reference.snapshot.matcher.matching(DECLARATION, arrived_before)
     with Reference(stack.settings()) as later:
         assert later.snapshot.profiles == reference.snapshot.profiles
         assert selected(later) == []

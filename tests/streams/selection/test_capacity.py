@@ -93,7 +93,7 @@ async def everything(redis):
     """Return what is counted and sampled."""
     records = {}
     for key in sorted(await redis.keys("capacity:*")):
-        kind = key.split(b":")[1]
+        kind = key.split(b":")[2]
         if kind in {b"arrived", b"selected", b"red"}:
             records[key] = await redis.pfcount(key)
         elif kind == b"thresholds":
@@ -158,11 +158,11 @@ async def test_records_are_bounded_and_expire(redis):
     keys = await redis.keys("capacity:*")
     assert len(keys) == 3 + 1 + 2  # counts; list of windows; risks and thresholds of the one
     assert all([await redis.ttl(key) > 0 for key in keys])
-    (sample,) = await redis.keys("capacity:risks:*")
+    (sample,) = await redis.keys("capacity:*:risks:*")
     kept = [float(member.split()[1]) for member in await redis.zrange(sample, 0, -1)]
     assert len(kept) == 200
     assert np.mean(kept) == pytest.approx(np.mean([risk for *_, risk in cases]), abs=0.05)
-    (counter,) = await redis.keys("capacity:arrived:*")
+    (counter,) = await redis.keys("capacity:*:arrived:*")
     assert await redis.pfcount(counter) == pytest.approx(3000, rel=0.03)
 
 

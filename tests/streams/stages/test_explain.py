@@ -99,6 +99,7 @@ class Place:
                 embedder=Embedder(scorer, cache, executor),
                 signals=signals,
                 photos_per_item=2,
+                now=lambda: NOW,
             ),
             signals=signals,
             tariff=Tariff,
@@ -122,6 +123,7 @@ class Place:
             key=alert.key,
             value=alert.value,
             timestamp=NOW.timestamp(),
+            timestamp_by_broker=True,
             headers=alert.headers,
         )
 
@@ -250,8 +252,8 @@ async def test_a_failing_redis_is_tried_again_then_stops_the_worker(place, monke
     """An explanation without the signals that caused the alert would be a wrong one."""
     alert = await place.alert(risky(0.9))
     failures = [1]
-    failing = fails(place.redis.mget, RedisError, failures, lambda keys: "signals" in repr(keys))
-    monkeypatch.setattr(place.redis, "mget", failing)
+    recorded = fails(place.stage._signals.recorded, RedisError, failures, lambda _ids: True)
+    monkeypatch.setattr(place.stage._signals, "recorded", recorded)
     assert codes((await place.explained(alert)).items[0]) == []
     assert failures == [0]
     failures[0] = 2

@@ -86,6 +86,7 @@ def made(store, scorer, *, redis=None, capacity=None, reference=None):
             embedder=Embedder(scorer, cache, executor),
             signals=signals,
             photos_per_item=2,
+            now=lambda: NOW,
         ),
         signals=signals,
         lanes=Lanes(scorer.thresholds, budget, key=b"key"),
@@ -328,10 +329,10 @@ def day(count=80, seed=7):
         yield inbound(
             replace(
                 declaration,
-                acceptance_time=LOW.acceptance_time + timedelta(seconds=2 * number),
                 importer=Party(identification=f"I{dice.randrange(5)}"),
             ),
             offset=number,
+            timestamp=NOW.timestamp() + 2 * number,
         )
 
 
