@@ -74,6 +74,13 @@ def _read_decimal(
 LOGICAL_READERS["bytes-decimal"] = _read_decimal
 
 
+def schema_id(value: bytes | None) -> int | None:
+    """Return the schema id of a value; None where it has none."""
+    if value is None or len(value) < PREFIX.size or value[0] != 0:
+        return None
+    return int(PREFIX.unpack_from(value)[1])
+
+
 def schema_text(stem: str) -> str:
     """Return the Avro schema of an event as it is registered; `stem` names its file."""
     return (Path(__file__).parent / "avro" / f"{stem}.avsc").read_text()
@@ -140,16 +147,16 @@ def decode(
         raise Undecodable(Reason.VALUE_EMPTY, "no bytes")
     if len(value) > most:
         raise Undecodable(Reason.VALUE_TOO_LARGE, f"{len(value)} bytes; at most {most} are read")
-    if len(value) < PREFIX.size or value[0] != 0:
+    writer = schema_id(value)
+    if writer is None:
         raise Undecodable(Reason.VALUE_NOT_AVRO, "it does not begin with a zero byte and schema id")
-    _, schema_id = PREFIX.unpack_from(value)
-    if schema_id not in writers:
+    if writer not in writers:
         allowed = ", ".join(map(str, sorted(writers))) or "none"
-        raise Undecodable(Reason.SCHEMA_UNKNOWN, f"schema id {schema_id}; this topic has {allowed}")
+        raise Undecodable(Reason.SCHEMA_UNKNOWN, f"schema id {writer}; this topic has {allowed}")
     body = io.BytesIO(value)
     body.seek(PREFIX.size)
     try:
-        datum = fastavro.schemaless_reader(body, writers[schema_id], schema(record_type.SCHEMA))
+        datum = fastavro.schemaless_reader(body, writers[writer], schema(record_type.SCHEMA))
     except Undecodable:
         raise
     except Exception as error:  # fastavro raises whatever its parts raise: EOFError, IndexError, …

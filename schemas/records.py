@@ -402,6 +402,45 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterReplay:
+    """A dead-lettered event was sent again to the topic it came from."""
+
+    SCHEMA: ClassVar[str] = "dead-letter-replay"
+
+    replayed_event: str = ""
+    """Identification of the event that could not be processed, the same for all its dead letters. The event's key. No unit."""
+    dead_letter_id: str = ""
+    """x_dlq.id of the dead letter that was sent again. No unit."""
+    topic: str = ""
+    """Where it was sent. No unit."""
+    replays: int = 0
+    """How many times it was sent again, this one included. From 1."""
+    replayed_at: datetime = EPOCH
+    """Unit: milliseconds since 1970-01-01T00:00Z."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "replayed_event": self.replayed_event,
+            "dead_letter_id": self.dead_letter_id,
+            "topic": self.topic,
+            "replays": self.replays,
+            "replayed_at": self.replayed_at,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            replayed_event=datum["replayed_event"],
+            dead_letter_id=datum["dead_letter_id"],
+            topic=datum["topic"],
+            replays=datum["replays"],
+            replayed_at=datum["replayed_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
     """A trader as declared. Personal data: never in logs, metrics, traces or headers."""
 

@@ -13,7 +13,14 @@ from models.explanation.explainer import Explainer
 from models.scoring.bundle import check_released, verify
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.records import Declaration, GoodsItem
-from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, EXPLANATIONS, INSPECTION_OUTCOMES
+from schemas.topics import (
+    ALERTS,
+    ASSESSMENTS,
+    DECLARATIONS,
+    EXPLANATIONS,
+    INSPECTION_OUTCOMES,
+    Topic,
+)
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
@@ -21,7 +28,8 @@ from streams.evidence.past_inspections import PastInspections
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.kafka.origin import Origins
-from streams.kafka.registry import Decoder, Registry
+from streams.kafka.registry import AllowList, Decoder, Registry
+from streams.kafka.unread import Unread
 from streams.kafka.worker import App, worker
 from streams.object_storage import ObjectStorage
 from streams.redis.keys import SignalKeys
@@ -84,19 +92,22 @@ def screening(settings: Settings) -> App:
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
+        NoAnswer: Kafka does not answer for a while.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
     registry.wait(DECLARATIONS)
+    allowed = AllowList(registry.writers, DECLARATIONS)
     reference = Reference(settings)
     reference.start()
+    unread = begun(settings, settings.consumer_group, DECLARATIONS)
     redis = redis_client(settings)
     signals = live_signals(settings, redis)
     storage = ObjectStorage(settings)
     executor = inference_threads()
     stage = Screen(
-        writers=registry.writers(DECLARATIONS),
+        writers=allowed.writers,
         schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
         scorer=scorer,
         gatherer=evidence_gatherer(
@@ -113,9 +124,10 @@ def screening(settings: Settings) -> App:
         name="screen",
         group=settings.consumer_group,
         topic=DECLARATIONS,
-        stage=stage,
+        stage=allowed.before(stage),
         weigh=stage.weigh,
         checks=[reference.check],
+        unread=unread,
     )
     app.async_exit_stack.push_async_callback(storage.close)
     return app
@@ -130,6 +142,7 @@ def explaining(settings: Settings) -> App:
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
+        NoAnswer: Kafka does not answer for a while.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
@@ -137,6 +150,7 @@ def explaining(settings: Settings) -> App:
     registry.wait(ALERTS)
     reference = Reference(settings)
     reference.start()
+    unread = begun(settings, settings.explain_consumer_group, ALERTS)
     redis = redis_client(settings)
     signals = live_signals(settings, redis)
     storage = ObjectStorage(settings)
@@ -166,6 +180,7 @@ def explaining(settings: Settings) -> App:
         topic=ALERTS,
         stage=stage,
         checks=[reference.check],
+        unread=unread,
     )
     app.async_exit_stack.push_async_callback(storage.close)
     return app
@@ -176,14 +191,16 @@ def learning(settings: Settings) -> App:
 
     Raises:
         NotConfigured: a key that workers share is missing.
-        NotDeployed: the registry lacks a schema.
-        RegistryFailed: the registry does not answer for a while.
+        NotDeployed: the registry lacks a schema, or Kafka a topic.
+        RegistryFailed, NoAnswer: the registry or Kafka does not answer for a while.
     """
     keys = signal_keys(settings)
     registry = Registry(settings.registry_url)
     registry.wait(INSPECTION_OUTCOMES)
+    allowed = AllowList(registry.writers, INSPECTION_OUTCOMES)
+    unread = begun(settings, settings.learn_consumer_group, INSPECTION_OUTCOMES)
     stage = Learn(
-        writers=registry.writers(INSPECTION_OUTCOMES),
+        writers=allowed.writers,
         inspections=PastInspections(redis_client(settings), keys=keys),
         now=lambda: datetime.now(UTC),
     )
@@ -192,8 +209,21 @@ def learning(settings: Settings) -> App:
         name="learn",
         group=settings.learn_consumer_group,
         topic=INSPECTION_OUTCOMES,
-        stage=stage,
+        stage=allowed.before(stage),
+        unread=unread,
     )
+
+
+def begun(settings: Settings, group: str, topic: Topic) -> Unread:
+    """Wait for Kafka; return what tells of events that are removed before they are read.
+
+    Raises:
+        NotDeployed: the topic is missing.
+        NoAnswer: Kafka does not answer for a while.
+    """
+    unread = Unread(settings, group=group, topic=topic)
+    unread.begin()
+    return unread
 
 
 def inference_threads() -> Executor:

@@ -35,6 +35,11 @@ LATENCY_SECONDS = Histogram(
 )
 UNDER_WAY = Gauge("redlane_declarations_under_way", "Events received and not yet done.")
 OLDEST_SECONDS = Gauge("redlane_oldest_under_way_seconds", "Age of the oldest of them.")
+EXPIRED = Counter(
+    "redlane_expired_events_total",
+    "Events that retention removed before they were read.",
+    ["topic", "partition"],
+)
 ASSIGNED = Gauge("redlane_assigned_partitions", "Partitions of this worker.")
 
 

@@ -4,13 +4,19 @@
 """
 
 import hashlib
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.selection.policy import Budget
+
+BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+WEEK_S: Final = 7 * 86_400
 
 
 class NotConfigured(Exception):  # noqa: N818 - says what it is
@@ -28,20 +34,23 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
     kafka_username: str = Field(default="", description="for SCRAM-SHA-512, with SASL_SSL")
     kafka_password: SecretStr = SecretStr("")
-    kafka_ca_file: Path | None = Field(default=None, description="PEM; the system's by default")
-    kafka_certificate_file: Path | None = Field(default=None, description="PEM, for mutual TLS")
-    kafka_key_file: Path | None = Field(default=None, description="PEM, for mutual TLS")
+    kafka_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
+    kafka_certificate_file: FilePath | None = Field(default=None, description="PEM, for mutual TLS")
+    kafka_key_file: FilePath | None = Field(default=None, description="PEM, for mutual TLS")
     kafka_compression: Literal["gzip", "lz4", "snappy", "zstd", "none"] = Field(
         default="gzip", description="of events that are published; every client reads gzip"
     )
     kafka_replication: int = Field(
-        default=1, description="of the topics that `redlane deploy` creates"
+        default=1, ge=1, description="of the topics that `redlane deploy` creates"
     )
 
     registry_url: str = Field(
         default="http://127.0.0.1:8081/apis/ccompat/v7",
         pattern="^https?://",
         description="Confluent-compatible",
+    )
+    registry_token: SecretStr = Field(
+        default=SecretStr(""), description="with the right to register, for `redlane deploy` alone"
     )
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
 
@@ -50,7 +59,9 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr = SecretStr("")
     s3_region: str = "us-east-1"
     s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("goods-photos",), description="that photos may be read from, comma-separated"
+        default=("goods-photos",),
+        min_length=1,
+        description="that photos may be read from, comma-separated",
     )
     s3_explanations_bucket: str = Field(
         default="explanations", description="that heat maps are written to"
@@ -67,7 +78,10 @@ class Settings(BaseSettings):
     explain_consumer_group: str = "redlane-explain"
     health_host: str = "127.0.0.1"
     health_port: int = Field(
-        default=6066, description="of /livez, /readyz and /metrics; 0 for a free one"
+        default=6066,
+        ge=0,
+        le=65_535,
+        description="of /livez, /readyz and /metrics; 0 for a free one",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -98,23 +112,27 @@ class Settings(BaseSettings):
     )
     photo_concurrency: int = Field(default=32, ge=1, description="photos fetched at a time")
     photo_deadline_s: float = Field(default=5.0, gt=0, description="for a photo, retries included")
-    photo_max_bytes: int = 10_000_000
+    photo_max_bytes: int = Field(default=10_000_000, ge=1)
     photos_per_item: int = Field(
         default=4, ge=1, description="photos of a goods item that are used, at most"
     )
     cache_timeout_s: float = Field(default=0.5, gt=0, description="for a round trip to Redis")
     cache_pause_s: float = Field(default=5.0, ge=0, description="without Redis after a failure")
-    cache_ttl_days: int = 30
+    cache_ttl_days: int = Field(default=30, ge=1)
     delivery_timeout_s: float = Field(
         default=60.0,
         gt=0,
         description="for the broker to accept an event; a worker without a broker ends after it",
     )
-    dead_letters_in_a_row: int = Field(default=50, description="by our fault; more stop the worker")
-    dead_letter_share: float = Field(
-        default=0.5, description="of the last 200 events; more stop the worker"
+    dead_letters_in_a_row: int = Field(
+        default=50, ge=0, description="by our fault; more stop the worker"
     )
-    stall_limit_s: float = Field(default=300.0, description="without progress, stops the worker")
+    dead_letter_share: float = Field(
+        default=0.5, ge=0, description="of the last 200 events; more stop the worker"
+    )
+    stall_limit_s: float = Field(
+        default=300.0, gt=0, description="without progress, stops the worker"
+    )
     stop_within_s: float = Field(
         default=60.0,
         gt=0,
@@ -170,7 +188,10 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False)
-            texts = (f"{_variable(fault['loc'])}: {fault['msg']}" for fault in faults)
+            texts = (
+                f"{_variable(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+                for fault in faults
+            )
             raise NotConfigured(f"Correct {'; '.join(texts)}.") from None
         except SettingsError as error:  # names the setting
             raise NotConfigured(f"Correct the JSON of a setting: {error}.") from None
@@ -180,7 +201,58 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(value.split(",")) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("s3_buckets", "console_buckets")
+    @classmethod
+    def _are_buckets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not BUCKET.fullmatch(name):
+                raise ValueError("a bucket's name has 3 to 63 of a-z, 0-9, dot and hyphen")
+        return names
+
+    @field_validator("s3_explanations_bucket")
+    @classmethod
+    def _is_bucket(cls, name: str) -> str:
+        return cls._are_buckets((name,))[0]
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _are_servers(cls, servers: str) -> str:
+        for server in servers.split(","):
+            _check_address(f"kafka://{server.strip()}", ("kafka",))
+        return ",".join(server.strip() for server in servers.split(","))
+
+    @field_validator("registry_url", "s3_endpoint")
+    @classmethod
+    def _is_url(cls, url: str) -> str:
+        _check_address(url, ("http", "https"))
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith("unix://"):
+            _check_address(url.get_secret_value(), ("redis", "rediss"))
+        return url
+
+    @field_validator("capacity_window_s")
+    @classmethod
+    def _divides_a_week(cls, seconds: int) -> int:
+        if WEEK_S % seconds:
+            raise ValueError("a week must be a multiple of it")
+        return seconds
+
+    @field_validator("console_time_zone")
+    @classmethod
+    def _is_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no time zone has this name") from None
+        return name
 
     def required_bundle(self) -> Path:
         """Return the folder of the model bundle.
@@ -227,6 +299,29 @@ class Settings(BaseSettings):
                 "sasl.password": self.kafka_password.get_secret_value(),
             }
         return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _check_address(url: str, schemes: tuple[str, ...]) -> None:
+    """Check the form of an address, without quoting it: it may hold a password.
+
+    Raises:
+        ValueError: it has no such scheme, no host or no possible port.
+    """
+    form = " or ".join(f"{scheme}://" for scheme in schemes) + "HOST:PORT"
+    if schemes == ("kafka",):
+        form = "HOST:PORT, comma-separated"
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in schemes and bool(parts.hostname)
+        port = parts.port
+    except ValueError:
+        valid = False
+    else:
+        valid = valid and port != 0
+        if schemes == ("kafka",):
+            valid = valid and port is not None and not parts.path
+    if not valid or any(sign.isspace() for sign in url):
+        raise ValueError(f"write {form}")
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

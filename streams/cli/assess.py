@@ -56,7 +56,7 @@ def assess(
 
     logs.configure("ERROR")
     settings = Settings()
-    with exit_on(OSError, json_form.Malformed, Undecodable):
+    with exit_on(json_form.Malformed, Undecodable):
         declaration = json_form.read(file.read_bytes(), Declaration)
         event = operation.event_of(declaration)
     with exit_on(BadBundle):

@@ -32,6 +32,20 @@ def model_bundle(named: Path | None, bar: Bar) -> Path:
     return default_bundle(bar)
 
 
+def check_artifacts(folder: Path) -> None:
+    """Check that a folder has learned artefacts, before anything is built from it.
+
+    Raises:
+        BadBundle: it has none.
+    """
+    from models.scoring.bundle import BadBundle
+
+    if not (folder / "model.json").is_file():
+        raise BadBundle(
+            f"{folder} has no model.json: give a folder that `redlane train hs --out` wrote."
+        )
+
+
 def bundle(
     out: Annotated[Path | None, typer.Option(help="Build into this new folder.")] = None,
     artifacts: Annotated[
@@ -60,7 +74,7 @@ def bundle(
     from models.scoring.bundle import BadBundle, NotReleased, check_released
     from models.scoring.bundle import verify as bundle_id
 
-    with exit_on(BadBundle, NotReleased, FileExistsError, FileNotFoundError, ValueError):
+    with exit_on(BadBundle, NotReleased, ValueError):
         folder = verify or _build(out, artifacts, precision)
         typer.echo(f"{folder}  {bundle_id(folder)}")
         check_released(folder)
@@ -71,13 +85,11 @@ def _build(out: Path | None, artifacts: Path | None, precision: str) -> Path:
     with requires("build"):
         from models.training.bundle_builder import ARTIFACTS, build, default_bundle
 
+    if artifacts is not None:
+        check_artifacts(artifacts)
     with Bar() as bar:
         if out is None:
             return default_bundle(bar)
-        if artifacts is not None and not (artifacts / "model.json").is_file():
-            raise FileNotFoundError(
-                f"{artifacts} has no model.json: give a folder that `redlane train hs --out` wrote."
-            )
         out.mkdir(parents=True)
         build(out, artifacts or ARTIFACTS, precision, bar)
         return out

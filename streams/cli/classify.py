@@ -40,6 +40,9 @@ def classify(
     from models.encoding.image import decode
     from models.encoding.photo_file import BadPhoto
 
+    if text is not None and not text.strip():
+        typer.echo("--text is empty: describe the goods, or give --image alone.", err=True)
+        raise typer.Exit(2)
     if text is None and image is None:
         typer.echo("Give --text, --image or both.", err=True)
         raise typer.Exit(2)
@@ -48,7 +51,8 @@ def classify(
         try:
             pixels = decode(image.read_bytes())
         except (BadPhoto, OSError) as problem:
-            typer.echo(f"{image}: {problem}", err=True)
+            why = problem.strerror if isinstance(problem, OSError) else None
+            typer.echo(f"{image}: {why or problem}", err=True)
             raise typer.Exit(1) from problem
     answer = _classify(text, pixels, bundle)
     if as_json:

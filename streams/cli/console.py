@@ -10,7 +10,7 @@ from streams.settings import Settings
 
 def console(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 6070,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65_535)] = 6070,
     demo_user: Annotated[
         str | None,
         typer.Option(
@@ -41,9 +41,11 @@ def console(
     from streams.console import serve
     from streams.console.state.tables import Unusable
     from streams.console.web.identity import Misconfigured
+    from streams.kafka.health import check_free
     from streams.kafka.registry import NotDeployed, RegistryFailed
 
     settings = Settings()
+    check_free(host, port, "--host, --port")
     logs.configure(settings.log_level)
     with exit_on(Misconfigured, NotDeployed, RegistryFailed, Unusable, status=2):
         status = serve(settings, host=host, port=port, demo_user=demo_user, database_url=database)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from streams.cli import tables
-from streams.cli.bundle import BundleOption, model_bundle
+from streams.cli.bundle import BundleOption, check_artifacts, model_bundle
 from streams.cli.exits import exit_on, requires
 from streams.progress import Bar
 
@@ -349,6 +349,8 @@ def evaluate_explain(
     from models.training.bundle_builder import default_bundle
 
     with exit_on(BadDeclarations, BadCatalogue, BadBundle):
+        if artifacts is not None:
+            check_artifacts(artifacts)
         with Bar() as bar:
             folder = default_bundle(bar, artifacts) if artifacts else model_bundle(bundle, bar)
             figures = evaluate(goods, declarations, folder, split, bar)

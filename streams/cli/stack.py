@@ -1,7 +1,7 @@
 """`redlane up`, `deploy` and `doctor`: the services that Redlane runs on."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -9,13 +9,16 @@ from streams.cli.exits import exit_on, requires
 from streams.progress import Bar
 from streams.settings import Settings
 
+HIGHEST_PORT: Final = 65_535
+Port = Annotated[int, typer.Option(help="0 for any free one.", min=0, max=HIGHEST_PORT)]
+
 
 def up(
-    kafka_port: Annotated[int, typer.Option(help="0 for any free one.")] = 9092,
-    registry_port: Annotated[int, typer.Option(help="0 for any free one.")] = 8081,
-    redis_port: Annotated[int, typer.Option(help="0 for any free one.")] = 6379,
-    s3_port: Annotated[int, typer.Option(help="0 for any free one.")] = 8333,
-    brokers: Annotated[int, typer.Option(help="Kafka brokers: 1 or 3.", min=1, max=3)] = 1,
+    kafka_port: Port = 9092,
+    registry_port: Port = 8081,
+    redis_port: Port = 6379,
+    s3_port: Port = 8333,
+    brokers: Annotated[int, typer.Option(help="Kafka brokers: 1 or 3.")] = 1,
     env_file: Annotated[Path | None, typer.Option(help="Write the settings here.")] = None,
 ) -> None:
     """Run the local stack alone: Kafka, schema registry, Valkey and SeaweedFS.
@@ -30,8 +33,16 @@ def up(
 
     `redlane up --kafka-port 0 --registry-port 0 --redis-port 0 --s3-port 0`
     """
+    if brokers not in {1, 3}:
+        # With two, the loss of either would stop the cluster: no better than one.
+        typer.echo("--brokers must be 1 or 3.", err=True)
+        raise typer.Exit(2)
+    if env_file is not None and not env_file.absolute().parent.is_dir():
+        typer.echo(f"--env-file: there is no folder {env_file.parent}.", err=True)
+        raise typer.Exit(2)
     with requires("local"):
         from streams.local.preflight import NotReady
+        from streams.local.process import ServiceFailed
         from streams.local.stack import Ports, run_until_interrupted
     from streams.operations.deploy import deploy as deploy_all
 
@@ -42,7 +53,7 @@ def up(
 
         with Bar() as bar:
             bundle = default_bundle(bar)
-    with exit_on(NotReady, status=2):
+    with exit_on(NotReady, status=2), exit_on(ServiceFailed):
         run_until_interrupted(
             brokers=brokers,
             ports=Ports(kafka=kafka_port, registry=registry_port, redis=redis_port, s3=s3_port),
@@ -63,10 +74,11 @@ def deploy() -> None:
 
     `REDLANE_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 REDLANE_KAFKA_REPLICATION=3 redlane deploy`
     """
+    from streams.kafka.origin import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.operations.deploy import deploy as deploy_all
 
-    with exit_on(NotDeployed, RegistryFailed):
+    with exit_on(NotDeployed, RegistryFailed, NoAnswer):
         deploy_all(Settings(), say=typer.echo)
 
 

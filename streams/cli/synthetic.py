@@ -77,7 +77,10 @@ def send(
 
 def _shares(kinds: str) -> dict[str, float]:
     pairs = [pair.partition("=") for pair in kinds.split(",")]
-    return {name.strip(): float(share) for name, _, share in pairs}
+    try:
+        return {name.strip(): float(share) for name, _, share in pairs}
+    except ValueError:
+        raise ValueError(f"--kinds {kinds}: write NAME=SHARE,NAME=SHARE,…") from None
 
 
 def demo(
@@ -103,9 +106,13 @@ def demo(
     """
     with requires("local"):
         from streams.local.preflight import NotReady
+        from streams.local.process import ServiceFailed
         from streams.synthetic.demo import Options, run
 
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        typer.echo(f"--json: there is no folder {json_file.parent}.", err=True)
+        raise typer.Exit(2)
     options = Options(once=once, json_file=json_file, count=count, rate=rate, seed=seed)
-    with exit_on(NotReady, status=2):
+    with exit_on(NotReady, status=2), exit_on(ServiceFailed):
         status = run(options)
     raise typer.Exit(status)

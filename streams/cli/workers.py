@@ -77,13 +77,18 @@ def _run(wire: Callable[[Settings], Any]) -> None:
     """Run the worker that `wire` builds until a signal stops it."""
     from models.scoring.bundle import BadBundle, NotReleased
     from streams import logs
+    from streams.kafka.health import check_free
+    from streams.kafka.origin import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.kafka.worker import run
     from streams.reference.follower import ReferenceLost
 
     settings = Settings()
-    with exit_on(BadBundle, NotReleased, NotDeployed, RegistryFailed, ReferenceLost):
+    with exit_on(BadBundle, NotReleased, NotDeployed, RegistryFailed, ReferenceLost, NoAnswer):
         settings.secret_keys()  # before it contacts a service or loads a model
+        check_free(
+            settings.health_host, settings.health_port, "REDLANE_HEALTH_HOST, REDLANE_HEALTH_PORT"
+        )
         logs.configure(settings.log_level)
         wired = wire(settings)
     run(wired)

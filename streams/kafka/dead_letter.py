@@ -9,16 +9,25 @@ import traceback
 from collections import deque
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Final
 
-from schemas.codec import PREFIX, Undecodable
+from schemas import codec
+from schemas.codec import Undecodable
 from schemas.reasons import Reason
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.events import FATE, Headers, Inbound, Outbound, event_id, fate_of
 
 ERRORS = "__streams.errors."
 OURS = "x_dlq."
+REPLAYS: Final = f"{OURS}replays"
+"""Header with how many times the event was sent again, of a letter and of an event sent again."""
+ATTEMPT: Final = f"{OURS}attempt"
+"""Header with how many times the event was tried, of both too."""
+RETRYABLE: Final = frozenset({Reason.SCHEMA_UNKNOWN})
+"""Reasons of bad data that may be none: a schema is registered, or the registry answers again."""
 MAX_MESSAGE = 500
 MAX_STACK = 4000
+MAX_DIGITS = 7
 MAX_KEY = 1024
 """Bytes of a key that is kept where the event is too large."""
 
@@ -32,7 +41,10 @@ class TooManyDeadLetters(Exception):  # noqa: N818 - says what it is
 
 
 def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str) -> Outbound:
-    """Return the dead letter of an event: key, value, timestamp and headers kept.
+    """Return the dead letter of an event: key, value and headers kept.
+
+    The event's timestamp becomes a header, because retention goes by the letter's own: the letter
+    of an old event would be removed within minutes.
 
     Args:
         cause: the event that could not be processed.
@@ -42,9 +54,10 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
     """
     bad_datum = isinstance(error, Undecodable)
     reason = reason_of(error)
-    retryable = not isinstance(error, Undecodable | ResultTooLarge)
+    retryable = reason in RETRYABLE or not isinstance(error, Undecodable | ResultTooLarge)
     message = error.detail if isinstance(error, Undecodable) else type(error).__name__
     stack = "" if bad_datum else "".join(traceback.format_tb(error.__traceback__))
+    schema_id = codec.schema_id(cause.value)
     headers = {
         f"{ERRORS}exception": f"{type(error).__module__}.{type(error).__qualname__}",
         f"{ERRORS}message": message[:MAX_MESSAGE],
@@ -52,12 +65,14 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
         f"{ERRORS}topic": cause.topic,
         f"{ERRORS}partition": str(cause.partition),
         f"{ERRORS}offset": str(cause.offset),
+        f"{OURS}timestamp": str(round(cause.timestamp * 1000)),
         f"{OURS}id": event_id(cause, bundle_id, DEAD_LETTERS.name),
         f"{OURS}reason": reason,
         f"{OURS}stage": stage,
-        f"{OURS}attempt": "1" if bad_datum else "2",
+        ATTEMPT: str(count(cause.headers, ATTEMPT) + (1 if bad_datum else 2)),
+        REPLAYS: str(count(cause.headers, REPLAYS)),
         f"{OURS}retryable": "true" if retryable else "false",
-        f"{OURS}schema_id": _schema_id(cause.value),
+        f"{OURS}schema_id": "" if schema_id is None else str(schema_id),
         f"{OURS}app_version": version("redlane"),
     }
     letter = Outbound(
@@ -69,7 +84,6 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
             *original_headers(cause.headers),
             *((name, value.encode()) for name, value in (*headers.items(), fate_of(cause))),
         ),
-        timestamp=cause.timestamp,
     )
     return letter if letter.fits else without_value(letter)
 
@@ -104,6 +118,12 @@ def reason_of(error: Exception) -> Reason:
     return Reason.RESULT_TOO_LARGE if isinstance(error, ResultTooLarge) else Reason.SCREENING_FAILED
 
 
+def count(headers: Headers, name: str) -> int:
+    """Return the number in a header; 0 where there is none, or no plausible one."""
+    text = next((value for header, value in headers if header == name), b"")
+    return int(text) if text.isdigit() and len(text) < MAX_DIGITS else 0
+
+
 def original_headers(headers: Headers) -> Headers:
     """Return the headers of the event as it was received."""
     return tuple(
@@ -111,12 +131,6 @@ def original_headers(headers: Headers) -> Headers:
         for name, value in headers
         if name != FATE and not name.startswith((ERRORS, OURS))
     )
-
-
-def _schema_id(value: bytes | None) -> str:
-    if value is None or len(value) < PREFIX.size or value[0] != 0:
-        return ""
-    return str(PREFIX.unpack_from(value)[1])
 
 
 class DeadLetterLimit:

@@ -1,5 +1,6 @@
 """Events → their topics, with awaited delivery: one at a time, or many at once."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -57,15 +58,32 @@ class Deliveries:
         self._producer = producer
         self._refused: list[str] = []
 
-    def put(self, topic: str, **event: Any) -> None:
-        """Send an event without waiting for it.
+    def put(self, topic: str, *, then: Callable[[], None] = lambda: None, **event: Any) -> None:
+        """Send an event without waiting for it, except where too many wait already.
 
         Args:
             topic: name of it.
+            then: called once the broker has the event.
             event: key, value, headers and timestamp, as `Producer.produce` takes them.
         """
-        self._producer.produce(topic, on_delivery=self._delivered, **event)
-        self._producer.poll(0)
+
+        def report(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                self._refused.append(error.str())
+            else:
+                then()
+
+        while True:
+            try:
+                self._producer.produce(topic, on_delivery=report, **event)
+            except BufferError:  # the client's queue is full: let it send
+                self._producer.poll(0.1)
+            except KafkaException as error:  # the client refuses it, as too large
+                self._refused.append(error.args[0].str())
+                return
+            else:
+                self._producer.poll(0)
+                return
 
     def wait(self, within_s: float = 60.0) -> None:
         """Wait until the broker has every event.
@@ -76,12 +94,9 @@ class Deliveries:
         waiting = self._producer.flush(within_s)
         if waiting or self._refused:
             raise NotDelivered(
-                f"{waiting} events wait, {len(self._refused)} were refused: {self._refused[:3]}"
+                f"Kafka did not take every event: {waiting} wait, {len(self._refused)} were "
+                f"refused {sorted(set(self._refused))[:3]}. Check REDLANE_KAFKA_BOOTSTRAP_SERVERS."
             )
-
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            self._refused.append(error.str())
 
 
 class Delivery:

@@ -102,8 +102,6 @@ class Outbound:
     key: bytes | None
     value: bytes | None
     headers: Headers
-    timestamp: float | None = None
-    """Seconds since 1970-01-01T00:00Z; None for now."""
 
     @property
     def fits(self) -> bool:

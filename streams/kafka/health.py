@@ -1,5 +1,6 @@
 """/livez, /readyz and /metrics: whether events make progress, not whether a port is open."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams import metrics
 from streams.kafka.acker import Acker
+from streams.settings import NotConfigured
 
 
 class Stalled(Exception):  # noqa: N818 - says what it is
@@ -16,6 +18,28 @@ class Stalled(Exception):  # noqa: N818 - says what it is
 
 class CutOff(Exception):  # noqa: N818 - says what it is
     """No broker has answered for too long."""
+
+
+def check_free(host: str, port: int, settings: str) -> None:
+    """Check that an address can be listened on, before anything is loaded or read.
+
+    Args:
+        host: address of this machine.
+        port: 0 for any free one.
+        settings: that name the two.
+
+    Raises:
+        NotConfigured: it cannot.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family):
+            pass
+    except OSError as error:
+        why = str(error.strerror).partition(" (")[0]
+        raise NotConfigured(
+            f"{host}:{port} cannot be listened on ({why}): stop what uses it, or set {settings}."
+        ) from error
 
 
 @dataclass(slots=True)

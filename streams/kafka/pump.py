@@ -20,8 +20,10 @@ import structlog
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.acker import Acker, Ticket
 from streams.kafka.dead_letter import (
+    REPLAYS,
     DeadLetterLimit,
     ResultTooLarge,
+    count,
     dead_letter,
     is_fault,
     without_value,
@@ -205,8 +207,10 @@ class Pumps:
                 self._leave_line(work)
             pump.heartbeat.beat()
             self._done.set()
-            for outcome in outcomes:
-                self._limit.count(dead=any(map(is_fault, outcome)))
+            for cause, outcome in zip(causes, outcomes, strict=True):
+                # One that was sent again and fails again says nothing new about us.
+                if not count(cause.headers, REPLAYS):
+                    self._limit.count(dead=any(map(is_fault, outcome)))
 
     async def _delivered(
         self, causes: Sequence[Inbound], outcomes: Sequence[tuple[Outbound, ...]]

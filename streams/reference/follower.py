@@ -20,12 +20,11 @@ from confluent_kafka import (
 
 from models.selection import profiles
 from schemas.records import RiskProfile
+from streams.kafka.origin import TRANSIENT, no_answer
 from streams.kafka.registry import NotDeployed, Registry
 from streams.reference.state import TOPICS, ReferenceState, Snapshot
 from streams.settings import Settings
 
-TRANSIENT: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)  # noqa: SLF001 - their names
-"""The client goes on trying. A broker that is gone also stops the declarations."""
 POLL_S: Final = 0.2
 """Longest wait for new events."""
 BATCH: Final = 1000
@@ -145,10 +144,7 @@ class Reference:
             try:
                 topic = self._consumer.list_topics(name, timeout=self._within_s).topics[name]
             except KafkaException as error:
-                raise ReferenceLost(
-                    f"Kafka does not answer: {error.args[0].str()}. "
-                    "Check REDLANE_KAFKA_BOOTSTRAP_SERVERS."
-                ) from error
+                raise ReferenceLost(str(no_answer(error))) from error
             if topic.error is not None:
                 raise NotDeployed(f"{topic.error.str()}: {name}. Run `redlane deploy` first.")
             partitions += [
@@ -168,7 +164,7 @@ class Reference:
                 self._state.take(topic, message.key(), message.value(), message.offset() or 0)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
                 ended.add((topic, message.partition() or 0))
-            elif error.code() not in TRANSIENT:
+            elif error.code() not in TRANSIENT:  # a broker that is gone also stops the declarations
                 raise ReferenceLost(f"{topic}: {error.str()}")
         return ended, changed
 

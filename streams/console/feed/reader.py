@@ -24,6 +24,7 @@ from streams.kafka.dead_letter import DeadLetterLimit, dead_letter
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import received
 from streams.kafka.registry import Decoder, Registry
+from streams.kafka.unread import Gap, tell
 from streams.settings import Settings
 
 KINDS: Final[Mapping[str, type[Event]]] = {
@@ -60,10 +61,11 @@ class Reader:
         self._limit = DeadLetterLimit(
             in_a_row=settings.dead_letters_in_a_row, share=settings.dead_letter_share
         )
+        self._group = settings.console_consumer_group
         self._consumer = Consumer(
             settings.confluent()
             | {
-                "group.id": settings.console_consumer_group,
+                "group.id": self._group,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 # So soon a successor starts after a crash.
@@ -111,9 +113,22 @@ class Reader:
         for partition in partitions:
             offset = with_retries(position, self._database, partition.topic, partition.partition)
             partition.offset = OFFSET_BEGINNING if offset is None else offset
+            if offset is not None:
+                self._tell_of_gap(partition)
         consumer.assign(partitions)
         self.begun = True
         log.info("console reads", partitions=len(partitions))
+
+    def _tell_of_gap(self, partition: TopicPartition) -> None:
+        """Tell of events that were removed before they were read."""
+        try:
+            first, _ = self._consumer.get_watermark_offsets(partition, timeout=PROBE_S)
+        except KafkaException as error:
+            log.warning("not known whether events were removed unread", error=str(error))
+            return
+        if first > partition.offset:
+            gap = Gap(partition.topic, partition.partition, partition.offset, first)
+            tell(gap, self._group)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.cut_off:  # noqa: SLF001 - its documented name
@@ -175,12 +190,7 @@ class Reader:
         )
         while not self._stopping.is_set():
             try:
-                self._letters.put(
-                    key=letter.key,
-                    value=letter.value,
-                    headers=list(letter.headers),
-                    timestamp=round((letter.timestamp or 0) * 1000),
-                )
+                self._letters.put(key=letter.key, value=letter.value, headers=list(letter.headers))
             except (NotDelivered, KafkaException) as problem:
                 if is_lasting(problem):
                     raise

@@ -37,7 +37,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from streams.kafka.events import NAMESPACE
@@ -210,12 +210,18 @@ class Database:
         Raises:
             Unusable: it does not answer, or belongs to another version of the console.
         """
-        self._engine = _engine(url)
+        try:
+            self._engine = _engine(url)
+        except (ArgumentError, NoSuchModuleError, ValueError) as error:
+            raise Unusable(
+                "The console's database cannot be used: write sqlite:///FILE or postgresql://…"
+            ) from error
         try:
             with self._engine.begin() as connection:
                 _create(connection)
         except OperationalError as error:
-            raise Unusable(f"The console's database cannot be used: {error.orig}") from error
+            first, *_ = str(error.orig).splitlines()
+            raise Unusable(f"The console's database cannot be used: {first}") from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

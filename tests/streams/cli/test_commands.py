@@ -11,9 +11,10 @@ from models.networks.fusion import KINDS
 from streams.cli import app
 from streams.cli.learning import Fusion
 from streams.kafka.delivery import NotDelivered
+from streams.kafka.registry import RegistryFailed
 from streams.local.preflight import NotReady
 from streams.operations import doctor
-from streams.operations.dead_letters import Letter
+from streams.operations.dead_letters import Choice, Letter, Replayed
 from streams.operations.doctor import Finding
 
 
@@ -274,41 +275,76 @@ def test_demo_says_what_is_in_the_way(monkeypatch):
 
 @pytest.fixture
 def letters(monkeypatch):
-    """Two dead letters of different reasons, and what was replayed."""
+    """Dead letters of two reasons, one of them sent again; and what was replayed."""
     replayed = []
     letters = [
-        Letter(id_, f"declarations/0/{id_}", "declarations", reason, "bad", b"[red]key", None, ())
+        Letter(
+            id_, f"declarations/0/{id_}", "declarations", reason, "bad", b"[red]\x1bkey\n", None, ()
+        )
         for id_, reason in (("1", "schema_unknown"), ("2", "value_not_avro"))
     ]
     module = "streams.operations.dead_letters"
     monkeypatch.setattr(f"{module}.read_letters", lambda _: iter(letters))
+    monkeypatch.setattr(f"{module}.read_replays", lambda _: {letters[0].event: 1})
 
-    def replay(_, reason, *, dry_run):
-        replayed.append((reason, dry_run))
-        return sum(letter.reason == reason for letter in letters)
+    def replay(_, choice, **options):
+        replayed.append((choice, options["again"], options["limit"], options["dry_run"]))
+        return Replayed(sent=1, sent_before=2, came_back=0, beyond_limit=3)
 
     monkeypatch.setattr(f"{module}.replay", replay)
     return replayed
 
 
 def test_dead_letters_are_listed_by_reason(letters):
-    """Keys come from outside: they are shown, never read as markup."""
+    """Keys come from outside: they are shown, never read as markup or by the terminal."""
     everything, some = (
         invoke("dead-letters", "list", *options).stdout
         for options in ((), ("--reason", "schema_unknown"))
     )
-    assert "value_not_avro" in everything.replace("\n", "")
-    assert "declarations/0/2" not in some
-    assert "[red]key" in some
+    assert everything.splitlines() == [
+        "1  declarations/0/1  schema_unknown  tried ? times, sent again: yes",
+        "    key [red]�key�: bad",
+        "2  declarations/0/2  value_not_avro  tried ? times, sent again: no",
+        "    key [red]�key�: bad",
+    ]
+    assert everything.startswith(some)
+    assert "/0/1" not in invoke("dead-letters", "list", "--id", "2").stdout
 
 
-def test_a_dry_run_of_a_replay_only_counts(letters):
-    """It says so."""
+def test_dead_letters_are_listed_without_a_registry(letters, monkeypatch):
+    """Only whether they were sent again is not known then."""
+
+    def down(_):
+        raise RegistryFailed("It does not answer.")
+
+    monkeypatch.setattr("streams.operations.dead_letters.read_replays", down)
+    done = invoke("dead-letters", "list")
+    assert done.exit_code == 0
+    assert done.stderr == "Which were sent again is not known. It does not answer.\n"
+    assert "sent again: ?" in done.stdout
+
+
+def test_a_replay_can_be_restricted_and_a_dry_run_only_counts(letters):
+    """It says what was left out, and why."""
     done = invoke("dead-letters", "replay", "--reason", "schema_unknown", "--dry-run")
-    assert done.stdout == "1 would be sent again.\n"
-    done = invoke("dead-letters", "replay", "--reason", "schema_unknown")
-    assert done.stdout == "1 were sent again.\n"
-    assert letters == [("schema_unknown", True), ("schema_unknown", False)]
+    assert done.stdout.splitlines() == [
+        "1 would be sent again.",
+        "Left out: 2 were sent again before.",
+        "Left out: 3 are left: see --limit.",
+    ]
+    done = invoke("dead-letters", "replay", "--id", "1", "--again", "--limit", "4")
+    assert done.stdout.startswith("1 were sent again.\n")
+    assert letters == [
+        (Choice(reason="schema_unknown"), False, None, True),
+        (Choice(ids=frozenset({"1"})), True, 4, False),
+    ]
+
+
+def test_a_replay_of_everything_is_refused(letters):
+    """Exit code 2 and what to give."""
+    done = invoke("dead-letters", "replay")
+    assert (done.exit_code, letters) == (2, [])
+    assert done.stderr == "Give --reason, --topic or --id: what is to be sent again.\n"
 
 
 @pytest.mark.parametrize(

@@ -238,3 +238,15 @@ def test_too_large_a_share_of_dead_letters_stops_the_worker():
         limit.count(dead=number % 2 == 1)
     with pytest.raises(TooManyDeadLetters, match="100 of the last 200"):
         limit.count(dead=True)
+
+
+async def test_events_that_were_sent_again_do_not_stop_the_worker():
+    """They are dead letters already: that they fail again says nothing new."""
+
+    async def stage(batch):
+        return [fate(event, DEAD_LETTERS) for event in batch]
+
+    events = [inbound(value=b"x", offset=n, headers=(("x_dlq.replays", b"1"),)) for n in range(20)]
+    acknowledged = []
+    await pump(pumps(stage, Published(), Acker(lambda: 0.0), in_a_row=2), events, acknowledged)
+    assert len(acknowledged) == 20

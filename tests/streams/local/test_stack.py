@@ -20,16 +20,21 @@ from confluent_kafka.admin import (
 )
 from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
+from confluent_kafka.serialization import MessageField, SerializationContext
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from schemas import codec
 from schemas.topics import DECLARATIONS, TOPICS
 from streams.cli import app
+from streams.kafka.registry import Registry, RegistryFailed
 from streams.local import preflight
 from streams.local.kafka import Kafka
 from streams.local.process import LOOPBACK, Process, ServiceFailed, free_port
 from streams.operations import doctor
+from streams.operations.deploy import deploy
 from streams.settings import Settings
 
 
@@ -50,12 +55,33 @@ def test_nothing_listens_outside_the_loopback_address(stack):
 
 def test_the_registry_refuses_a_breaking_change(stack):
     """FULL_TRANSITIVE is in force: a field without a default is a conflict."""
-    client = SchemaRegistryClient({"url": stack.registry.url})
+    token = stack.settings().registry_token.get_secret_value()
+    client = Registry(stack.registry.url, token=token)._client
     broken = json.loads(codec.schema_text("declaration"))
     broken["fields"].append({"name": "added", "type": "string", "doc": "No unit."})
     with pytest.raises(SchemaRegistryError) as caught:
         client.register_schema(DECLARATIONS.subject, Schema(json.dumps(broken), "AVRO"))
     assert caught.value.http_status_code == 409
+
+
+def test_only_deployment_may_register_schemas(stack):
+    """A producer whose serializer has its default settings is refused; reading needs no right."""
+    client = SchemaRegistryClient({"url": stack.registry.url})
+    serializer = AvroSerializer(client, '{"type": "string"}')
+    for subject in (DECLARATIONS.name, "a-topic-of-nobody"):
+        with pytest.raises(SchemaRegistryError) as caught:
+            serializer("text", SerializationContext(subject, MessageField.VALUE))
+        assert caught.value.http_status_code == 401
+    with pytest.raises(SchemaRegistryError) as caught:
+        client.set_compatibility(DECLARATIONS.subject, "NONE")
+    assert caught.value.http_status_code == 401
+    with pytest.raises(SchemaRegistryError) as caught:
+        client.delete_subject(DECLARATIONS.subject)
+    assert caught.value.http_status_code == 401
+    assert DECLARATIONS.subject in client.get_subjects()
+    without = stack.settings().model_copy(update={"registry_token": SecretStr("")})
+    with pytest.raises(RegistryFailed, match="REDLANE_REGISTRY_TOKEN"):
+        deploy(without, say=lambda _: None)
 
 
 def test_the_doctor_finds_a_whole_stack_well(stack, bundle):
@@ -74,6 +100,7 @@ def test_the_doctor_finds_a_whole_stack_well(stack, bundle):
         )
     ]
     assert f"all {len(TOPICS)} topics" in findings[0].detail
+    assert "Everybody may register" not in findings[1].detail
 
 
 def test_the_doctor_names_topics_whose_senders_set_the_time(stack):

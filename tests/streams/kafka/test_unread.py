@@ -1,0 +1,74 @@
+"""Gaps between what a group is to read and what is there."""
+
+import pytest
+
+from schemas.topics import DECLARATIONS
+from streams.kafka import unread
+from streams.kafka.origin import NoAnswer
+from streams.kafka.unread import Gap, Unread
+from streams.settings import Settings
+
+
+@pytest.fixture
+def told(monkeypatch):
+    told = []
+    monkeypatch.setattr(unread, "tell", lambda gap, _group: told.append(gap))
+    return told
+
+
+@pytest.fixture
+def group(monkeypatch):
+    """A group, and the committed and first offset of each partition, as a test sets them."""
+    group = Unread(Settings(), group="g", topic=DECLARATIONS)
+    group.places = {}
+    monkeypatch.setattr(group, "_places", lambda _: group.places)
+    return group
+
+
+async def test_only_what_lies_before_the_first_event_is_a_gap(group, told):
+    """Neither a group that committed nothing, nor one that is up to date."""
+    group.places = {0: (-1001, 9), 1: (9, 9), 2: (12, 9), 3: (4, 9)}
+    await group.assigned({0, 1, 2, 3})
+    assert told == [Gap("declarations", 3, 4, 9)]
+    assert told[0].count == 5
+    assert str(told[0]).startswith("5 events of declarations, partition 3 (offsets 4 to 8)")
+
+
+async def test_a_jump_is_a_gap_as_far_as_events_were_removed(group, told):
+    """The rest of it are markers of transactions, which are no events."""
+    for offset in (0, 1, 5, 6):
+        group.received(0, offset)
+    for offset in (0, 3):
+        group.received(1, offset)
+    group.places = {0: (0, 4), 1: (0, 0)}
+    await group.check()
+    assert told == [Gap("declarations", 0, 2, 4)]
+    await group.check()
+    assert len(told) == 1
+
+
+async def test_a_jump_over_a_rebalance_is_none(group, told):
+    """Another worker read what lies between."""
+    group.received(0, 5)
+    await group.assigned({0})
+    group.received(0, 50)
+    group.places = {0: (50, 50)}
+    await group.check()
+    assert told == []
+
+
+async def test_a_broker_that_is_away_is_asked_again(group, told, monkeypatch):
+    """The gap is told once it answers."""
+    group.received(0, 0)
+    group.received(0, 9)
+
+    def away(_):
+        raise NoAnswer("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(group, "_places", away)
+        await group.check()
+        await group.assigned({1})
+    group.places = {0: (0, 9)}
+    await group.check()
+    assert told == [Gap("declarations", 0, 1, 9)]
