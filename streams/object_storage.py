@@ -6,14 +6,14 @@ which clients that read a key as a path refuse or change.
 """
 
 import asyncio
-import hashlib
-import hmac
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import quote
 
 import aiohttp
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from yarl import URL
 
 from streams.settings import Settings
@@ -23,8 +23,6 @@ DELAY_S: Final = 0.1
 """Before the second attempt; each wait is twice the last."""
 KEY_REFUSED: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_URI_TOO_LONG)
 """Status with which a storage refuses a key that it cannot hold."""
-UNRESERVED: Final = "/-._~"
-"""Characters that a signed path holds as they are (Signature Version 4)."""
 
 
 class StorageFailed(OSError):  # noqa: N818 - says what happened
@@ -79,11 +77,10 @@ class ObjectStorage:
     def __init__(self, settings: Settings) -> None:
         """Take the address and the keys; connects when it is first asked."""
         self._endpoint = settings.s3_endpoint.rstrip("/")
-        self._sign = Signature(
-            settings.s3_region,
-            settings.s3_access_key_id,
-            settings.s3_secret_access_key.get_secret_value(),
+        keys = Credentials(
+            settings.s3_access_key_id, settings.s3_secret_access_key.get_secret_value()
         )
+        self._signer = S3SigV4Auth(keys, "s3", settings.s3_region)
         self._deadline_s = settings.photo_deadline_s
         self._session: aiohttp.ClientSession | None = None
 
@@ -126,10 +123,13 @@ class ObjectStorage:
         self, method: str, path: str, data: bytes, media_type: str, max_bytes: int
     ) -> bytes:
         """Return the body of the answer; that of a write says nothing, and is not read."""
-        url = URL(self._endpoint + quote(path, safe=UNRESERVED), encoded=True)
-        headers = self._sign(method, url, data, datetime.now(UTC))
-        # As it is stored: nothing is unpacked here, so nothing can grow.
-        headers |= {"accept-encoding": "identity", "content-type": media_type}
+        address = self._endpoint + quote(path)  # neither signer nor client changes it again
+        url = URL(address, encoded=True)
+        request = AWSRequest(method, address, {"host": url.host_port_subcomponent}, data)
+        self._signer.add_auth(request)
+        # As it is stored: nothing is unpacked here, so nothing can grow. Not signed, because
+        # whatever stands before a storage may change it.
+        headers = {**request.headers, "accept-encoding": "identity", "content-type": media_type}
         try:
             async with self._connected().request(
                 method, url, data=data or None, headers=headers, allow_redirects=False
@@ -163,40 +163,6 @@ class _S3Bucket:
 
     async def write(self, key: str, data: bytes, *, media_type: str) -> None:
         await self._storage.write(f"/{self._name}/{key}", data, media_type)
-
-
-class Signature:
-    """Signs requests: AWS Signature Version 4, for the service s3."""
-
-    def __init__(self, region: str, access_key_id: str, secret_access_key: str) -> None:
-        self._region = region
-        self._access_key_id = access_key_id
-        self._secret = secret_access_key
-
-    def __call__(self, method: str, url: URL, data: bytes, now: datetime) -> dict[str, str]:
-        """Return the headers of a request without a query, its signature among them."""
-        time = now.strftime("%Y%m%dT%H%M%SZ")
-        digest = hashlib.sha256(data).hexdigest()
-        signed = {
-            "host": url.host_port_subcomponent or "",
-            "x-amz-content-sha256": digest,
-            "x-amz-date": time,
-        }
-        names = ";".join(signed)
-        lines = [f"{name}:{value}" for name, value in signed.items()]
-        canonical = "\n".join([method, url.raw_path, "", *lines, "", names, digest])
-        scope = f"{time[:8]}/{self._region}/s3/aws4_request"
-        hashed = hashlib.sha256(canonical.encode()).hexdigest()
-        to_sign = f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{hashed}"
-        key = f"AWS4{self._secret}".encode()
-        for part in scope.split("/"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
-        credential = f"Credential={self._access_key_id}/{scope}"
-        return signed | {
-            "authorization": f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, "
-            f"Signature={signature}"
-        }
 
 
 def _check(status: int) -> None:

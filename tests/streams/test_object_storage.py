@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
 from streams.local.process import LOOPBACK
 from streams.object_storage import (
@@ -97,13 +98,30 @@ async def test_a_key_that_the_storage_cannot_hold_is_refused(seaweedfs, key):
 
 
 @pytest.mark.heavy
-async def test_a_storage_that_does_not_know_the_keys_refuses(stack):
+@pytest.mark.parametrize(
+    "wrong", [{"s3_access_key_id": "somebody"}, {"s3_secret_access_key": SecretStr("guessed")}]
+)
+async def test_a_storage_that_does_not_know_the_keys_refuses(stack, wrong):
     """They are not 404 and not taken for a missing photo."""
-    settings = stack.settings().model_copy(update={"s3_access_key_id": "somebody"})
+    settings = stack.settings().model_copy(update=wrong)
     storage = ObjectStorage(settings)
     with pytest.raises(StorageFailed, match="status 403"):
         await storage.bucket("goods-photos").read("plain.jpg", max_bytes=32)
     await storage.close()
+
+
+async def test_the_body_is_signed(serve, storage_at):
+    """And no header that a proxy may change on the way."""
+    sent = []
+
+    async def take(request):
+        sent.append(request.headers)
+        return web.Response()
+
+    await storage_at(await serve(take)).write("a.png", b"png", media_type="image/png")
+    assert sent[0]["x-amz-content-sha256"] == hashlib.sha256(b"png").hexdigest()
+    assert "SignedHeaders=host;x-amz-content-sha256;x-amz-date," in sent[0]["authorization"]
+    assert sent[0]["content-type"] == "image/png"
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308])
