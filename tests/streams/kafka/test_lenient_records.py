@@ -5,7 +5,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.kafka.lenient_records import LenientRecords, read_leniently
+from streams.kafka.transport import LenientRecords, read_leniently
 
 
 class Name(str):

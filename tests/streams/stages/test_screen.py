@@ -12,7 +12,6 @@ import obstore
 import pytest
 from fakeredis import FakeAsyncRedis
 from PIL import Image
-from redis.asyncio import Redis
 
 from models.risk.tariff import Tariff
 from models.selection.policy import Budget
@@ -28,7 +27,6 @@ from streams.evidence.gatherer import Gatherer
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
 from streams.kafka.events import fate_of
-from streams.local.process import LOOPBACK, free_port
 from streams.redis.keys import SignalKeys
 from streams.reference.state import Snapshot
 from streams.selection.capacity import Capacity
@@ -382,17 +380,6 @@ async def test_a_profile_selects_whatever_the_risk_and_one_persons_profile_does_
         assert verdict.lane == lane
         assert (verdict.selection.basis == "profile") == (lane == "red")
         assert verdict.selection.profile_id == ("shoes" if lane == "red" else "")
-
-
-async def test_without_redis_the_verdict_is_degraded_and_not_late(store, scorer):
-    """It says which evidence was missing, and that the lane is by fixed thresholds."""
-    gone = Redis.from_url(f"redis://{LOOPBACK}:{free_port()}/0", socket_connect_timeout=0.2)
-    stage = made(store, scorer, redis=gone, capacity=Budget(yellow=0.15, red=0.05))
-    (outcome,) = await stage([inbound(risky(0.9))])
-    verdict = assessment(outcome)
-    assert verdict.lane == "red"
-    missing = {degradation.code for degradation in verdict.degraded}
-    assert {Reason.SIGNALS_UNAVAILABLE, Reason.CAPACITY_UNKNOWN} <= missing
 
 
 async def test_a_declaration_that_is_to_be_inspected_can_be_learned_from(store, scorer):

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import obstore
 import pytest
+from redis.asyncio import Redis
 
+from models.selection.policy import Budget
 from schemas.reasons import Reason
 from schemas.records import ImageReference, Party
+from streams.local.process import LOOPBACK, free_port
 from streams.object_storage import ObjectStorage
 from tests.fakes import FakeScorer, MemoryBucket, inbound
 from tests.streams.evidence.test_photos import POISON
@@ -92,3 +95,14 @@ async def test_a_bug_on_one_declaration_costs_that_one_alone(monkeypatch, part, 
     headers = dict(letter[0].headers)
     assert headers["x_dlq.reason"] == b"screening_failed"
     assert b"CULPRIT" not in b"".join(headers.values())
+
+
+async def test_without_redis_the_verdict_is_degraded_and_not_late():
+    """It says which evidence was missing, and that the lane is by fixed thresholds."""
+    gone = Redis.from_url(f"redis://{LOOPBACK}:{free_port()}/0", socket_connect_timeout=0.2)
+    stage = made(MemoryBucket(), FakeScorer(), redis=gone, capacity=Budget(yellow=0.15, red=0.05))
+    (outcome,) = await stage([inbound(risky(0.9))])
+    verdict = assessment(outcome)
+    assert verdict.lane == "red"
+    missing = {degradation.code for degradation in verdict.degraded}
+    assert {Reason.SIGNALS_UNAVAILABLE, Reason.CAPACITY_UNKNOWN} <= missing
