@@ -25,7 +25,6 @@ from models.hs.classifier import HsModel
 from models.risk.kinds import EXTERNAL
 from models.risk.model import ModalityPosteriors, log_ratios, modality_posteriors
 from models.risk.signals import ItemSignals, LiveSignals, PhotoUse
-from models.risk.vagueness import Naming, naming
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.records import Declaration, GoodsItem
 
@@ -55,10 +54,9 @@ class Trial:
 
         Args:
             goods: keep their photo and code.
-            every: goods to take the text from, if it is read at all.
+            every: goods to take the text from.
         """
-        read = [other for other in every if naming(other.description) is not Naming.NOTHING]
-        text = self._other(goods, read).description
+        text = self._other(goods, every).description
         words = [text[start:end] for start, end in parts(text)]
         weights = [word.weight for word in self._explainer.words(_item(text, goods.hs6))]
         (photo,) = self._scorer.embed_photos([decode(goods.image.read_bytes())])

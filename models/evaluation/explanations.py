@@ -20,6 +20,7 @@ from models.evaluation.explanation_trial import GOODS, Trial, has_order
 from models.evaluation.shuffling import with_labels_shuffled, with_parameters_shuffled
 from models.explanation.explainer import Explainer
 from models.progress import Say
+from models.risk.vagueness import is_read
 from models.scoring.release_gate import JUDGED
 from models.scoring.scorer import Scorer
 
@@ -62,7 +63,7 @@ def evaluate_explain(
     scorer = Scorer.load(bundle, threads=1)
     explainer = Explainer(scorer, bundle, threads=1)
     trial = Trial(scorer, explainer, np.random.default_rng(SEED))
-    every = read(goods, split, described=True)
+    every = [item for item in read(goods, split, described=True) if is_read(item.description)]
     chosen = trial.dice.permutation(len(every))[:GOODS]
     asked = [every[int(place)] for place in chosen]
     names = naming(read(goods, "train", described=True))

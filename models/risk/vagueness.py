@@ -63,10 +63,14 @@ class TextsToRead(NamedTuple):
 def texts_to_read(item: GoodsItem) -> TextsToRead:
     """Return the texts of a goods item without those that name no goods, or the same again."""
     description, title = (
-        text if naming(text) is not Naming.NOTHING else ""
-        for text in (item.description, item.product_title)
+        text if is_read(text) else "" for text in (item.description, item.product_title)
     )
     return TextsToRead(description, "" if normalise(title) == normalise(description) else title)
+
+
+def is_read(text: str) -> bool:
+    """Return whether a goods text is read: whether it names goods, or a sort of goods."""
+    return naming(text) is not Naming.NOTHING
 
 
 def naming(text: str) -> Naming:

@@ -41,6 +41,14 @@ class Thread:
         self.calls.append("notify")
 
 
+@pytest.fixture(autouse=True)
+def no_deadline(monkeypatch):
+    """After a stop the process of these tests goes on."""
+    monkeypatch.setattr(
+        server, "ExitDeadline", lambda *_, **__: SimpleNamespace(start=lambda: None)
+    )
+
+
 @pytest.fixture
 def threads(monkeypatch):
     """Reader and outbox without Kafka."""
