@@ -86,10 +86,10 @@ async def redis(request):
 
 @pytest.fixture
 def start_worker(stack, bundle):
-    """Starts workers; those that still run at the end are stopped."""
+    """Starts workers, with a bug of some lines of code if given; stopped at the end."""
     workers = []
 
-    def start(name="screen", **settings):
+    def start(name="screen", *, bug="", **settings):
         port = free_port()
         environment = stack.environment() | {
             "REDLANE_BUNDLE": str(bundle),
@@ -97,7 +97,8 @@ def start_worker(stack, bundle):
         }
         environment |= {f"REDLANE_{name.upper()}": value for name, value in settings.items()}
         directory = stack.directory / f"{name}-{port}"
-        command = [sys.executable, "-m", "streams.cli", name]
+        run = f"{bug}; import runpy; runpy.run_module('streams.cli', run_name='__main__')"
+        command = [sys.executable, *(("-c", run) if bug else ("-m", "streams.cli")), name]
         worker = Process(
             name, command, directory=directory, environment=environment, stop_within_s=90
         )

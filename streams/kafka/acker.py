@@ -66,6 +66,15 @@ class Acker:
             queue.popleft().acknowledge()
 
     @property
+    def overtaken(self) -> list[Ticket]:
+        """Events that are not done, but later ones of their partition are; in their order."""
+        tickets = []
+        for queue in self._under_way.values():
+            last_done = max((n for n, ticket in enumerate(queue) if ticket.done), default=0)
+            tickets += [ticket for ticket in list(queue)[:last_done] if not ticket.done]
+        return tickets
+
+    @property
     def under_way(self) -> int:
         """Number of events that are not yet acknowledged."""
         return sum(map(len, self._under_way.values()))

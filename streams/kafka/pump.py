@@ -11,7 +11,7 @@ class waits until those before it are done.
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,7 @@ from streams.kafka.dead_letter import (
     REPLAYS,
     DeadLetterLimit,
     ResultTooLarge,
+    TooManyDeadLetters,
     count,
     dead_letter,
     is_fault,
@@ -32,7 +33,7 @@ from streams.kafka.events import Inbound, Outbound
 from streams.kafka.heartbeat import Heartbeat
 
 DRAIN_S: Final = 10.0
-"""For the micro-batches under way when the pumps stop."""
+"""For the micro-batches under way when the pumps stop, and for what they overtook."""
 log = structlog.get_logger(__name__)
 
 Stage = Callable[[Sequence[Inbound]], Awaitable[list[tuple[Outbound, ...]]]]
@@ -136,6 +137,7 @@ class Pumps:
                 *[(1, HEAVY_WAITING)] * len(HEAVY),
             )
         ]
+        self._works: dict[Ticket, _Work] = {}
         self._lines: dict[bytes, _Line] = {}
         self._done = asyncio.Event()
         self._stopping = False
@@ -155,7 +157,7 @@ class Pumps:
         needs_room = class_ > 0 or not self._must_wait(key, pump)
         if needs_room:
             await pump.room.acquire()
-        work = _Work(event, key, ticket, pump, needs_room)
+        work = self._works[ticket] = _Work(event, key, ticket, pump, needs_room)
         if self._must_wait(key, pump):
             line = self._lines[key]
             line.waiting.append(work)
@@ -164,7 +166,7 @@ class Pumps:
             self._enqueue(work, self._lines.setdefault(key, _Line(pump)))
 
     async def run(self) -> None:
-        """Pump until cancelled; then, or after a fault, finish the micro-batches under way.
+        """Pump until cancelled; then, or after a fault, finish what is under way.
 
         Raises:
             ExceptionGroup: what a stage or a delivery raised; the worker must stop.
@@ -176,21 +178,32 @@ class Pumps:
             await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._drain(tasks)
-        faults = [fault for task in tasks.values() if (fault := _fault(task)) is not None]
-        raise ExceptionGroup("the pumps stopped", faults)
+        raise ExceptionGroup("the pumps stopped", _faults(tasks.values()))
 
     async def _drain(self, tasks: Mapping[_Pump, asyncio.Task[None]]) -> None:
-        """Let micro-batches under way end, so that what is published is acknowledged too."""
+        """Let micro-batches under way end, and do what they overtook.
+
+        An event is acknowledged once those before it in its partition are done. What is published
+        of one that is not would get a second fate after the restart, and another one where a bug
+        was mended meanwhile.
+        """
         self._stopping = True
         for pump, task in tasks.items():
             if pump.idle:
                 task.cancel()
         try:
-            await asyncio.wait(tasks.values(), timeout=DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                await asyncio.wait(tasks.values())
+                # Where a service fails, it would fail again.
+                if all(isinstance(fault, TooManyDeadLetters) for fault in _faults(tasks.values())):
+                    for ticket in self._acker.overtaken:
+                        await self._finish([self._works[ticket]])
+        except TimeoutError:
+            log.warning("not all that is under way could be finished", within_s=DRAIN_S)
         finally:
             for task in tasks.values():  # those that still run
                 task.cancel()
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     async def _run(self, pump: _Pump) -> None:
         while not self._stopping:
@@ -198,19 +211,25 @@ class Pumps:
             batch = await self._batch(pump)
             pump.idle = False
             pump.heartbeat.beat()
-            causes = [work.event for work in batch]
             with pump.heartbeat.heard():
-                outcomes = await self._delivered(causes, await self._stage(causes))
-            # All are done, before the limit may stop the worker: their fates are published.
-            for work in batch:
-                self._acker.done(work.ticket)
-                self._leave_line(work)
+                outcomes = await self._finish(batch)
             pump.heartbeat.beat()
             self._done.set()
-            for cause, outcome in zip(causes, outcomes, strict=True):
+            for work, outcome in zip(batch, outcomes, strict=True):
                 # One that was sent again and fails again says nothing new about us.
-                if not count(cause.headers, REPLAYS):
+                if not count(work.event.headers, REPLAYS):
                     self._limit.count(dead=any(map(is_fault, outcome)))
+
+    async def _finish(self, batch: Sequence[_Work]) -> list[tuple[Outbound, ...]]:
+        """Give a micro-batch its fates, published and done; returns them, in order."""
+        causes = [work.event for work in batch]
+        outcomes = await self._delivered(causes, await self._stage(causes))
+        # All are done, before the limit may stop the worker: their fates are published.
+        for work in batch:
+            del self._works[work.ticket]
+            self._acker.done(work.ticket)
+            self._leave_line(work)
+        return outcomes
 
     async def _delivered(
         self, causes: Sequence[Inbound], outcomes: Sequence[tuple[Outbound, ...]]
@@ -293,9 +312,10 @@ class Pumps:
             self._enqueue(line.waiting.popleft(), line)
 
 
-def _fault(task: asyncio.Task[None]) -> Exception | None:
-    """Return what ended a pump; None where it drained or was cancelled."""
-    error = None if not task.done() or task.cancelled() else task.exception()
-    if error is not None and not isinstance(error, Exception):
-        raise error
-    return error
+def _faults(tasks: Iterable[asyncio.Task[None]]) -> list[Exception]:
+    """Return what ended pumps; nothing of those that drained or were cancelled."""
+    errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
+    for error in errors:
+        if error is not None and not isinstance(error, Exception):
+            raise error
+    return [error for error in errors if isinstance(error, Exception)]

@@ -131,6 +131,30 @@ async def test_a_worker_that_stops_itself_finishes_what_is_published():
     assert sorted(fates) == acknowledged == list(range(8))
 
 
+async def test_a_worker_that_stops_itself_does_what_it_overtook():
+    """It waits in another pump's queue: without it nothing published behind it is acknowledged."""
+    events = [
+        inbound(value=b"x", offset=n, key=key) for n, key in enumerate([b"a", b"a", b"d", b"a"])
+    ]
+    published, acknowledged, slow = Published(), [], asyncio.Event()
+
+    async def stage(batch):
+        (event,) = batch
+        if event.offset == 0:
+            await slow.wait()
+        if event.key == b"d":
+            asyncio.get_running_loop().call_later(0.05, slow.set)
+            return [fate(event, DEAD_LETTERS)]
+        return [fate(event)]
+
+    stopping = pumps(stage, published, Acker(lambda: 0.0), in_a_row=0, batch_size=1)
+    with pytest.raises(ExceptionGroup) as caught:
+        await pump(stopping, events, acknowledged)
+    assert caught.group_contains(TooManyDeadLetters)
+    fates = [int(event.headers[0][1]) for event in published]
+    assert (sorted(fates), acknowledged) == ([0, 1, 2], [0, 1, 2])
+
+
 async def test_pumps_that_are_cancelled_finish_what_is_published():
     """Such as by a check that fails: an event is never published without being acknowledged."""
     published, acknowledged = Published(), []
