@@ -21,7 +21,7 @@ from streams.settings import Settings
 
 ANSWER_S: Final = 10.0
 """Longest wait for Kafka to answer."""
-START_ATTEMPTS: Final = 4
+START_ATTEMPTS: Final = 3
 log = structlog.get_logger(__name__)
 
 
