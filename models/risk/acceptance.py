@@ -26,7 +26,7 @@ def accepted(declared: datetime, arrived: datetime | None) -> datetime:
 
     Args:
         declared: acceptance time; EPOCH where there is none.
-        arrived: None where it is unknown; then every declared time is believed.
+        arrived: None where it is unknown; then every declared time is taken.
     """
     if arrived is None or is_plausible(declared, arrived):
         return declared

@@ -152,19 +152,20 @@ class Gatherer:
         ]
         with timed("signals", timings):
             signals = await self._signals.gather(observations)
+        first_arrivals = [
+            when_arrived(live, arrived) for live, arrived in zip(signals, arrivals, strict=True)
+        ]
         return [
             GatheredEvidence(
                 cause,
                 declaration,
                 observation,
-                evidence_of(
-                    compared, items, live, reference.tariff, when_arrived(live, observation.at)
-                ),
-                when_arrived(live, observation.at),
+                evidence_of(compared, items, live, reference.tariff, arrived),
+                arrived,
                 tuple(_degradations(compared, items, live)),
             )
-            for (cause, declaration), compared, observation, items, live in zip(
-                declarations, prepared, observations, embedded, signals, strict=True
+            for (cause, declaration), compared, observation, items, live, arrived in zip(
+                declarations, prepared, observations, embedded, signals, first_arrivals, strict=True
             )
         ]
 

@@ -22,7 +22,7 @@ class Heartbeat:
         self.at = self._clock()
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
+    def current(self) -> Iterator[None]:
         """Make `beat` in this task, and in those that it starts, a sign of this one."""
         token = _CURRENT.set(self)
         try:

@@ -211,7 +211,7 @@ class Pumps:
             batch = await self._batch(pump)
             pump.idle = False
             pump.heartbeat.beat()
-            with pump.heartbeat.heard():
+            with pump.heartbeat.current():
                 outcomes = await self._finish(batch)
             pump.heartbeat.beat()
             self._done.set()

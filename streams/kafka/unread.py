@@ -48,7 +48,7 @@ class Gap:
         )
 
 
-def tell(gap: Gap, reader: str) -> None:
+def report(gap: Gap, reader: str) -> None:
     """Tell operators of a gap.
 
     Args:
@@ -116,7 +116,7 @@ class Unread:
             log.warning("not known whether events were removed unread", problem=str(error))
             return
         for gap in gaps:
-            tell(gap, self._group)
+            report(gap, self._group)
 
     def received(self, partition: int, offset: int) -> None:
         """Note an event that the worker received."""
@@ -138,7 +138,7 @@ class Unread:
         for jump in jumps:
             first = min(jump.first, places[jump.partition][1])
             if first > jump.next:
-                tell(Gap(jump.topic, jump.partition, jump.next, first), self._group)
+                report(Gap(jump.topic, jump.partition, jump.next, first), self._group)
 
     @cached_property
     def _consumer(self) -> Consumer:

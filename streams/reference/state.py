@@ -56,6 +56,11 @@ class ReferenceState:
         self._profiles: dict[bytes, RiskProfile] = {}
         self._measures: dict[bytes, TariffMeasure] = {}
         self._rates: dict[bytes, ExchangeRate] = {}
+        self._records: Mapping[str, dict[bytes, Any]] = {
+            RISK_PROFILES.name: self._profiles,
+            TARIFF_MEASURES.name: self._measures,
+            EXCHANGE_RATES.name: self._rates,
+        }
 
     def take(self, topic: str, key: bytes | None, value: bytes | None, offset: int) -> None:
         """Take one event; a bad one is logged, and the last good record of its key stays.
@@ -66,6 +71,8 @@ class ReferenceState:
         where = self._log.bind(topic=topic, offset=offset)
         if key is None:
             where.warning("reference event skipped", reason="it has no key")
+        elif value is None:  # withdrawn
+            self._records[topic].pop(key, None)
         elif topic == RISK_PROFILES.name:
             self._take_profile(key, value, where)
         elif topic == TARIFF_MEASURES.name:
@@ -83,10 +90,7 @@ class ReferenceState:
             ExchangeRates(self._rates.values()),
         )
 
-    def _take_profile(self, key: bytes, value: bytes | None, where: Any) -> None:
-        if value is None:
-            self._profiles.pop(key, None)
-            return
+    def _take_profile(self, key: bytes, value: bytes, where: Any) -> None:
         profile = self._decoded(RISK_PROFILES, value, RiskProfile, where)
         if profile is None or not _is_key(key, profile.profile_id, where):
             return
@@ -101,10 +105,7 @@ class ReferenceState:
             return
         self._profiles[key] = profile
 
-    def _take_measure(self, key: bytes, value: bytes | None, where: Any) -> None:
-        if value is None:
-            self._measures.pop(key, None)
-            return
+    def _take_measure(self, key: bytes, value: bytes, where: Any) -> None:
         measure = self._decoded(TARIFF_MEASURES, value, TariffMeasure, where)
         if measure is None or not _is_key(key, measure.measure_id, where):
             return
@@ -112,10 +113,7 @@ class ReferenceState:
             where.warning("measure ignored", measure_id=measure.measure_id, reason=reason)
         self._measures[key] = measure
 
-    def _take_rate(self, key: bytes, value: bytes | None, where: Any) -> None:
-        if value is None:
-            self._rates.pop(key, None)
-            return
+    def _take_rate(self, key: bytes, value: bytes, where: Any) -> None:
         rate = self._decoded(EXCHANGE_RATES, value, ExchangeRate, where)
         if rate is None or not _is_key(key, rate.rate_id, where):
             return

@@ -24,7 +24,7 @@ from streams.kafka.dead_letter import DeadLetterLimit, dead_letter
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import received
 from streams.kafka.registry import Decoder, Registry
-from streams.kafka.unread import Gap, tell
+from streams.kafka.unread import Gap, report
 from streams.settings import Settings
 
 KINDS: Final[Mapping[str, type[Event]]] = {
@@ -128,7 +128,7 @@ class Reader:
             return
         if first > partition.offset:
             gap = Gap(partition.topic, partition.partition, partition.offset, first)
-            tell(gap, self._group)
+            report(gap, self._group)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.cut_off:  # noqa: SLF001 - its documented name

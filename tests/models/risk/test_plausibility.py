@@ -18,8 +18,8 @@ from schemas.examples import examples
 LOW = dict(examples("declaration"))["declaration/low-value"]
 
 
-def told(**fields):
-    """What is told of a goods item: kind → words."""
+def implausible(**fields):
+    """What is implausible of a goods item: kind → words."""
     values = {
         name: Decimal(value) if isinstance(value, str) and name.endswith(("mass", "amount")) else value
         for name, value in fields.items()
@@ -47,12 +47,12 @@ def test_every_example_is_plausible():
     ],
 )
 def test_masses_that_cannot_be(net, gross, words):
-    assert told(net_mass=net, gross_mass=gross) == {IMPLAUSIBLE_MASSES.name: words}
+    assert implausible(net_mass=net, gross_mass=gross) == {IMPLAUSIBLE_MASSES.name: words}
 
 
 @pytest.mark.parametrize(("net", "gross"), [("1", "1"), ("1", None), (None, None), (None, "1")])
 def test_masses_that_can_be(net, gross):
-    assert told(net_mass=net, gross_mass=gross) == {}
+    assert implausible(net_mass=net, gross_mass=gross) == {}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_masses_that_can_be(net, gross):
 def test_amounts_that_cannot_be(amount, currency, words):
     """Nothing at all is likelier a slip than the others."""
     goods = {"item_amount": amount, "item_currency": currency}
-    assert told(**goods) == {IMPLAUSIBLE_AMOUNT.name: words}
+    assert implausible(**goods) == {IMPLAUSIBLE_AMOUNT.name: words}
 
 
 def test_an_absurd_amount_weighs_more_than_none():
@@ -92,12 +92,12 @@ def test_a_unit_price_of_hundreds_of_comparable_goods_is_none():
     assert words("1000000", 2.0) is None
 
 
-@pytest.mark.parametrize(("code", "is_told"), [("610910", True), ("", True), ("710239", False)])
-def test_without_comparable_goods_a_unit_price_may_be_high_but_not_absurd(code, is_told):
+@pytest.mark.parametrize(("code", "is_absurd"), [("610910", True), ("", True), ("710239", False)])
+def test_without_comparable_goods_a_unit_price_may_be_high_but_not_absurd(code, is_absurd):
     """Of gems it may be."""
     goods = {"commodity_code": code, "item_amount": "5000000", "net_mass": "1", "gross_mass": None}
-    assert bool(told(**goods)) == is_told
-    assert told(**goods | {"item_amount": "100000"}) == {}
+    assert bool(implausible(**goods)) == is_absurd
+    assert implausible(**goods | {"item_amount": "100000"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_without_comparable_goods_a_unit_price_may_be_high_but_not_absurd(code, 
 )
 def test_codes_outside_the_lists(field, kind, code, words):
     """A long one is not repeated: it may be a name."""
-    assert told(**{field: code}) == {kind.name: words}
+    assert implausible(**{field: code}) == {kind.name: words}
 
 
 @pytest.mark.parametrize("code", ["GB", "XI", "XK", "XS", "TW", "EU", "QU", ""])
 def test_countries_of_the_lists(code):
-    assert told(country_of_origin=code) == {}
+    assert implausible(country_of_origin=code) == {}

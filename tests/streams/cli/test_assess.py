@@ -163,10 +163,10 @@ def test_the_product_title_is_read_where_the_text_names_no_goods(assess, bundle)
 def test_a_product_title_of_other_goods_is_told(assess, bundle):
     """It raises the risk; one of the same goods does not."""
     shirt = SHIRT | {"description": "cotton t-shirt"}
-    same, told, missing = goods_item(assess, bundle, **shirt, product_title="Men's T-shirt")
-    assert "text_title_disagree" not in told
-    other, told, _ = goods_item(assess, bundle, **shirt, product_title="Running shoe")
-    assert told["text_title_disagree"]["detail"].startswith("the title reads like 64")
+    same, signals, missing = goods_item(assess, bundle, **shirt, product_title="Men's T-shirt")
+    assert "text_title_disagree" not in signals
+    other, signals, _ = goods_item(assess, bundle, **shirt, product_title="Running shoe")
+    assert signals["text_title_disagree"]["detail"].startswith("the title reads like 64")
     assert other["risk"] > same["risk"] + 0.01
     assert "title_read_instead" not in missing
 

@@ -238,7 +238,7 @@ async def test_photos_and_texts_are_embedded_in_slices_and_no_file_is_kept():
     gatherer = counting(photos, embedder)
     items = [item(n, f"text {n}", *(f"{n}-{m}" for m in range(5))) for n in range(1, 101)]
     heartbeat = Heartbeat(iter(range(10_000)).__next__)
-    with heartbeat.heard():
+    with heartbeat.current():
         (embedded,) = await gatherer.embed([declared(*items)], {}, keep_files=False)
     assert photos.fetched == 400
     assert photos.most_alive <= 2 * SLICE

@@ -10,10 +10,10 @@ from streams.settings import Settings
 
 
 @pytest.fixture
-def told(monkeypatch):
-    told = []
-    monkeypatch.setattr(unread, "tell", lambda gap, _group: told.append(gap))
-    return told
+def gaps(monkeypatch):
+    reported = []
+    monkeypatch.setattr(unread, "report", lambda gap, _group: reported.append(gap))
+    return reported
 
 
 @pytest.fixture
@@ -25,16 +25,16 @@ def group(monkeypatch):
     return group
 
 
-async def test_only_what_lies_before_the_first_event_is_a_gap(group, told):
+async def test_only_what_lies_before_the_first_event_is_a_gap(group, gaps):
     """Neither a group that committed nothing, nor one that is up to date."""
     group.places = {0: (-1001, 9), 1: (9, 9), 2: (12, 9), 3: (4, 9)}
     await group.assigned({0, 1, 2, 3})
-    assert told == [Gap("declarations", 3, 4, 9)]
-    assert told[0].count == 5
-    assert str(told[0]).startswith("5 events of declarations, partition 3 (offsets 4 to 8)")
+    assert gaps == [Gap("declarations", 3, 4, 9)]
+    assert gaps[0].count == 5
+    assert str(gaps[0]).startswith("5 events of declarations, partition 3 (offsets 4 to 8)")
 
 
-async def test_a_jump_is_a_gap_as_far_as_events_were_removed(group, told):
+async def test_a_jump_is_a_gap_as_far_as_events_were_removed(group, gaps):
     """The rest of it are markers of transactions, which are no events."""
     for offset in (0, 1, 5, 6):
         group.received(0, offset)
@@ -42,22 +42,22 @@ async def test_a_jump_is_a_gap_as_far_as_events_were_removed(group, told):
         group.received(1, offset)
     group.places = {0: (0, 4), 1: (0, 0)}
     await group.check()
-    assert told == [Gap("declarations", 0, 2, 4)]
+    assert gaps == [Gap("declarations", 0, 2, 4)]
     await group.check()
-    assert len(told) == 1
+    assert len(gaps) == 1
 
 
-async def test_a_jump_over_a_rebalance_is_none(group, told):
+async def test_a_jump_over_a_rebalance_is_none(group, gaps):
     """Another worker read what lies between."""
     group.received(0, 5)
     await group.assigned({0})
     group.received(0, 50)
     group.places = {0: (50, 50)}
     await group.check()
-    assert told == []
+    assert gaps == []
 
 
-async def test_a_broker_that_is_away_is_asked_again(group, told, monkeypatch):
+async def test_a_broker_that_is_away_is_asked_again(group, gaps, monkeypatch):
     """The gap is told once it answers."""
     group.received(0, 0)
     group.received(0, 9)
@@ -71,4 +71,4 @@ async def test_a_broker_that_is_away_is_asked_again(group, told, monkeypatch):
         await group.assigned({1})
     group.places = {0: (0, 9)}
     await group.check()
-    assert told == [Gap("declarations", 0, 1, 9)]
+    assert gaps == [Gap("declarations", 0, 1, 9)]

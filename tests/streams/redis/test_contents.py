@@ -31,7 +31,7 @@ GARBAGE = {
 }
 
 
-def told():
+def refused():
     """How often contents were refused, by what they should have been."""
     (metric,) = metrics.REDIS_REFUSED.collect()
     return {s.labels["contents"]: s.value for s in metric.samples if s.name.endswith("_total")}
@@ -60,19 +60,19 @@ async def test_whatever_lies_in_redis_every_declaration_gets_its_verdict(redis, 
     events = list(day(30))
     await made(store, FakeScorer(), redis=redis, capacity=BUDGET)(events)
     await spoil(redis, content)
-    before = told()
+    before = refused()
     stage = made(store, FakeScorer(), redis=redis, capacity=BUDGET)
     outcomes = await stage(events)
     assert {outcome[0].topic.name for outcome in outcomes} == {"assessments"}
     codes = {missing.code for outcome in outcomes for missing in assessment(outcome).degraded}
     assert not codes & {Reason.SIGNALS_UNAVAILABLE, Reason.CAPACITY_UNKNOWN}
-    after = told()
+    after = refused()
     more = {name for name, count in after.items() if count > before.get(name, 0)}
     assert more >= {"signals record", "capacity thresholds", "embedding"}
     another = made(store, FakeScorer(), redis=redis, capacity=BUDGET)
     again = [[event.value for event in outcome] for outcome in await another(events)]
     assert again == [[event.value for event in outcome] for outcome in outcomes]
-    assert told() == after
+    assert refused() == after
 
 
 async def test_sets_of_another_type_begin_anew(redis):
@@ -123,9 +123,9 @@ async def test_an_embedding_that_was_not_put_there_is_a_miss(value):
     await redis.set(key, sealed if value == "moved" else value)
     if value == "changed":
         await redis.set(key, sealed[:-1] + b"\x7f")
-    before = told().get("embedding", 0)
+    before = refused().get("embedding", 0)
     assert await cache.get([key, other], len(vector)) == {other: vector[::-1]}
-    assert told()["embedding"] == before + 1
+    assert refused()["embedding"] == before + 1
 
 
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=[*GARBAGE])

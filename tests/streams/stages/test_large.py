@@ -66,7 +66,7 @@ async def test_each_slice_is_a_sign_of_life_and_the_weight_is_what_it_takes(
     screen = made(store, scorer)
     event = inbound(of_items(100, images=()))
     heartbeat = Heartbeat(iter(range(10_000)).__next__)
-    with heartbeat.heard():
+    with heartbeat.current():
         await screen([event])
     assert len(scorer.batches) >= 100 / WEIGHT
     assert heartbeat.at >= 2 * 100 / WEIGHT
