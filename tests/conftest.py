@@ -27,6 +27,14 @@ HEAVY_FOLDERS = {"training", "networks", "evaluation", "e2e", "chaos"}
 """Their tests train or export networks, or run workers."""
 
 
+def pytest_addoption(parser):
+    """Options of tests/chaos; here, because pytest reads them before it looks into folders."""
+    group = parser.getgroup("chaos")
+    group.addoption("--chaos-seed", type=int, help="repeat a run; a random seed by default")
+    group.addoption("--chaos-json", metavar="FILE", help="write the figures there")
+    group.addoption("--chaos-scale", type=float, default=1.0, help="number of faults, relative")
+
+
 def pytest_collection_modifyitems(items):
     """Mark what needs more than Python and seconds, so that `make unit` leaves it out."""
     for item in items:
