@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo unit test coverage check format chaos bench lock clean
+.PHONY: help demo unit test coverage check format chaos soak bench lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -35,7 +35,10 @@ format: $(INSTALLED) ## Format the code and mend what the linter can.
 	$(BIN)/ruff format .
 
 chaos: $(INSTALLED) ## The longer proofs: workers killed again and again.
-	$(BIN)/pytest tests/chaos -m "slow or not slow" $(ARGS)
+	$(BIN)/pytest tests/chaos -m "not soak" $(ARGS)
+
+soak: $(INSTALLED) ## An hour under load; ARGS="--minutes 5" for less.
+	$(BIN)/pytest tests/chaos/test_soak.py -m soak -s $(ARGS)
 
 bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 	$(BIN)/python -m tests.bench.throughput $(ARGS)

@@ -89,3 +89,9 @@ def faults(request):
     """Scale a number of faults by --chaos-scale, at least 1."""
     scale = request.config.getoption("--chaos-scale")
     return lambda number: max(1, round(number * scale))
+
+
+@pytest.fixture
+def minutes(request):
+    """How long the soak lasts. Unit: min."""
+    return request.config.getoption("--minutes")
