@@ -64,7 +64,7 @@ def logging_as_before():
 @pytest.fixture(scope="session")
 def stack():
     """Kafka, registry, Valkey and SeaweedFS, with topics and schemas deployed."""
-    with local_stack() as running:
+    with local_stack(kafka_proxies=[free_port()]) as running:
         deploy(running.settings())
         yield running
 

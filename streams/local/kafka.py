@@ -21,8 +21,21 @@ JAVA_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 class Kafka:
     """A cluster of brokers that are controllers too; each can be killed and started again."""
 
-    def __init__(self, directory: Path, *, ports: Sequence[int] = (0,)) -> None:
+    def __init__(
+        self, directory: Path, *, ports: Sequence[int] = (0,), proxy_ports: Sequence[int] = ()
+    ) -> None:
+        """Take where the data go.
+
+        Args:
+            directory: of all brokers.
+            ports: one for each broker; 0 for any free one.
+            proxy_ports: of proxies in front of the brokers, one for each, or none. Clients that
+                come through a proxy are told these ports, and so stay behind it.
+        """
         self._directory = directory
+        self._proxy_ports = list(proxy_ports)
+        self.behind_proxies = [free_port() for _ in proxy_ports]
+        """Ports that the proxies forward to."""
         self._ports = [port or free_port() for port in ports]
         self._controllers = [free_port() for _ in ports]
         self._jars = ":".join(map(str, fetch.kafka_jars()))
@@ -75,15 +88,20 @@ class Kafka:
         replicas = len(self._ports)
         file = self._configuration(number)
         voters = ",".join(f"{n}@{LOOPBACK}:{port}" for n, port in enumerate(self._controllers))
+        listeners = f"PLAINTEXT://{LOOPBACK}:{self._ports[number]}"
+        advertised = listeners
+        if self._proxy_ports:
+            listeners += f",PROXIED://{LOOPBACK}:{self.behind_proxies[number]}"
+            advertised += f",PROXIED://{LOOPBACK}:{self._proxy_ports[number]}"
         settings = {
             "process.roles": "broker,controller",
             "node.id": number,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://{LOOPBACK}:{self._ports[number]},"
-            f"CONTROLLER://{LOOPBACK}:{self._controllers[number]}",
-            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self._ports[number]}",
+            "listeners": f"{listeners},CONTROLLER://{LOOPBACK}:{self._controllers[number]}",
+            "advertised.listeners": advertised,
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,"
+            "CONTROLLER:PLAINTEXT",
             "log.dirs": file.parent / "log",
             "auto.create.topics.enable": "false",
             "default.replication.factor": replicas,
