@@ -11,6 +11,8 @@ from streams.local.process import LOOPBACK, free_port
 
 CHUNK = 1 << 16
 TO_SERVER, TO_CLIENT = "to server", "to client"
+SEGMENT_S = 0.001
+"""Between two tiny segments, or the kernel would join them."""
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER of no time: closing sends RST."""
 
@@ -198,7 +200,8 @@ class Line:
                 data, sent = data[len(part) :], sent + len(part)
                 if self.way == TO_CLIENT and sent == fault.truncate_at:
                     raise Cut
-                await asyncio.sleep(len(part) / fault.bytes_s if fault.bytes_s else 0)
+                pause = SEGMENT_S if fault.slice_bytes else 0.0
+                await asyncio.sleep(len(part) / fault.bytes_s if fault.bytes_s else pause)
 
     async def _released(self):
         while self.way in self.proxy.fault.held:
