@@ -33,7 +33,7 @@ class Kafka:
                 come through a proxy are told these ports, and so stay behind it.
         """
         self._directory = directory
-        self._proxy_ports = list(proxy_ports)
+        self.proxy_ports = tuple(proxy_ports)
         self.behind_proxies = [free_port() for _ in proxy_ports]
         """Ports that the proxies forward to."""
         self._ports = [port or free_port() for port in ports]
@@ -90,9 +90,9 @@ class Kafka:
         voters = ",".join(f"{n}@{LOOPBACK}:{port}" for n, port in enumerate(self._controllers))
         listeners = f"PLAINTEXT://{LOOPBACK}:{self._ports[number]}"
         advertised = listeners
-        if self._proxy_ports:
+        if self.proxy_ports:
             listeners += f",PROXIED://{LOOPBACK}:{self.behind_proxies[number]}"
-            advertised += f",PROXIED://{LOOPBACK}:{self._proxy_ports[number]}"
+            advertised += f",PROXIED://{LOOPBACK}:{self.proxy_ports[number]}"
         settings = {
             "process.roles": "broker,controller",
             "node.id": number,

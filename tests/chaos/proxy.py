@@ -1,6 +1,7 @@
 """A TCP proxy on the loopback address that does to connections what networks do."""
 
 import asyncio
+import contextlib
 import random
 import socket
 import struct
@@ -117,10 +118,9 @@ class Proxy:
             Line(self, TO_CLIENT, server_reader, writer),
         )
         self.connections.add(connection)
-        try:
+        with contextlib.suppress(asyncio.CancelledError):  # by a fault; nobody awaits this task
             await connection.run()
-        finally:
-            self.connections.discard(connection)
+        self.connections.discard(connection)
 
 
 class Connection:
