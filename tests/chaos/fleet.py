@@ -1,4 +1,4 @@
-"""The workers of one consumer group, what they have to do, and what became of it."""
+"""Workers that screen and explain, what they have to do, and what became of it."""
 
 import os
 import signal
@@ -43,8 +43,11 @@ class Fleet:
             dice: of the test.
             figures: of the test.
         """
-        self.settings = stack.settings().model_copy(update={"consumer_group": group})
+        groups = {"consumer_group": group, "explain_consumer_group": f"{group}-explain"}
+        self.settings = stack.settings().model_copy(update=groups)
         self.group = group
+        self._defaults = stack.settings()
+        self._groups = groups
         self.dice = dice
         self.figures = figures
         self.workers = []
@@ -53,7 +56,12 @@ class Fleet:
         self._sender = Sender(self.settings)
         self._recent = []
         self.mark = ends(self.settings, TOPICS)
-        self.move_group(self.group, DECLARATIONS)
+        for name, topic in self.groups():
+            self.move_group(name, topic)
+
+    def groups(self):
+        """Return each consumer group with its topic."""
+        return (self.group, DECLARATIONS), (self.settings.explain_consumer_group, ALERTS)
 
     def move_group(self, group, topic, offsets=None):
         """Let a group without members go on at offsets; without them, at the end of the topic."""
@@ -74,11 +82,12 @@ class Fleet:
                 break
         consumer.close()
 
-    def start(self, *patches, **settings):
+    def start(self, *patches, name="screen", **settings):
         """Start a worker, and do not wait for it."""
         worker = self._start_worker(
+            name,
             bug="; ".join([patch("session_timeout", SESSION_S), *patches]),
-            consumer_group=self.group,
+            **self._groups,
             # A busy machine is not the fault that is tested: without these, verdicts would degrade.
             cache_timeout_s="20",
             photo_deadline_s="60",
@@ -125,6 +134,10 @@ class Fleet:
                 self._recent = [*self._recent[-7:], consignment]
         self._sender.flush()
 
+    def renew_sender(self):
+        """Connect anew, as a client that looks for new partitions."""
+        self._sender = Sender(self.settings)
+
     @staticmethod
     def _amended(consignment):
         declaration = consignment.declaration
@@ -150,18 +163,18 @@ class Fleet:
             time.sleep(0.1)
         self.figures.recovery_s.append(round(time.monotonic() - begin, 1))
 
-    def lag(self):
-        """Return how many events are not committed."""
-        offsets = committed(self.settings, self.group)
+    def lag(self, *, explaining=False):
+        """Return how many events are not committed by the screening workers, or the explaining ones."""
+        group, topic = self.groups()[explaining]
+        offsets = committed(self.settings, group, topic)
         return sum(
-            end - offsets[partition]
-            for (_, partition), end in ends(self.settings, [DECLARATIONS]).items()
+            end - offsets[partition] for (_, partition), end in ends(self.settings, [topic]).items()
         )
 
-    def finish(self, *, within_s=300):
+    def finish(self, *, explaining=False, within_s=300):
         """Wait until everything that was sent is committed."""
         deadline = time.monotonic() + within_s
-        while left := self.lag():
+        while left := self.lag(explaining=explaining):
             assert time.monotonic() < deadline, f"{left} events are left\n{self.tails()}"
             time.sleep(0.5)
 
@@ -176,9 +189,15 @@ class Fleet:
         self.figures.lost += len(left)
         assert not left, f"committed without a fate: {left[:5]}, {len(left)} in all"
 
-    def judge(self, **options):
-        """Assert that every promise was kept; returns what was seen."""
-        seen = self.read()
+    def judge(self, *, inputs=None, **options):
+        """Assert that every promise was kept; returns what was seen.
+
+        Args:
+            inputs: that were sent; those on the topic without it.
+            options: see `tests.chaos.verifier.examine`.
+        """
+        seen = self.read(TOPICS)
+        seen.inputs = inputs or seen.inputs
         assert_exactly_one_fate(seen, figures=self.figures, **options)
         assert seen.inputs, "nothing was sent"
         return seen
@@ -193,8 +212,8 @@ class Fleet:
             self.kill(worker)
         settings = self.settings
         for group, topic in (
-            ("redlane-screen", DECLARATIONS),
-            (settings.explain_consumer_group, ALERTS),
+            (self._defaults.consumer_group, DECLARATIONS),
+            (self._defaults.explain_consumer_group, ALERTS),
         ):
             if any(committed(settings, group, topic).values()):
                 self.move_group(group, topic)

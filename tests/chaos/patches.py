@@ -30,15 +30,25 @@ def session_timeout(seconds):
 
     6 s is the least that a broker takes.
     """
+    configured(broker_session_timeout=seconds, broker_heartbeat_interval=seconds / 5)
+
+
+def metadata_age(seconds):
+    """Let clients look for new partitions more often than every 5 minutes."""
+    configured(consumer_metadata_max_age_ms=seconds * 1000)
+
+
+def configured(**settings):
+    """Change settings of Faust."""
     make = worker.faust_app
 
-    def hasty(*arguments):
+    def changed(*arguments):
         app = make(*arguments)
-        app.conf.broker_session_timeout = seconds
-        app.conf.broker_heartbeat_interval = seconds / 5
+        for name, value in settings.items():
+            setattr(app.conf, name, value)
         return app
 
-    worker.faust_app = hasty
+    worker.faust_app = changed
 
 
 def die():
