@@ -16,7 +16,7 @@ from tests.chaos.fleet import Fleet
 
 GOODS = 40
 """Of the sample catalogue; so few that their embeddings are soon cached."""
-MANY = 100_000
+MANY = 1_000
 FIGURES = pytest.StashKey[list]()
 SEED = pytest.StashKey[int]()
 
@@ -113,7 +113,7 @@ def consignments(stack, goods_folder, dice):
             run=f"{run}{turn:04d}",
             seed=dice.randrange(1 << 30),
             shares=DEFAULT_SHARES,
-        ).consignments(50)
+        ).consignments(200)
     )
 
 

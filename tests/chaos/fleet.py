@@ -13,6 +13,7 @@ from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS, EXPL
 from streams.synthetic.send import Sender
 from tests.chaos.patches import patch
 from tests.chaos.verifier import (
+    REASONS,
     asked,
     assert_exactly_one_fate,
     committed,
@@ -55,6 +56,8 @@ class Fleet:
         self._consignments = consignments
         self._sender = Sender(self.settings)
         self._recent = []
+        self.malformed = {}
+        """Key → reason for which it must be refused."""
         self.mark = ends(self.settings, TOPICS)
         for name, topic in self.groups():
             self.move_group(name, topic)
@@ -122,15 +125,23 @@ class Fleet:
             assert worker.stop() == 0, worker.tail()
             self.workers.remove(worker)
 
-    def send(self, count):
-        """Send declarations, some of them amendments of the last ones."""
+    def send(self, count, consignments=None):
+        """Send declarations, some of them amendments of the last ones.
+
+        Args:
+            count: how many.
+            consignments: others than those of the fleet.
+        """
         for _ in range(count):
             if self._recent and self.dice.random() < AMENDED:
                 consignment = self._amended(self._recent.pop(self.dice.randrange(len(self._recent))))  # fmt: skip
             else:
-                consignment = next(self._consignments)
+                consignment = next(consignments or self._consignments)
             self._sender.send(consignment)
-            if consignment.truth.kind != "malformed":
+            truth = consignment.truth
+            if truth.kind == "malformed":
+                self.malformed[truth.declaration_id.encode()] = REASONS[truth.detail]
+            else:
                 self._recent = [*self._recent[-7:], consignment]
         self._sender.flush()
 
@@ -198,6 +209,7 @@ class Fleet:
         """
         seen = self.read(TOPICS)
         seen.inputs = inputs or seen.inputs
+        options = {"malformed": self.malformed} | options
         assert_exactly_one_fate(seen, figures=self.figures, **options)
         assert seen.inputs, "nothing was sent"
         return seen

@@ -9,7 +9,13 @@ from models.datasets.goods import read
 from streams.kafka.dead_letter import DeadLetterLimit
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
-from tests.chaos.verifier import assert_exactly_one_fate, committed, read_all, unfinished
+from tests.chaos.verifier import (
+    REASONS,
+    assert_exactly_one_fate,
+    committed,
+    read_all,
+    unfinished,
+)
 from tests.conftest import ready
 
 GROUP = "redlane-screen"
@@ -68,16 +74,6 @@ def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_work
     assert worker.stop() == 0
     log = worker.log.read_text()
     assert "Traceback" not in log, worker.tail()
-
-
-REASONS = {
-    "not Avro": "value_not_avro",
-    "unknown schema id": "schema_unknown",
-    "truncated": "value_not_avro",
-    "10 MB": "value_too_large",
-    "no goods items": "declaration_invalid",
-    "no value": "value_empty",
-}
 
 
 def test_a_killed_worker_loses_nothing(stack, source, start_worker):
