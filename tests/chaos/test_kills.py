@@ -1,5 +1,6 @@
 """Workers killed, frozen, with a wrong clock: nothing is lost, nothing gets two fates."""
 
+import signal
 import time
 
 import pytest
@@ -33,6 +34,28 @@ def start(fleet, dice):
     planned = dice.random() < 0.5
     patches = [patch(dice.choice(DEATHS).__name__, dice.randint(1, 6))] if planned else []
     fleet.start(*patches).planned = planned
+
+
+def test_a_worker_that_dies_between_produce_and_commit_loses_nothing(fleet, dice, figures):
+    """What is committed has its fate, and the next worker does the rest."""
+    fleet.send(40)
+    for death in (
+        "die_while_publishing",
+        dice.choice(("die_after_publishing", "die_before_commit")),
+    ):
+        worker = fleet.start(patch(death, dice.randint(1, 3)))
+        figures.faults += 1
+        deadline = time.monotonic() + 90
+        while worker.returncode is None:
+            assert time.monotonic() < deadline, worker.tail()
+            time.sleep(0.1)
+        assert worker.returncode == -signal.SIGKILL, worker.tail()
+        fleet.kill(worker)
+    fleet.assert_nothing_committed_unfinished()
+    fleet.start_ready()
+    fleet.finish()
+    fleet.stop()
+    assert fleet.judge().duplicates
 
 
 @pytest.mark.slow

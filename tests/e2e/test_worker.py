@@ -14,7 +14,6 @@ from tests.chaos.verifier import (
     assert_exactly_one_fate,
     committed,
     read_all,
-    unfinished,
 )
 from tests.conftest import ready
 
@@ -74,28 +73,6 @@ def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_work
     assert worker.stop() == 0
     log = worker.log.read_text()
     assert "Traceback" not in log, worker.tail()
-
-
-def test_a_killed_worker_loses_nothing(stack, source, start_worker):
-    """SIGKILL mid-stream: what was committed has its fate, and the next worker does the rest."""
-    settings = stack.settings()
-    before = sum(committed(settings, GROUP).values())
-    again = Irregularities(source._goods, bucket="goods-photos", run=new_run(), seed=6)
-    first = start_worker(batch_size="4")
-    first.wait_until(lambda: ready(first), within_s=90)
-    sent = send(settings, again.consignments(120), rate=0, truth=None)
-    deadline = time.monotonic() + 60
-    while sum(committed(settings, GROUP).values()) < before + 20:
-        assert time.monotonic() < deadline, first.tail()
-        time.sleep(0.1)
-    first.kill()
-    at_kill = committed(settings, GROUP)
-    assert before + 20 <= sum(at_kill.values()) < before + sent
-    assert unfinished(read_all(settings), at_kill) == []
-    second = start_worker()
-    settled(settings, before + sent, within_s=180)
-    assert second.stop() == 0
-    assert_exactly_one_fate(read_all(settings))
 
 
 def test_the_window_of_the_dead_letter_limit_is_larger_than_the_tests_share():
