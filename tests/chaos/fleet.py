@@ -29,6 +29,9 @@ SESSION_S = 6
 AMENDED = 0.3
 """Share of the declarations that are sent again as a next version, so that keys have an order."""
 
+RECENT = 24
+"""Of so many last declarations one is amended."""
+
 
 class Fleet:
     """Workers that screen what is sent, from a mark on the topics on."""
@@ -143,7 +146,7 @@ class Fleet:
             if truth.kind == "malformed":
                 self.malformed[truth.declaration_id.encode()] = REASONS[truth.detail]
             else:
-                self._recent = [*self._recent[-7:], consignment]
+                self._recent = [*self._recent[1 - RECENT :], consignment]
         self._sender.flush()
 
     def renew_sender(self):

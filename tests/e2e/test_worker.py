@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 
 from models.datasets.goods import read
+from schemas.topics import DECLARATIONS
 from streams.kafka.dead_letter import DeadLetterLimit
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
@@ -13,6 +14,7 @@ from tests.chaos.verifier import (
     REASONS,
     assert_exactly_one_fate,
     committed,
+    ends,
     read_all,
 )
 from tests.conftest import ready
@@ -34,11 +36,12 @@ def source(stack, goods_folder):
     return Irregularities(read(goods_folder), bucket=bucket, run=new_run(), seed=5, shares=shares)
 
 
-def settled(settings, count, within_s=120):
+def settled(settings, within_s=120):
     """Wait until the group has committed everything that was sent."""
     deadline = time.monotonic() + within_s
-    while sum(committed(settings, GROUP).values()) < count:
-        assert time.monotonic() < deadline, committed(settings, GROUP)
+    sent = list(ends(settings, [DECLARATIONS]).values())
+    while (done := list(committed(settings, GROUP).values())) != sent:
+        assert time.monotonic() < deadline, (done, sent)
         time.sleep(0.5)
 
 
@@ -48,7 +51,7 @@ def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_work
     truths = {}
     worker = start_worker(dead_letter_share="1.0")
     worker.wait_until(lambda: ready(worker), within_s=90)
-    sent = send(
+    send(
         settings,
         source.consignments(60),
         rate=0,
@@ -57,7 +60,7 @@ def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_work
             {consignment.truth.declaration_id: consignment.truth}
         ),
     )
-    settled(settings, sent)
+    settled(settings)
     seen = read_all(settings)
     assert_exactly_one_fate(seen)
     assert seen.duplicates == 0
