@@ -38,6 +38,12 @@ def slope(hours, megabytes):
 
 
 @pytest.fixture
+def minutes(request):
+    """How long it lasts. Unit: min."""
+    return request.config.getoption("--minutes")
+
+
+@pytest.fixture
 def workers(start_worker):
     """Those that must not grow, ready."""
     started = {name: start_worker(name) for name in ("screen", "explain")}
