@@ -2,7 +2,11 @@
 
 import time
 
+from schemas.topics import ASSESSMENTS, DEAD_LETTERS, DECLARATIONS
+from tests.chaos.verifier import committed, ends
 from tests.conftest import ready
+
+FATES = (ASSESSMENTS, DEAD_LETTERS)
 
 
 class Supervisor:
@@ -50,3 +54,31 @@ class Supervisor:
         """Tend for a time."""
         end = time.monotonic() + seconds
         self.wait(lambda: time.monotonic() > end, within_s=seconds + 60)
+
+    def recover(self, settings, heal, figures, *, within_s=180):
+        """End a fault, and wait until all that was sent until then has its fate and is committed.
+
+        Args:
+            settings: of the services.
+            heal: ends the fault.
+            figures: of the test, which get the time to the first new fate.
+            within_s: for all of it.
+
+        Returns:
+            the seconds to the first new fate, and to the last.
+        """
+        before = ends(settings, FATES)
+        heal()
+        begun = time.monotonic()
+        target = ends(settings, (DECLARATIONS,))
+        self.wait(lambda: ends(settings, FATES) != before, within_s=within_s)
+        first = time.monotonic() - begun
+        self.wait(lambda: not behind(settings, target), within_s=within_s)
+        figures.recovery_s.append(round(first, 1))
+        return first, time.monotonic() - begun
+
+
+def behind(settings, target):
+    """Whether something below these ends of the declarations is not committed."""
+    offsets = committed(settings, settings.consumer_group)
+    return any(offsets[partition] < end for (_, partition), end in target.items())

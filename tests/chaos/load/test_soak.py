@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import theilslopes
 
 from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS, EXPLANATIONS
-from tests.chaos.load import MIXED, Lag, Load, arrivals, half_new, source
+from tests.chaos.traffic import MIXED, Lag, Load, arrivals, half_new, source
 from tests.chaos.verifier import assert_exactly_one_fate, read_all
 from tests.conftest import ready
 

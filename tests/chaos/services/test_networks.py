@@ -13,12 +13,11 @@ import pytest
 from schemas.reasons import Reason
 from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS
 from streams.local.process import LOOPBACK
-from tests.chaos.load import Load, arrivals, half_new, source
-from tests.chaos.proxy import TO_CLIENT, TO_SERVER, Fault, Proxy
-from tests.chaos.supervisor import Supervisor
-from tests.chaos.verifier import assert_exactly_one_fate, committed, ends, read_all
+from tests.chaos.services.proxy import TO_CLIENT, TO_SERVER, Fault, Proxy
+from tests.chaos.supervisor import Supervisor, behind
+from tests.chaos.traffic import Load, arrivals, half_new, source
+from tests.chaos.verifier import assert_exactly_one_fate, ends, read_all
 
-GROUP = "redlane-screen"
 TOPICS = (DECLARATIONS, ASSESSMENTS, ALERTS, DEAD_LETTERS)
 RATE = 4.0
 """Declarations a second."""
@@ -90,17 +89,6 @@ def worker(stack, proxies, start_worker):
     return supervisor
 
 
-def behind(settings, target):
-    """Whether something below these ends of the declarations is not committed."""
-    offsets = committed(settings, GROUP)
-    return any(offsets[partition] < end for (_, partition), end in target.items())
-
-
-def count(settings):
-    """Fates so far."""
-    return sum(ends(settings, (ASSESSMENTS, DEAD_LETTERS)).values())
-
-
 def go_through(settings, proxies, worker, schedule, figures):
     """Inject faults one after the other, and wait after each until all that was sent has a fate."""
     windows, caught_up = [], []
@@ -112,16 +100,12 @@ def go_through(settings, proxies, worker, schedule, figures):
         if service == "registry":  # only a worker that starts needs it
             worker.kill()
         worker.sleep(seconds)
-        before, target = count(settings), ends(settings, (DECLARATIONS,))
-        proxies[service].heal()
         window.healed = time.time()
-        first = worker.wait(lambda before=before: count(settings) > before, within_s=180)
-        rest = worker.wait(lambda target=target: not behind(settings, target), within_s=180)
-        figures.recovery_s.append(round(first, 1))
-        caught_up.append(round(first + rest, 1))
+        first, everything = worker.recover(settings, proxies[service].heal, figures)
+        caught_up.append(round(everything, 1))
         print(
             f"{service}, {name} for {seconds:.1f} s: first fate after {first:.1f} s, all after "
-            f"{first + rest:.1f} s, exits {len(worker.exits) - exits}",
+            f"{everything:.1f} s, exits {len(worker.exits) - exits}",
             flush=True,
         )
         assert service in MAY_END or len(worker.exits) == exits, worker.worker.tail()

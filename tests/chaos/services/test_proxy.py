@@ -10,7 +10,7 @@ import time
 import pytest
 
 from streams.local.process import LOOPBACK
-from tests.chaos.proxy import TO_CLIENT, TO_SERVER, Fault, Proxy
+from tests.chaos.services.proxy import TO_CLIENT, TO_SERVER, Fault, Proxy
 
 
 class Echo(socketserver.BaseRequestHandler):
