@@ -43,7 +43,7 @@ chaos-nightly: $(INSTALLED) ## Ten minutes of it: fewer faults, and another part
 	$(CHAOS) -m "not soak" --chaos-scale 0.2 --chaos-minutes 9 $(ARGS)
 
 soak: $(INSTALLED) ## An hour under load; ARGS="--minutes 5" for less.
-	$(BIN)/pytest tests/chaos/load/test_soak.py -m soak -s $(ARGS)
+	$(CHAOS) -m soak -s $(ARGS)
 
 bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
