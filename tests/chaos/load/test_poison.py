@@ -113,29 +113,30 @@ def neighbours(stack, goods_folder, clean, dice, faults):
     return made(), blocks, poison
 
 
-def ratio(waits):
-    """Return the ratio of the p99 latencies, odd blocks to even ones, with a 95 % interval.
+def ratio(waits, share):
+    """Return the ratio of a percentile of the latencies, odd blocks to even ones, as figures.
 
-    Whole blocks are resampled: neighbours in time are alike.
+    Its 95 % interval is by resampling of whole blocks: neighbours in time are alike.
 
     Args:
         waits: latencies of each block, in order.
+        share: which percentile.
     """
     dice = np.random.default_rng(0)
     arms = waits[0::2], waits[1::2]
-    without, with_ = (float(np.percentile(np.concatenate(arm), 99)) for arm in arms)
+    without, with_ = (float(np.percentile(np.concatenate(arm), share)) for arm in arms)
     ratios = []
     for _ in range(RESAMPLED):
         drawn = [[arm[n] for n in dice.integers(len(arm), size=len(arm))] for arm in arms]
-        base, other = (np.percentile(np.concatenate(arm), 99) for arm in drawn)
+        base, other = (np.percentile(np.concatenate(arm), share) for arm in drawn)
         ratios.append(other / base)
     low, high = np.percentile(ratios, [2.5, 97.5])
     return {
-        "p99_without_s": round(without, 3),
-        "p99_with_s": round(with_, 3),
-        "ratio": round(with_ / without, 3),
-        "ratio_low": round(float(low), 3),
-        "ratio_high": round(float(high), 3),
+        f"p{share}_without_s": round(without, 3),
+        f"p{share}_with_s": round(with_, 3),
+        f"p{share}_ratio": round(with_ / without, 3),
+        f"p{share}_ratio_low": round(float(low), 3),
+        f"p{share}_ratio_high": round(float(high), 3),
     }
 
 
@@ -159,9 +160,10 @@ def test_neighbours_of_poison_are_not_slowed(stack, supervisor, neighbours, figu
     figures.faults = poison.sent
     assert figures.records == load.sent + poison.sent
     declared, assessed = arrivals(settings, DECLARATIONS), arrivals(settings, ASSESSMENTS)
-    figures.more |= ratio([[assessed[key] - declared[key] for key in keys] for keys in blocks])
-    figures.more["resolved"] = int(figures.more["ratio_high"] <= TOLERATED)
-    assert figures.more["ratio_low"] <= TOLERATED
+    waits = [[assessed[key] - declared[key] for key in keys] for keys in blocks]
+    figures.more |= ratio(waits, 50) | ratio(waits, 99)
+    figures.more["resolved"] = int(figures.more["p99_ratio_high"] <= TOLERATED)
+    assert figures.more["p99_ratio_low"] <= TOLERATED
 
 
 def peak_mb(worker):
