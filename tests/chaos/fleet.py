@@ -108,8 +108,10 @@ class Fleet:
         worker.wait_until(lambda: ready(worker), within_s=180)
         return worker
 
-    def kill(self, worker):
-        """Kill a worker at once."""
+    def kill(self, worker, *, may_have_failed=False):
+        """Kill a worker at once; it may have been killed before, but not have ended otherwise."""
+        ended = worker.returncode
+        assert may_have_failed or ended in {None, -signal.SIGKILL}, f"{ended}\n{worker.tail()}"
         worker.kill()
         self.workers.remove(worker)
 
@@ -225,7 +227,7 @@ class Fleet:
     def clean_up(self):
         """Kill the workers, and remove what lies on the topics, so that other tests do not meet it."""
         for worker in list(self.workers):
-            self.kill(worker)
+            self.kill(worker, may_have_failed=True)
         settings = self.settings
         for group, topic in (
             (self._defaults.consumer_group, DECLARATIONS),

@@ -18,22 +18,24 @@ STARTING = 0.2
 """Share of the kills that hit a worker while it starts."""
 
 
-def kill_one(fleet, dice):
-    """Kill a worker, or wait for its own death; returns whether it was alive until now."""
+def kill_one(fleet, dice, figures):
+    """Kill a worker, or wait for the death that it was given."""
     worker = dice.choice(fleet.workers)
-    if worker.planned:
+    if worker.death:
         # It may have no partition, and nothing to publish.
         deadline = time.monotonic() + 20
         while worker.returncode is None and time.monotonic() < deadline:
             time.sleep(0.1)
+    how = worker.death if worker.returncode is not None else "from outside"
+    figures.more[how] = figures.more.get(how, 0) + 1
     fleet.kill(worker)
 
 
 def start(fleet, dice):
     """Start a worker; half of them die at a moment of their own."""
-    planned = dice.random() < 0.5
-    patches = [patch(dice.choice(DEATHS).__name__, dice.randint(1, 6))] if planned else []
-    fleet.start(*patches).planned = planned
+    death = dice.choice(DEATHS).__name__ if dice.random() < 0.5 else ""
+    patches = [patch(death, dice.randint(1, 6))] if death else []
+    fleet.start(*patches).death = death
 
 
 def test_a_worker_that_dies_between_produce_and_commit_loses_nothing(fleet, dice, figures):
@@ -71,7 +73,7 @@ def test_fifty_kills_lose_nothing(fleet, dice, figures, faults):
             fleet.kill(fleet.start())  # it has only begun
             figures.faults += 1
         time.sleep(dice.uniform(0, 3))
-        kill_one(fleet, dice)
+        kill_one(fleet, dice, figures)
         figures.faults += 1
         if dice.random() < ALL_KILLED:
             for worker in list(fleet.workers):

@@ -85,7 +85,7 @@ def run(fleet, *patches):
     while worker.returncode is None and fleet.lag():
         assert time.monotonic() < deadline, worker.tail()
         time.sleep(0.2)
-    fleet.kill(worker)
+    fleet.kill(worker, may_have_failed=True)
 
 
 @pytest.mark.slow
