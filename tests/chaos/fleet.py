@@ -169,10 +169,16 @@ class Fleet:
         """Return the number of answers on the topics."""
         return sum(ends(self.settings, [ASSESSMENTS, DEAD_LETTERS]).values())
 
-    def recover(self, *, within_s=120):
-        """Note how long it takes from now to the next answer; returns at once without anything to do."""
+    def recover(self, *, meanwhile=lambda: None, within_s=120):
+        """Note how long it takes from now to the next answer; returns at once without anything to do.
+
+        Args:
+            meanwhile: called again and again.
+            within_s: that it may take.
+        """
         begin, before = time.monotonic(), self.answered()
         while self.answered() == before:
+            meanwhile()
             if not self.lag():
                 return
             waited = time.monotonic() - begin
