@@ -108,8 +108,10 @@ class Fleet:
         worker.wait_until(lambda: ready(worker), within_s=180)
         return worker
 
-    def kill(self, worker):
-        """Kill a worker at once."""
+    def kill(self, worker, *, may_have_failed=False):
+        """Kill a worker at once; it may have been killed before, but not have ended otherwise."""
+        ended = worker.returncode
+        assert may_have_failed or ended in {None, -signal.SIGKILL}, f"{ended}\n{worker.tail()}"
         worker.kill()
         self.workers.remove(worker)
 
@@ -167,10 +169,16 @@ class Fleet:
         """Return the number of answers on the topics."""
         return sum(ends(self.settings, [ASSESSMENTS, DEAD_LETTERS]).values())
 
-    def recover(self, *, within_s=120):
-        """Note how long it takes from now to the next answer; returns at once without anything to do."""
+    def recover(self, *, meanwhile=lambda: None, within_s=120):
+        """Note how long it takes from now to the next answer; returns at once without anything to do.
+
+        Args:
+            meanwhile: called again and again.
+            within_s: that it may take.
+        """
         begin, before = time.monotonic(), self.answered()
         while self.answered() == before:
+            meanwhile()
             if not self.lag():
                 return
             waited = time.monotonic() - begin
@@ -225,7 +233,7 @@ class Fleet:
     def clean_up(self):
         """Kill the workers, and remove what lies on the topics, so that other tests do not meet it."""
         for worker in list(self.workers):
-            self.kill(worker)
+            self.kill(worker, may_have_failed=True)
         settings = self.settings
         for group, topic in (
             (self._defaults.consumer_group, DECLARATIONS),

@@ -65,7 +65,7 @@ def start_console(stack, tmp_path, url):
     processes = []
 
     def start(*arguments):
-        run = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.chaos.test_outcomes import publish; publish({url!r}, *{arguments!r})"
+        run = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.chaos.workers.test_outcomes import publish; publish({url!r}, *{arguments!r})"
         environment = stack.environment() | {"REDLANE_DELIVERY_TIMEOUT_S": "2"}
         process = Process("outbox", [sys.executable, "-c", run], directory=tmp_path, environment=environment)  # fmt: skip
         processes.append(process)

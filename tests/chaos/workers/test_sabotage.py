@@ -17,7 +17,7 @@ from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run
 from tests.chaos.fleet import TOPICS
 from tests.chaos.patches import patch
-from tests.chaos.verifier import examine
+from tests.chaos.verifier import committed, examine, unfinished
 
 SENT = 24
 SHARES = {"clean": 0.35, "wrong_photo": 0.3, "malformed": 0.35}
@@ -38,12 +38,18 @@ class Sabotage:
     """What the worker suffers, as patches; before the sabotage."""
     mended: bool = True
     """Whether a worker without the sabotage does the rest."""
+    commits_too_early: bool = False
+    """Whether the verifier finds events without a fate below the committed offset."""
 
 
 CASES = {
     "deterministic ids": Sabotage("random_ids", "two_fated", (patch("die_after_publishing", 3),)),
-    "awaited delivery": Sabotage("unawaited_delivery", "lost", (SLOW_ALL, AFTER_COMMIT)),
-    "acks in order": Sabotage("acknowledge_in_any_order", "lost", (SLOW_SOME, AFTER_COMMIT)),
+    "awaited delivery": Sabotage(
+        "unawaited_delivery", "lost", (SLOW_ALL, AFTER_COMMIT), commits_too_early=True
+    ),
+    "acks in order": Sabotage(
+        "acknowledge_in_any_order", "lost", (SLOW_SOME, AFTER_COMMIT), commits_too_early=True
+    ),
     "read_committed": Sabotage("read_uncommitted", "answers_to_nothing"),
     "checks of values": Sabotage("accept_any_value", "refused"),
     "bounds of headers": Sabotage("accept_any_header", "lost", mended=False),
@@ -85,7 +91,7 @@ def run(fleet, *patches):
     while worker.returncode is None and fleet.lag():
         assert time.monotonic() < deadline, worker.tail()
         time.sleep(0.2)
-    fleet.kill(worker)
+    fleet.kill(worker, may_have_failed=True)
 
 
 @pytest.mark.slow
@@ -94,6 +100,7 @@ def test_sabotage_is_found(fleet, source, figures, off):
     sabotage = CASES[off]
     send_all(fleet, source)
     run(fleet, *sabotage.faults, patch(sabotage.off))
+    too_early = unfinished(fleet.read(), committed(fleet.settings, fleet.group))
     if sabotage.mended:
         fleet.start_ready()
         fleet.finish()
@@ -103,8 +110,10 @@ def test_sabotage_is_found(fleet, source, figures, off):
     seen = fleet.read(TOPICS)
     broken = examine(seen, malformed=fleet.malformed).broken
     figures.faults, figures.records = 1, len(seen.inputs)
-    figures.more |= {"off": off, "caught by": ", ".join(broken)}
+    caught = [*broken, *(["committed too early"] if too_early else [])]
+    figures.more |= {"off": off, "caught by": ", ".join(caught)}
     assert sabotage.promise in broken
+    assert bool(too_early) == sabotage.commits_too_early
 
 
 @pytest.mark.slow
