@@ -8,8 +8,8 @@ import pytest
 from models.datasets.goods import read
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
+from tests.chaos.verifier import assert_exactly_one_fate, committed, read_all
 from tests.conftest import ready
-from tests.oracle import assert_exactly_one_fate, committed, read_all
 
 GROUP = "redlane-screen"
 SENT = 600

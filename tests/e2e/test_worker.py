@@ -9,8 +9,8 @@ from models.datasets.goods import read
 from streams.kafka.dead_letter import DeadLetterLimit
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
+from tests.chaos.verifier import assert_exactly_one_fate, committed, read_all, unfinished
 from tests.conftest import ready
-from tests.oracle import assert_exactly_one_fate, committed, read_all
 
 GROUP = "redlane-screen"
 
@@ -95,13 +95,7 @@ def test_a_killed_worker_loses_nothing(stack, source, start_worker):
     first.kill()
     at_kill = committed(settings, GROUP)
     assert before + 20 <= sum(at_kill.values()) < before + sent
-    seen = read_all(settings)
-    unfinished = [
-        (partition, offset)
-        for partition, offset, key in seen.inputs
-        if offset < at_kill[partition] and key not in seen.fates
-    ]
-    assert unfinished == []
+    assert unfinished(read_all(settings), at_kill) == []
     second = start_worker()
     settled(settings, before + sent, within_s=180)
     assert second.stop() == 0
