@@ -14,10 +14,6 @@ from models.encoding.encoders import Encoders
 class FakeSession:
     """Doubles its input; fails as `faults` says: provider → what it does to a batch (B, 1)."""
 
-    faults = {}
-    opened = []
-    ran = []
-
     def __init__(self, model, options, *, providers, **_):
         (self.provider, *_) = providers
         if "load" in self.faults.get(self.provider, ()):
@@ -51,12 +47,12 @@ def told():
 def backend(monkeypatch, told):
     """Makes a backend on fake sessions, with a GPU unless told otherwise."""
     monkeypatch.setattr(onnxruntime, "InferenceSession", FakeSession)
-    monkeypatch.setattr(FakeSession, "opened", [])
-    monkeypatch.setattr(FakeSession, "ran", [])
+    monkeypatch.setattr(FakeSession, "opened", [], raising=False)
+    monkeypatch.setattr(FakeSession, "ran", [], raising=False)
 
     def make(*, gpu=True, **faults):
         monkeypatch.setattr(backends, "gpu_usable", lambda: gpu)
-        monkeypatch.setattr(FakeSession, "faults", faults)
+        monkeypatch.setattr(FakeSession, "faults", faults, raising=False)
         return OnnxBackend(b"model")
 
     return make
@@ -125,7 +121,7 @@ def test_what_is_not_finite_is_never_returned(backend, told, gives, gpu):
     fault = {"rows": [0], "gives": gives}
     network = backend(gpu=gpu, **{CUDA: fault, CPU: fault})
     assert ran(network, 1) == [2.0]
-    with pytest.raises(InferenceFailed, match="^NotFinite$"):
+    with pytest.raises(InferenceFailed, match=r"^NotFinite$"):
         network.run(rows(0))
     with pytest.raises(InferenceFailed):
         network.run(rows(1, 2, 0))
@@ -137,7 +133,7 @@ def test_what_is_not_finite_is_never_returned(backend, told, gives, gpu):
 def test_a_broken_session_says_so_at_every_row(backend, told):
     """No end of attempts, and the error of the runtime, which may quote data, is not repeated."""
     network = backend(gpu=False, **{CPU: {"broken": True}})
-    with pytest.raises(InferenceFailed, match="^RuntimeException$"):
+    with pytest.raises(InferenceFailed, match=r"^RuntimeException$"):
         network.run(rows(1))
     assert FakeSession.ran == [(CPU, [1.0])]
 
