@@ -9,6 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from models.datasets.goods import read
+from streams.synthetic.irregularities import DEFAULT_SHARES, Irregularities
+from streams.synthetic.send import new_run
+from tests.chaos.fleet import Fleet
+
+GOODS = 40
+"""Of the sample catalogue; so few that their embeddings are soon cached."""
+MANY = 100_000
 FIGURES = pytest.StashKey[list]()
 SEED = pytest.StashKey[int]()
 
@@ -89,3 +97,29 @@ def faults(request):
     """Scale a number of faults by --chaos-scale, at least 1."""
     scale = request.config.getoption("--chaos-scale")
     return lambda number: max(1, round(number * scale))
+
+
+@pytest.fixture
+def consignments(stack, goods_folder, dice):
+    """Declarations of a few goods, irregular and malformed ones among them, without end."""
+    goods = sorted(read(goods_folder), key=lambda each: each.item_id)[:GOODS]
+    run = new_run()
+    return (
+        consignment
+        for turn in range(MANY)
+        for consignment in Irregularities(
+            goods,
+            bucket=stack.settings().s3_buckets[0],
+            run=f"{run}{turn:04d}",
+            seed=dice.randrange(1 << 30),
+            shares=DEFAULT_SHARES,
+        ).consignments(50)
+    )
+
+
+@pytest.fixture
+def fleet(stack, start_worker, consignments, dice, figures):
+    """Workers of a consumer group of its own, stopped at the end, what they did removed."""
+    fleet = Fleet(stack, start_worker, consignments, group=f"chaos-{new_run()}", dice=dice, figures=figures)  # fmt: skip
+    yield fleet
+    fleet.clean_up()

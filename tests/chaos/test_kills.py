@@ -1,44 +1,138 @@
-"""The longer proof: workers killed again and again, and services that go away (`make chaos`)."""
+"""Workers killed, frozen, with a wrong clock: nothing is lost, nothing gets two fates."""
 
-import random
 import time
 
 import pytest
 
-from models.datasets.goods import read
-from streams.synthetic.irregularities import Irregularities
-from streams.synthetic.send import new_run, send
-from tests.chaos.verifier import assert_exactly_one_fate, committed, read_all
-from tests.conftest import ready
+from tests.chaos.fleet import SESSION_S
+from tests.chaos.patches import DEATHS, patch
+from tests.chaos.verifier import committed
 
-GROUP = "redlane-screen"
-SENT = 600
+WORKERS = 3
+FEW = (6, 14)
+"""Declarations that are sent before each kill."""
+ALL_KILLED = 0.1
+"""Share of the kills after which the others are killed too, to look at what is committed."""
+STARTING = 0.2
+"""Share of the kills that hit a worker while it starts."""
+
+
+def kill_one(fleet, dice):
+    """Kill a worker, or wait for its own death; returns whether it was alive until now."""
+    worker = dice.choice(fleet.workers)
+    if worker.planned:
+        # It may have no partition, and nothing to publish.
+        deadline = time.monotonic() + 20
+        while worker.returncode is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+    fleet.kill(worker)
+
+
+def start(fleet, dice):
+    """Start a worker; half of them die at a moment of their own."""
+    planned = dice.random() < 0.5
+    patches = [patch(dice.choice(DEATHS).__name__, dice.randint(1, 6))] if planned else []
+    fleet.start(*patches).planned = planned
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", [False, True], ids=["store kept", "store lost"])
-def test_five_kills_lose_nothing(stack, goods_folder, start_worker, lost):
-    """Two workers; one is killed at random five times, and Valkey may go and come: one fate for all."""
-    settings = stack.settings()
-    dice = random.Random(3)
-    before = sum(committed(settings, GROUP).values())
-    source = Irregularities(read(goods_folder), bucket="goods-photos", run=new_run(), seed=11)
-    workers = [start_worker(batch_size="4") for _ in range(2)]
-    for worker in workers:
-        worker.wait_until(lambda worker=worker: ready(worker), within_s=120)
-    send(settings, source.consignments(SENT), rate=0, truth=None)
-    for turn in range(5):
-        time.sleep(dice.uniform(1, 4))
-        if lost and turn == 2:
-            stack.valkey.stop()
-        workers[turn % 2].kill()
-        workers[turn % 2] = start_worker(batch_size="4")
-    if lost:
-        stack.valkey.start().wait()
-    deadline = time.monotonic() + 400
-    while sum(committed(settings, GROUP).values()) < before + SENT:
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    seen = read_all(settings)
-    assert_exactly_one_fate(seen, identical=not lost)
-    print(f"\n{SENT} events, {seen.duplicates} delivered twice")
+def test_fifty_kills_lose_nothing(fleet, dice, figures, faults):
+    """SIGKILL from outside, while starting, between produce and commit, amid a delivery."""
+    kills = faults(50)
+    fleet.send(20)
+    for _ in range(WORKERS):
+        start(fleet, dice)
+    while figures.faults < kills:
+        fleet.send(dice.randint(*FEW))
+        if dice.random() < STARTING:
+            fleet.kill(fleet.start())  # it has only begun
+            figures.faults += 1
+        time.sleep(dice.uniform(0, 3))
+        kill_one(fleet, dice)
+        figures.faults += 1
+        if dice.random() < ALL_KILLED:
+            for worker in list(fleet.workers):
+                fleet.kill(worker)
+                figures.faults += 1
+            fleet.assert_nothing_committed_unfinished()
+        while len(fleet.workers) < WORKERS:
+            start(fleet, dice)
+        fleet.recover()
+    for worker in list(fleet.workers):
+        fleet.kill(worker)
+    fleet.assert_nothing_committed_unfinished()
+    fleet.start_ready()
+    fleet.finish()
+    fleet.stop()
+    fleet.judge()
+
+
+@pytest.mark.slow
+def test_explaining_workers_killed_explain_every_alert_once(fleet, dice, figures, faults):
+    """Amid a delivery, after it, before the commit: one explanation for each alert."""
+    fleet.start_ready(batch_size="16")
+    fleet.send(80)
+    fleet.finish()
+    fleet.stop()
+    for _ in range(faults(6)):
+        worker = fleet.start(
+            patch(dice.choice(DEATHS).__name__, dice.randint(1, 4)), name="explain"
+        )
+        figures.faults += 1
+        deadline = time.monotonic() + 60
+        while worker.returncode is None and fleet.lag(explaining=True):
+            assert time.monotonic() < deadline, worker.tail()
+            time.sleep(0.2)
+        fleet.kill(worker)
+    fleet.start_ready(name="explain")
+    fleet.finish(explaining=True)
+    fleet.stop()
+    seen = fleet.judge(explained=True)
+    figures.more["alerts"] = len({event.fate for event in seen.alerted})
+    assert figures.more["alerts"]
+
+
+@pytest.mark.slow
+def test_frozen_workers_change_nothing(fleet, dice, figures, faults):
+    """SIGSTOP until the group goes on without them; then they publish late, and commit in vain."""
+    slow = patch("slow_publishing", 0.3)
+    workers = [fleet.start_ready(slow) for _ in range(2)]
+    before = committed(fleet.settings, fleet.group)
+    for _ in range(faults(8)):
+        fleet.send(dice.randint(16, 30))
+        time.sleep(dice.uniform(0.2, 2))
+        zombies = dice.choice([workers, workers[:1], workers[1:]])
+        for zombie in zombies:
+            fleet.freeze(zombie)
+            figures.faults += 1
+        time.sleep(SESSION_S + dice.uniform(2, 5))
+        for zombie in zombies:
+            fleet.thaw(zombie)
+        fleet.recover()
+        after = committed(fleet.settings, fleet.group)
+        assert all(after[place] >= before[place] for place in before), (before, after)
+        before = after
+    fleet.finish()
+    fleet.stop()
+    fleet.judge()
+
+
+@pytest.mark.slow
+def test_clocks_that_jump_change_nothing(fleet, dice, figures, faults):
+    """By up to half a day, ahead and back, every few seconds; and a death or two between."""
+    jumps = [patch("jump_clock", dice.randrange(1 << 30), 12, 2.5) for _ in range(2)]
+    workers = [fleet.start_ready(jump) for jump in jumps]
+    begin = time.monotonic()
+    for turn in range(faults(3)):
+        fleet.send(40)
+        fleet.recover()
+        fleet.kill(workers[turn % 2])
+        workers[turn % 2] = fleet.start(jumps[turn % 2], patch("die_after_publishing", 5))
+        fleet.start_ready(jumps[turn % 2])
+        fleet.recover()
+    for worker in list(fleet.workers):
+        if worker.returncode is not None:
+            fleet.kill(worker)
+    fleet.finish()
+    figures.faults = round((time.monotonic() - begin) / 2.5)
+    fleet.judge()

@@ -1,0 +1,141 @@
+"""Faults inside a worker's process: its own death at an awkward moment, a clock that jumps.
+
+A test passes `patch(name, …)` to `start_worker(bug=…)`. The product has no switches for them.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from streams import app as wiring
+from streams.kafka import transport, worker
+
+ROOT = Path(__file__).parents[2]
+
+
+def patch(name, *arguments):
+    """Return lines of code that apply a patch of this module in another process."""
+    return (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+        f"from tests.chaos import patches; patches.{name}(*{arguments!r})"
+    )
+
+
+def session_timeout(seconds):
+    """Let the group notice a dead member sooner than after 30 s, so that tests can kill more.
+
+    6 s is the least that a broker takes.
+    """
+    configured(broker_session_timeout=seconds, broker_heartbeat_interval=seconds / 5)
+
+
+def metadata_age(seconds):
+    """Let clients look for new partitions more often than every 5 minutes."""
+    configured(consumer_metadata_max_age_ms=seconds * 1000)
+
+
+def configured(**settings):
+    """Change settings of Faust."""
+    make = worker.faust_app
+
+    def changed(*arguments):
+        app = make(*arguments)
+        for name, value in settings.items():
+            setattr(app.conf, name, value)
+        return app
+
+    worker.faust_app = changed
+
+
+def die():
+    """End as a crash of the machine would: nothing more is sent."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_publishing(times):
+    """Die when a micro-batch's events are delivered, and none of them is acknowledged."""
+    publish, calls = worker.published, iter(range(1, times + 1))
+
+    async def published(*arguments, **options):
+        taken = await publish(*arguments, **options)
+        if next(calls, times) == times:
+            die()
+        return taken
+
+    worker.published = published
+
+
+def die_while_publishing(times):
+    """Die when half of a micro-batch's events are delivered: an assessment without its alert."""
+    publish, calls = worker.published, iter(range(1, times + 1))
+
+    async def published(app, events, **options):
+        if next(calls, times) == times:
+            await publish(app, events[: (len(events) + 1) // 2], **options)
+            die()
+        return await publish(app, events, **options)
+
+    worker.published = published
+
+
+def die_before_commit(times):
+    """Die when offsets are about to be committed."""
+    commit, calls = transport.PromptConsumer._commit, iter(range(1, times + 1))
+
+    async def dying(consumer, offsets):
+        if next(calls, times) == times:
+            die()
+        return await commit(consumer, offsets)
+
+    transport.PromptConsumer._commit = dying
+
+
+def die_after_commit(times):
+    """Die when offsets were committed, and nobody was told yet."""
+    commit, calls = transport.PromptConsumer._commit, iter(range(1, times + 1))
+
+    async def dying(consumer, offsets):
+        done = await commit(consumer, offsets)
+        if next(calls, times) == times:
+            die()
+        return done
+
+    transport.PromptConsumer._commit = dying
+
+
+DEATHS = (die_while_publishing, die_after_publishing, die_before_commit, die_after_commit)
+
+
+def jump_clock(seed, hours, every_s):
+    """Let the wall clock jump by up to so many hours, ahead and back, again and again.
+
+    Time that is measured with the monotonic clock goes on as it does.
+    """
+    real, begin = time.time, time.monotonic()
+
+    def ahead_s():
+        jump = int((time.monotonic() - begin) / every_s)
+        return random.Random(f"{seed} {jump}").uniform(-hours, hours) * 3600
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(seconds=ahead_s())
+
+    time.time = lambda: real() + ahead_s()
+    wiring.datetime = Clock
+
+
+def slow_publishing(seconds):
+    """Let every delivery take so long, so that much is under way when something happens."""
+    publish = worker.published
+
+    async def published(*arguments, **options):
+        await asyncio.sleep(seconds)
+        return await publish(*arguments, **options)
+
+    worker.published = published
