@@ -1,6 +1,6 @@
 """Networks that fail inside a worker's process, and a GPU that is the processor in truth.
 
-A test passes `patch(…)` to `start_worker(bug=…)`. The product has no switches for them.
+A test passes `injected(break_networks, …)` to `start_worker(bug=…)`. The product has no switches for them.
 """
 
 import os
@@ -14,17 +14,8 @@ from models.encoding import backends
 from models.encoding.backends import CPU, CUDA
 from models.encoding.text import normalise, tokenizer
 
-ROOT = Path(__file__).parents[2]
 POISON = "a parcel of indivisible zeros"
 """The text encoder answers NaN to it, wherever it runs."""
-
-
-def patch(**faults):
-    """Return lines of code that apply faults in another process; see `break_networks`."""
-    return (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-        f"from tests.chaos import broken_networks; broken_networks.break_networks(**{faults!r})"
-    )
 
 
 def break_networks(*, gpu_lost_after=None, broken_after=None, gives="an error"):

@@ -15,9 +15,9 @@ from streams.evidence.embedding import FLOAT, REST
 from streams.evidence.embedding_cache import CHECKSUM_BYTES
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run
-from tests.chaos import broken_networks
-from tests.chaos.broken_networks import POISON
+from tests.chaos.broken_networks import POISON, break_networks
 from tests.chaos.fleet import Fleet
+from tests.chaos.injection import injected
 
 EVERY = 8
 """Of so many declarations, one has the text that is poison."""
@@ -89,7 +89,7 @@ def cached(settings):
 def test_a_lost_gpu_and_a_text_that_gives_nan(fleet, figures):
     """The CPU goes on under keys of its own; the text is a dead letter, and never in Redis."""
     known = set(cached(fleet.settings))
-    worker = fleet.start_ready(broken_networks.patch(gpu_lost_after=15))
+    worker = fleet.start_ready(injected(break_networks, gpu_lost_after=15))
     fleet.send(40)
     fleet.finish(within_s=60)
     told = faults_told(worker)
@@ -113,7 +113,7 @@ def test_networks_that_are_broken_stop_the_worker(fleet, figures, faults, gives)
     fleet.send(40 * turns)
     for _ in range(turns):
         worker = fleet.start(
-            broken_networks.patch(broken_after=fleet.dice.randint(20, 60), gives=gives),
+            injected(break_networks, broken_after=fleet.dice.randint(20, 60), gives=gives),
             dead_letters_in_a_row="8",
         )
         deadline = time.monotonic() + 180
