@@ -34,6 +34,7 @@ def pytest_addoption(parser):
     group.addoption("--chaos-seed", type=int, help="repeat a run; a random seed by default")
     group.addoption("--chaos-json", metavar="FILE", help="write the figures there")
     group.addoption("--chaos-scale", type=float, default=1.0, help="number of faults, relative")
+    group.addoption("--chaos-minutes", type=float, help="begin no test later; in seeded order")
 
 
 def pytest_collection_modifyitems(items):

@@ -16,9 +16,12 @@ from tests.chaos.fleet import Fleet
 
 GOODS = 40
 """Of the sample catalogue; so few that their embeddings are soon cached."""
-MANY = 100_000
+MANY = 1_000
 FIGURES = pytest.StashKey[list]()
 SEED = pytest.StashKey[int]()
+BEGIN = pytest.StashKey[float]()
+LEFT = pytest.StashKey[list]()
+"""Tests that did not begin, because the time was over."""
 
 
 @dataclass
@@ -52,6 +55,26 @@ def pytest_configure(config):
     given = config.getoption("--chaos-seed")
     config.stash[SEED] = secrets.randbelow(1 << 31) if given is None else given
     config.stash[FIGURES] = []
+    config.stash[LEFT] = []
+    config.stash[BEGIN] = time.monotonic()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where only a part can run, take another part with every seed."""
+    if config.getoption("--chaos-minutes"):
+        chance = random.Random(config.stash[SEED])
+        # The tests of a file share services.
+        files = {path: chance.random() for path in dict.fromkeys(item.path for item in items)}
+        items.sort(key=lambda item: (files[item.path], chance.random()))
+
+
+def pytest_runtest_protocol(item):
+    """Begin no test once the time is over; returns true for those that are left out."""
+    minutes = item.config.getoption("--chaos-minutes")
+    if not minutes or time.monotonic() - item.config.stash[BEGIN] < minutes * 60:
+        return None
+    item.config.stash[LEFT].append(item.name)
+    return True
 
 
 def pytest_report_header(config):
@@ -72,6 +95,8 @@ def pytest_terminal_summary(terminalreporter, config):
             f"conflicting {row.conflicting}, two-fated {row.two_fated}, "
             f"duplicates {row.duplicates}, recovery {recovery} s, {row.seconds:.0f} s {more}"
         )
+    if left := config.stash[LEFT]:
+        terminalreporter.line(f"the time was over for {len(left)}: {', '.join(left)}")
     if file := config.getoption("--chaos-json"):
         Path(file).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
@@ -113,7 +138,7 @@ def consignments(stack, goods_folder, dice):
             run=f"{run}{turn:04d}",
             seed=dice.randrange(1 << 30),
             shares=DEFAULT_SHARES,
-        ).consignments(50)
+        ).consignments(200)
     )
 
 

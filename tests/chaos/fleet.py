@@ -13,6 +13,7 @@ from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS, EXPL
 from streams.synthetic.send import Sender
 from tests.chaos.patches import patch
 from tests.chaos.verifier import (
+    REASONS,
     asked,
     assert_exactly_one_fate,
     committed,
@@ -27,6 +28,9 @@ SESSION_S = 6
 """After which the group gives a dead worker's partitions to others."""
 AMENDED = 0.3
 """Share of the declarations that are sent again as a next version, so that keys have an order."""
+
+RECENT = 24
+"""Of so many last declarations one is amended."""
 
 
 class Fleet:
@@ -55,6 +59,8 @@ class Fleet:
         self._consignments = consignments
         self._sender = Sender(self.settings)
         self._recent = []
+        self.malformed = {}
+        """Key → reason for which it must be refused."""
         self.mark = ends(self.settings, TOPICS)
         for name, topic in self.groups():
             self.move_group(name, topic)
@@ -102,8 +108,10 @@ class Fleet:
         worker.wait_until(lambda: ready(worker), within_s=180)
         return worker
 
-    def kill(self, worker):
-        """Kill a worker at once."""
+    def kill(self, worker, *, may_have_failed=False):
+        """Kill a worker at once; it may have been killed before, but not have ended otherwise."""
+        ended = worker.returncode
+        assert may_have_failed or ended in {None, -signal.SIGKILL}, f"{ended}\n{worker.tail()}"
         worker.kill()
         self.workers.remove(worker)
 
@@ -119,19 +127,28 @@ class Fleet:
         """Ask workers to end, and assert that they do so in order."""
         for worker in workers or list(self.workers):
             assert worker.returncode is None, f"it ended by itself\n{worker.tail()}"
-            assert worker.stop() == 0, worker.tail()
+            begun = "health served" in worker.log.read_text()
+            assert worker.stop() in ({0} if begun else {0, -signal.SIGTERM}), worker.tail()
             self.workers.remove(worker)
 
-    def send(self, count):
-        """Send declarations, some of them amendments of the last ones."""
+    def send(self, count, consignments=None):
+        """Send declarations, some of them amendments of the last ones.
+
+        Args:
+            count: how many.
+            consignments: others than those of the fleet.
+        """
         for _ in range(count):
             if self._recent and self.dice.random() < AMENDED:
                 consignment = self._amended(self._recent.pop(self.dice.randrange(len(self._recent))))  # fmt: skip
             else:
-                consignment = next(self._consignments)
+                consignment = next(consignments or self._consignments)
             self._sender.send(consignment)
-            if consignment.truth.kind != "malformed":
-                self._recent = [*self._recent[-7:], consignment]
+            truth = consignment.truth
+            if truth.kind == "malformed":
+                self.malformed[truth.declaration_id.encode()] = REASONS[truth.detail]
+            else:
+                self._recent = [*self._recent[1 - RECENT :], consignment]
         self._sender.flush()
 
     def renew_sender(self):
@@ -152,10 +169,16 @@ class Fleet:
         """Return the number of answers on the topics."""
         return sum(ends(self.settings, [ASSESSMENTS, DEAD_LETTERS]).values())
 
-    def recover(self, *, within_s=120):
-        """Note how long it takes from now to the next answer; returns at once without anything to do."""
+    def recover(self, *, meanwhile=lambda: None, within_s=120):
+        """Note how long it takes from now to the next answer; returns at once without anything to do.
+
+        Args:
+            meanwhile: called again and again.
+            within_s: that it may take.
+        """
         begin, before = time.monotonic(), self.answered()
         while self.answered() == before:
+            meanwhile()
             if not self.lag():
                 return
             waited = time.monotonic() - begin
@@ -198,6 +221,7 @@ class Fleet:
         """
         seen = self.read(TOPICS)
         seen.inputs = inputs or seen.inputs
+        options = {"malformed": self.malformed} | options
         assert_exactly_one_fate(seen, figures=self.figures, **options)
         assert seen.inputs, "nothing was sent"
         return seen
@@ -209,7 +233,7 @@ class Fleet:
     def clean_up(self):
         """Kill the workers, and remove what lies on the topics, so that other tests do not meet it."""
         for worker in list(self.workers):
-            self.kill(worker)
+            self.kill(worker, may_have_failed=True)
         settings = self.settings
         for group, topic in (
             (self._defaults.consumer_group, DECLARATIONS),

@@ -1,4 +1,4 @@
-"""Faults inside a worker's process: its own death at an awkward moment, a clock that jumps.
+"""Faults inside a worker's process, and sabotage: what keeps a promise is switched off.
 
 A test passes `patch(name, …)` to `start_worker(bug=…)`. The product has no switches for them.
 """
@@ -8,11 +8,16 @@ import os
 import random
 import signal
 import time
+import uuid
+import zlib
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from schemas import rules
 from streams import app as wiring
-from streams.kafka import transport, worker
+from streams.kafka import dead_letter, events, transport, worker
+from streams.kafka.acker import Acker
+from streams.stages import screen
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,3 +144,66 @@ def slow_publishing(seconds):
         return await publish(*arguments, **options)
 
     worker.published = published
+
+
+def slow_publishing_of_some(seconds):
+    """Let the deliveries of one of the two pumps take so long: the other one overtakes it."""
+    publish = worker.published
+
+    async def published(app, some, **options):
+        if zlib.crc32(some[0].key or b"") % 2:
+            await asyncio.sleep(seconds)
+        return await publish(app, some, **options)
+
+    worker.published = published
+
+
+# Sabotage.
+
+
+def random_ids():
+    """Give another id whenever an event is answered again."""
+    screen.event_id = dead_letter.event_id = lambda *_: str(uuid.uuid4())
+
+
+def unawaited_delivery():
+    """Acknowledge events before the broker has what they led to."""
+    publish, under_way = worker.published, set()
+
+    async def published(app, some, **options):
+        under_way.add(asyncio.create_task(publish(app, some, **options)))
+        return [True] * len(some)
+
+    worker.published = published
+
+
+def acknowledge_in_any_order():
+    """Acknowledge an event when it is done, whatever is before it."""
+
+    def done(acker, ticket):
+        acker._under_way[ticket.partition].remove(ticket)
+        ticket.acknowledge()
+
+    Acker.done = done
+
+
+def read_uncommitted():
+    """Read events of transactions that were aborted, too."""
+    create = transport.PromptConsumerThread._create_worker_consumer
+
+    def created(thread, driver):
+        consumer = create(thread, driver)
+        consumer._isolation_level = "read_uncommitted"
+        return consumer
+
+    transport.PromptConsumerThread._create_worker_consumer = created
+
+
+def accept_any_value():
+    """Check no rules for declarations."""
+    rules.check = lambda declaration, _key: declaration
+
+
+def accept_any_header():
+    """Take headers as they come."""
+    events.bounded_headers = tuple

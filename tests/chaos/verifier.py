@@ -32,6 +32,15 @@ RECORDS: Final = {
     INSPECTION_OUTCOMES.name: InspectionOutcome,
 }
 """Topics whose values say which other events there have to be."""
+REASONS: Final = {
+    "not Avro": "value_not_avro",
+    "unknown schema id": "schema_unknown",
+    "truncated": "value_not_avro",
+    "10 MB": "value_too_large",
+    "no goods items": "declaration_invalid",
+    "no value": "value_empty",
+}
+"""How streams/synthetic/irregularities.py damages an event → the reason of its dead letter."""
 SHOWN: Final = 5
 """Examples of each broken promise in a message."""
 
@@ -185,6 +194,8 @@ class Findings:
     """Fates of events that nobody sent, or whose transaction was aborted."""
     disordered: list = field(default_factory=list)
     """Answers that do not stand in the order of their key's events."""
+    refused: list = field(default_factory=list)
+    """Malformed events that are not refused with the right reason, and others that are refused."""
     alerts: list = field(default_factory=list)
     """Yellow and red assessments without exactly one alert, alerts without their assessment."""
     explanations: list = field(default_factory=list)
@@ -204,7 +215,7 @@ class Findings:
         )
 
 
-def examine(seen, *, identical=True, expired=frozenset(), explained=False):
+def examine(seen, *, identical=True, expired=frozenset(), malformed=None, explained=False):
     """Compare what lies on the topics with what was promised.
 
     Args:
@@ -213,6 +224,8 @@ def examine(seen, *, identical=True, expired=frozenset(), explained=False):
             signals that a declaration was judged by are too: redelivered, it may be judged
             otherwise, under the same id (docs/decisions/0009).
         expired: fate ids of events that retention removed before they could be read.
+        malformed: keys of events that are no declarations → reasons of their dead letters; None
+            where it is not known which are.
         explained: whether the explaining worker ran to the end, and EXPLANATIONS were read.
     """
     findings = Findings()
@@ -224,6 +237,8 @@ def examine(seen, *, identical=True, expired=frozenset(), explained=False):
     findings.disordered = _disordered(seen)
     if identical:
         findings.conflicting = [id_ for id_, values in seen.verdicts.items() if len(values) > 1]
+    if malformed is not None:
+        findings.refused = _wrongly_refused(seen, malformed)
     findings.alerts = _unmatched_alerts(seen)
     findings.explanations = _unmatched_explanations(seen, complete=explained)
     findings.outcomes = [id_ for id_, values in seen.outcomes.items() if len(values) > 1]
@@ -250,6 +265,22 @@ def _disordered(seen):
             disordered.append((answer.topic, key, answer.offset))
         last[line] = max(number, last.get(line, -1))
     return disordered
+
+
+def _wrongly_refused(seen, malformed):
+    """Return key, reason and right reason of events that were wrongly refused, or accepted."""
+    sent = {event.key for event in seen.inputs}
+    answered = {answer.key for answer in seen.decided}
+    refused = {
+        answer.key: seen.reasons[answer.key]
+        for answer in seen.decided
+        if answer.topic == DEAD_LETTERS.name
+    }
+    return [
+        (key, refused.get(key, ""), malformed.get(key, ""))
+        for key in sent & answered
+        if refused.get(key, "") != malformed.get(key, "")
+    ]
 
 
 def _unmatched_alerts(seen):

@@ -1,5 +1,6 @@
 """Workers killed, frozen, with a wrong clock: nothing is lost, nothing gets two fates."""
 
+import signal
 import time
 
 import pytest
@@ -12,27 +13,50 @@ WORKERS = 3
 FEW = (6, 14)
 """Declarations that are sent before each kill."""
 ALL_KILLED = 0.1
-"""Share of the kills after which the others are killed too, to look at what is committed."""
+"""Share of the kills that hit all workers at once, to look at what is committed."""
 STARTING = 0.2
 """Share of the kills that hit a worker while it starts."""
 
 
-def kill_one(fleet, dice):
-    """Kill a worker, or wait for its own death; returns whether it was alive until now."""
-    worker = dice.choice(fleet.workers)
-    if worker.planned:
-        # It may have no partition, and nothing to publish.
-        deadline = time.monotonic() + 20
-        while worker.returncode is None and time.monotonic() < deadline:
-            time.sleep(0.1)
+def kill(fleet, worker, figures):
+    """Kill a worker, unless it has died its own death."""
+    how = "from outside" if worker.returncode is None else worker.death
+    figures.more[how] = figures.more.get(how, 0) + 1
+    figures.faults += 1
     fleet.kill(worker)
 
 
-def start(fleet, dice):
-    """Start a worker; half of them die at a moment of their own."""
-    planned = dice.random() < 0.5
-    patches = [patch(dice.choice(DEATHS).__name__, dice.randint(1, 6))] if planned else []
-    fleet.start(*patches).planned = planned
+def supervise(fleet, dice, figures):
+    """Start workers in place of those that died; half of them die at a moment of their own."""
+    for worker in list(fleet.workers):
+        if worker.returncode is not None:
+            kill(fleet, worker, figures)
+    while len(fleet.workers) < WORKERS:
+        death = dice.choice(DEATHS).__name__ if dice.random() < 0.5 else ""
+        patches = [patch(death, dice.randint(1, 6))] if death else []
+        fleet.start(*patches).death = death
+
+
+def test_a_worker_that_dies_between_produce_and_commit_loses_nothing(fleet, dice, figures):
+    """What is committed has its fate, and the next worker does the rest."""
+    fleet.send(40)
+    for death in (
+        "die_while_publishing",
+        dice.choice(("die_after_publishing", "die_before_commit")),
+    ):
+        worker = fleet.start(patch(death, dice.randint(1, 3)))
+        figures.faults += 1
+        deadline = time.monotonic() + 90
+        while worker.returncode is None:
+            assert time.monotonic() < deadline, worker.tail()
+            time.sleep(0.1)
+        assert worker.returncode == -signal.SIGKILL, worker.tail()
+        fleet.kill(worker)
+    fleet.assert_nothing_committed_unfinished()
+    fleet.start_ready()
+    fleet.finish()
+    fleet.stop()
+    assert fleet.judge().duplicates
 
 
 @pytest.mark.slow
@@ -40,26 +64,23 @@ def test_fifty_kills_lose_nothing(fleet, dice, figures, faults):
     """SIGKILL from outside, while starting, between produce and commit, amid a delivery."""
     kills = faults(50)
     fleet.send(20)
-    for _ in range(WORKERS):
-        start(fleet, dice)
+    supervise(fleet, dice, figures)
     while figures.faults < kills:
         fleet.send(dice.randint(*FEW))
         if dice.random() < STARTING:
-            fleet.kill(fleet.start())  # it has only begun
-            figures.faults += 1
+            beginner = fleet.start()
+            time.sleep(dice.uniform(0, 6))
+            kill(fleet, beginner, figures)
         time.sleep(dice.uniform(0, 3))
-        kill_one(fleet, dice)
-        figures.faults += 1
-        if dice.random() < ALL_KILLED:
-            for worker in list(fleet.workers):
-                fleet.kill(worker)
-                figures.faults += 1
+        victims = dice.sample(fleet.workers, WORKERS if dice.random() < ALL_KILLED else 1)
+        for victim in victims:
+            kill(fleet, victim, figures)
+        if not fleet.workers:
             fleet.assert_nothing_committed_unfinished()
-        while len(fleet.workers) < WORKERS:
-            start(fleet, dice)
-        fleet.recover()
+        supervise(fleet, dice, figures)
+        fleet.recover(meanwhile=lambda: supervise(fleet, dice, figures))
     for worker in list(fleet.workers):
-        fleet.kill(worker)
+        kill(fleet, worker, figures)
     fleet.assert_nothing_committed_unfinished()
     fleet.start_ready()
     fleet.finish()
