@@ -2,20 +2,19 @@
 
 import time
 import urllib.request
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from redis import Redis
 
 from models.datasets.goods import read
-from schemas import codec
 from schemas.topics import DEAD_LETTERS
 from streams.evidence.embedding import FLOAT, REST
 from streams.evidence.embedding_cache import CHECKSUM_BYTES
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run
 from tests.chaos.broken_networks import POISON, break_networks
+from tests.chaos.changed import described
 from tests.chaos.fleet import Fleet
 from tests.chaos.injection import injected
 
@@ -51,16 +50,6 @@ def fleet(stack, goods_folder, start_worker, dice, figures):
     workers.clean_up()
 
 
-def described(consignment, text):
-    """The consignment, with another goods text."""
-    first, *others = consignment.declaration.goods_items
-    items = (replace(first, description=text), *others)
-    declaration = replace(consignment.declaration, goods_items=items)
-    return replace(
-        consignment, declaration=declaration, value=lambda id_: codec.encode(declaration, id_)
-    )
-
-
 def faults_told(worker):
     """What a worker's metrics say of failed runs: remedy → count."""
     with urllib.request.urlopen(f"{worker.health}/metrics", timeout=5) as answer:
@@ -94,10 +83,10 @@ def test_a_lost_gpu_and_a_text_that_gives_nan(fleet, figures):
     fleet.finish(within_s=60)
     told = faults_told(worker)
     fleet.stop()
-    seen = fleet.judge()
+    fleet.malformed |= dict.fromkeys(fleet.poisoned, "screening_failed")
+    fleet.judge()
     figures.faults = sum(told.values())
     figures.more |= told
-    assert seen.reasons == dict.fromkeys(fleet.poisoned, "screening_failed")
     assert 3 <= told["cpu_for_good"] <= 5, "each network that is needed leaves the GPU once"
     assert told["none"] >= len(fleet.poisoned)
     embedded = cached(fleet.settings)
@@ -121,7 +110,7 @@ def test_networks_that_are_broken_stop_the_worker(fleet, figures, faults, gives)
             assert time.monotonic() < deadline, worker.tail()
             time.sleep(0.1)
         assert worker.returncode == 1
-        fleet.kill(worker)
+        fleet.kill(worker, may_have_failed=True)
         fleet.assert_nothing_committed_unfinished()
         figures.faults += 1
     dead = len(fleet.read((DEAD_LETTERS,)).answers)
@@ -130,5 +119,5 @@ def test_networks_that_are_broken_stop_the_worker(fleet, figures, faults, gives)
     fleet.recover()
     fleet.finish()
     fleet.stop()
-    fleet.judge()
+    fleet.judge(malformed=None)
     figures.more |= {"dead_letters": dead}
