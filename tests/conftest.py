@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def logging_as_before():
     """A command that a test runs in this process configures the logging of all."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    hooks = sys.excepthook, threading.excepthook
     yield
+    sys.excepthook, threading.excepthook = hooks
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
