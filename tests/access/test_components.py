@@ -66,19 +66,22 @@ def run(secured, bundle, tmp_path):
         process.stop()
 
 
-def received(secured, component, topic):
-    """Yields the records of a topic as an outside reader sees them, in a group of its user's name."""
+def received(secured, component, *topics):
+    """Yields topic and record as an outside reader sees them, in a group of its user's name."""
     settings = secured.settings(component)
-    writers = Registry(settings.registry_url).writers(topic)
+    registry = Registry(settings.registry_url)
+    writers = {topic.name: registry.writers(topic) for topic in topics}
+    kinds = {topic.name: KINDS[topic] for topic in topics}
     consumer = Consumer(settings.confluent() | {"group.id": user_of(component), "auto.offset.reset": "earliest"})  # fmt: skip
-    consumer.subscribe([topic.name])
+    consumer.subscribe(list(kinds))
     deadline = time.monotonic() + 60
     try:
         while True:
-            assert time.monotonic() < deadline, f"nothing more on {topic.name} for {component}"
+            assert time.monotonic() < deadline, f"nothing more of {list(kinds)} for {component}"
             for message in consumer.consume(10, timeout=1):
                 assert message.error() is None, message.error().str()
-                yield codec.decode(message.value(), KINDS[topic], writers)
+                name = message.topic()
+                yield name, codec.decode(message.value(), kinds[name], writers[name])
     finally:
         consumer.close()
 
@@ -107,14 +110,17 @@ def test_every_component_does_its_work(stack, secured, run, goods_folder, tmp_pa
     garbage.wait()
 
     assessed = received(secured, "customs IT", ASSESSMENTS)
-    assessments = [next(assessed) for _ in truths]
+    assessments = [next(assessed)[1] for _ in truths]
     assert {one.declaration_id for one in assessments} == set(truths)
-    assert not [signal for one in assessments for signal in one.degradations]
-    alerts = received(secured, "case management", ALERTS)
-    alert = next(alerts)
-    explanation = next(received(secured, "case management", EXPLANATIONS))
+    assert not [lost for one in assessments for lost in one.degraded]
+    events = {}
+    for topic, record in received(secured, "case management", ALERTS, EXPLANATIONS):
+        events[topic] = record
+        if len(events) == 2:
+            break
+    explanation = events[EXPLANATIONS.name]
     assert [heat_map for item in explanation.items for heat_map in item.heat_maps if heat_map]
-    (outcome,) = outcomes([alert], truths)
+    (outcome,) = outcomes([events[ALERTS.name]], truths)
     Publisher(secured.settings("case management"), source="test").put(INSPECTION_OUTCOMES, [outcome])  # fmt: skip
 
     url = f"{workers['console'].health}/"
