@@ -3,7 +3,10 @@
 Every component has a user of its own in each; `environment` gives what its process is started with.
 """
 
+import os
 import secrets
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -11,7 +14,7 @@ from pydantic import SecretStr
 
 from streams.local.certificates import Authority
 from streams.local.kafka import ADMIN, Kafka, Secured
-from streams.local.process import LOOPBACK
+from streams.local.process import LOOPBACK, Process, free_port
 from streams.local.seaweedfs import SeaweedFS, identity
 from streams.local.stack import BUCKET
 from streams.local.valkey import Valkey
@@ -36,6 +39,7 @@ class SecuredServices:
     """User → password, the same in all services."""
     shared: dict[str, str]
     """Settings without users: the registry and the secret keys."""
+    registry_token: str
 
     def environment(self, component, **settings):
         """The settings (REDLANE_…) of a component's process."""
@@ -87,11 +91,53 @@ def secured(stack, tmp_path_factory):
         for service in started:
             service.wait()
         with TlsProxy(valkey.port, authority.issue("redis")) as proxy:
-            running = SecuredServices(kafka, proxy.port, storage, authority, passwords, {f"REDLANE_{name}": value for name, value in shared.items()})  # fmt: skip
+            running = SecuredServices(kafka, proxy.port, storage, authority, passwords, {f"REDLANE_{name}": value for name, value in shared.items()}, stack.registry.token)  # fmt: skip
             grant(running.settings(ADMIN), say=lambda _: None)
-            token = SecretStr(stack.registry.token)
+            token = SecretStr(running.registry_token)
             deploy(running.settings("deploy", registry_token=token), say=lambda _: None)
             yield running
     finally:
         for service in started:
             service.stop()
+
+
+@pytest.fixture
+def start(secured, bundle, tmp_path):
+    """Starts processes as a component's user; they end with the test."""
+    started = []
+
+    def start(component, *words, **settings):
+        port = free_port()
+        more = {"bundle": bundle, "health_port": port} | settings
+        command = [sys.executable, "-m", "streams.cli", *(words or [component])]
+        process = Process(
+            component,
+            [*command, *(["--port", str(port)] if component == "console" else [])],
+            directory=tmp_path,
+            environment=secured.environment(component, **more),
+            stop_within_s=90,
+        )
+        process.health = f"http://{LOOPBACK}:{port}"
+        started.append(process)
+        return process.start()
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.fixture
+def command(secured, bundle):
+    """Runs a command as a component's user, to its end."""
+
+    def run(component, *words, **settings):
+        return subprocess.run(
+            [sys.executable, "-m", "streams.cli", *words],
+            check=False,
+            env=os.environ | secured.environment(component, bundle=bundle, **settings),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run

@@ -1,14 +1,10 @@
 """Every component does its work with its own user, in Kafka, Redis and object storage, over TLS."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
 
-import pytest
 from confluent_kafka import Consumer
 
 from models.datasets.goods import read
@@ -18,7 +14,6 @@ from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, EXPLANATIONS, INSP
 from streams.kafka.delivery import Deliveries, producer
 from streams.kafka.publisher import Publisher
 from streams.kafka.registry import Registry
-from streams.local.process import LOOPBACK, Process, free_port
 from streams.operations.access import user_of
 from streams.synthetic.inspector import outcomes
 from streams.synthetic.irregularities import Irregularities
@@ -26,44 +21,6 @@ from streams.synthetic.send import new_run, send
 from tests.conftest import ready
 
 KINDS = {ALERTS: Alert, ASSESSMENTS: Assessment, EXPLANATIONS: Explanation, INSPECTION_OUTCOMES: InspectionOutcome}  # fmt: skip
-
-
-@pytest.fixture
-def run(secured, bundle, tmp_path):
-    """Runs commands as a component's user: `run(component, words)`; workers end with the test."""
-    started = []
-
-    def environment(component, **settings):
-        return secured.environment(component, bundle=bundle, **settings)
-
-    def start(component, *words):
-        port = free_port()
-        command = [sys.executable, "-m", "streams.cli", *(words or [component])]
-        process = Process(
-            component,
-            [*command, *(["--port", str(port)] if component == "console" else [])],
-            directory=tmp_path,
-            environment=environment(component, health_port=port),
-            stop_within_s=90,
-        )
-        process.health = f"http://{LOOPBACK}:{port}"
-        started.append(process)
-        return process.start()
-
-    def command(component, *words, **settings):
-        return subprocess.run(
-            [sys.executable, "-m", "streams.cli", *words],
-            check=False,
-            env=os.environ | environment(component, **settings),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    start.command = command
-    yield start
-    for process in started:
-        process.stop()
 
 
 def received(secured, component, *topics):
@@ -94,10 +51,10 @@ def page(url, **form):
         return answer.read().decode()
 
 
-def test_every_component_does_its_work(stack, secured, run, goods_folder, tmp_path):
+def test_every_component_does_its_work(secured, start, command, goods_folder, tmp_path):
     """From declaration to outcome, with a dead letter sent again; nothing is denied on the way."""
-    workers = {name: run(name) for name in ("screen", "explain", "learn")}
-    workers["console"] = run("console", "console", "--demo-user", "ann", "--database", f"sqlite:///{tmp_path / 'console.db'}")  # fmt: skip
+    workers = {name: start(name) for name in ("screen", "explain", "learn")}
+    workers["console"] = start("console", "console", "--demo-user", "ann", "--database", f"sqlite:///{tmp_path / 'console.db'}")  # fmt: skip
     for worker in workers.values():
         worker.wait_until(lambda started=worker: ready(started), within_s=90)
 
@@ -133,16 +90,16 @@ def test_every_component_does_its_work(stack, secured, run, goods_folder, tmp_pa
     learned = r'redlane_outcomes_total\{fate="(conforming|irregular)"\} [1-9]'
     wait_for(lambda: re.search(learned, page(f"{workers['learn'].health}/metrics")))
 
-    listed = run.command("dead-letters", "dead-letters", "list")
+    listed = command("dead-letters", "dead-letters", "list")
     assert "garbage" in listed.stdout, listed.stderr
-    again = run.command("dead-letters", "dead-letters", "replay", "--topic", DECLARATIONS.name)
+    again = command("dead-letters", "dead-letters", "replay", "--topic", DECLARATIONS.name)
     assert again.stdout.startswith("1 were sent again"), again.stderr
     profile = "schemas/examples/risk-profile/footwear-parts.json"
     words = ("profile", "put", profile, "--author", "A", "--approver", "B")
-    assert "is published" in run.command("intelligence service", *words).stdout
-    examined = run.command("doctor", "doctor")
+    assert "is published" in command("intelligence service", *words).stdout
+    examined = command("doctor", "doctor")
     assert examined.returncode == 0, examined.stdout
-    redeployed = run.command("deploy", "deploy", registry_token=stack.registry.token)
+    redeployed = command("deploy", "deploy", registry_token=secured.registry_token)
     assert redeployed.returncode == 0, redeployed.stderr
 
     assert {name: worker.stop() for name, worker in workers.items()} == dict.fromkeys(workers, 0)

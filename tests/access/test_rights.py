@@ -3,8 +3,11 @@
 The lists are written out: who changes schemas/topics.toml changes rights, and confirms it here.
 """
 
+import contextlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
@@ -22,8 +25,13 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 from confluent_kafka.cimpl import NewTopic
+from redis import Redis
+from redis.exceptions import NoPermissionError
+from typer.testing import CliRunner
 
 from schemas.topics import TOPICS
+from streams.cli import app
+from streams.object_storage import Denied, NoSuchKey, ObjectStorage
 from streams.operations.access import Right, acl, components
 
 EVENTS_OF_STAGES = "declarations alerts assessments explanations inspection-outcomes"
@@ -144,3 +152,86 @@ def test_each_may_do_its_work_in_kafka_and_nothing_else(secured):
         done = threads.map(lambda name: attempted(secured.settings(name)), KAFKA)
         for component, allowed in zip(KAFKA, done, strict=True):
             assert allowed == expected(component), component
+
+
+# Redis: what each may do is tried on one key of every name.
+
+OURS = (
+    "record importer seller pair price photo declaration inspected irregular trader learned decided"
+)
+REDIS = {
+    "screen": {"embedding", "capacity", *OURS.split()} - {"learned", "decided"},
+    "explain": {"embedding", "record"},
+    "learn": {"declaration", "inspected", "irregular", "trader", "learned", "decided"},
+    "doctor": set(),
+}
+DANGEROUS = ("FLUSHALL", "KEYS *", "SCAN 0", "CONFIG GET *", "ACL LIST", "EVAL return 0", "CLIENT LIST", "DEBUG OBJECT x", "PUBLISH a b", "SHUTDOWN NOSAVE")  # fmt: skip
+
+
+def keys_by_name():
+    names = {name: f"signals:2:{name}:x" for name in OURS.split()}
+    return names | {"embedding": "embedding:2:e:x", "capacity": "capacity:2:risks::1"}
+
+
+def client(secured, component):
+    settings = secured.settings(component)
+    return Redis.from_url(settings.redis_url.get_secret_value(), protocol=3, **settings.redis_tls())
+
+
+@pytest.mark.parametrize("component", REDIS)
+def test_each_reaches_its_keys_in_redis_and_nothing_else(secured, component):
+    """Reads and writes by key, and no command that could do more."""
+    with client(secured, component) as redis:
+        allowed = set()
+        for name, key in keys_by_name().items():
+            try:
+                redis.set(key, "x")
+                redis.get(key)
+                redis.delete(key)
+            except NoPermissionError:
+                continue
+            allowed.add(name)
+        assert allowed == REDIS[component]
+        for command in DANGEROUS:
+            with pytest.raises(NoPermissionError):
+                redis.execute_command(*command.split())
+
+
+# Object storage.
+
+S3 = {
+    "screen": {("read", "goods-photos")},
+    "explain": {("read", "goods-photos"), ("write", "explanations")},
+    "console": {("read", "goods-photos"), ("read", "explanations")},
+    "customs IT": {("write", "goods-photos")},
+    "doctor": {("read", "goods-photos")},
+}
+
+
+@pytest.mark.parametrize("component", S3)
+async def test_each_reaches_its_buckets_and_nothing_else(secured, component):
+    """Over HTTPS, known by the tests' authority."""
+    storage, allowed = ObjectStorage(secured.settings(component)), set()
+    for name in ("goods-photos", "explanations"):
+        bucket = storage.bucket(name)
+        with contextlib.suppress(Denied):
+            with contextlib.suppress(NoSuchKey):
+                await bucket.read("none", max_bytes=1)
+            allowed.add(("read", name))
+        with contextlib.suppress(Denied):
+            await bucket.write(f"by-{component}", b"x", media_type="text/plain")
+            allowed.add(("write", name))
+    await storage.close()
+    assert allowed == S3[component]
+
+
+def test_the_rights_are_printed_for_those_who_create_users():
+    """Every component with what it may do in Kafka, Redis and the object storage."""
+    done = CliRunner().invoke(app, ["deploy", "--print-acls", "--user-prefix", "customs."])
+    printed = json.loads(done.stdout)
+    assert [user["component"] for user in printed.values()] == components()
+    screen = printed["customs.screen"]
+    assert {"resource": "topic", "name": "alerts", "operation": "write"} in screen["kafka"]
+    assert "~embedding:*" in screen["redis"]
+    assert screen["s3"] == {"read": ["goods-photos"]}
+    assert {"resource": "group", "name": "customs.audit", "operation": "read"} in printed["customs.audit"]["kafka"]  # fmt: skip
