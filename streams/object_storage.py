@@ -149,13 +149,12 @@ class ObjectStorage:
             ) as answer:
                 _check(answer.status)
                 return b"" if data else await _body(answer, max_bytes)
-        except Denied as denied:
-            self._tell(denied, "give the user of REDLANE_S3_ACCESS_KEY_ID its rights")
+        except Denied as error:
+            self._tell(error, "give the user of REDLANE_S3_ACCESS_KEY_ID its rights")
             raise
         except aiohttp.ClientSSLError as error:
-            denied = Denied(type(error).__name__)
             self._tell(error, "check REDLANE_S3_CA_FILE and when the certificate expires")
-            raise denied from error
+            raise Denied(type(error).__name__) from error
         except aiohttp.ClientError as error:
             raise _NoAnswer(type(error).__name__) from error
 

@@ -305,7 +305,7 @@ class Settings(BaseSettings):
             }
         return {name: str(value) for name, value in given.items() if value is not None}
 
-    def redis_tls(self) -> dict[str, str]:
+    def redis_tls(self) -> dict[str, Any]:
         """Return how the server's certificate is checked, as redis-py takes it."""
         if self.redis_ca_file is None or not self.redis_url.get_secret_value().startswith("rediss"):
             return {}

@@ -9,6 +9,8 @@ from typing import Final
 import structlog
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
+from streams import logs
+
 FAILURES: Final = (RedisError, OSError)
 """What a failing Redis looks like."""
 DENIALS: Final = (AuthenticationError, NoPermissionError)
@@ -17,6 +19,7 @@ REMEDY: Final = (
     "`redlane deploy --print-acls`"
 )
 log = structlog.get_logger(__name__)
+logs.tell_plainly(REMEDY, *DENIALS)
 
 
 class CircuitBreaker:
