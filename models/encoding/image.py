@@ -34,8 +34,10 @@ MAX_PIXELS: Final = {
 }
 """Of each format. A JPEG is decoded at a smaller scale; the others in full, for which PNG and GIF
 take up to 5 bytes of memory a pixel, WebP and AVIF up to 20. So a photo never takes 100 MB."""
+MAX_AT_ONCE: Final = 4_000_000
+"""Pixels that are turned, put on white and resized at once: copies of more take too much memory."""
 ROWS: Final = 128
-"""Rows that are turned, put on white and narrowed at a time: copies of all pixels take memory."""
+"""Rows of a larger picture that are at a time."""
 MOST_MISSING: Final = 0.2
 """Share of a photo that may be missing at its end."""
 UNDECODED: Final = 128
@@ -78,22 +80,23 @@ class Picture:
         return (height, width) if self.turn in SIDEWAYS else (width, height)
 
     def resized(self, size: tuple[int, int], *, transparent: bool = False) -> Image.Image:
-        """Return the picture at another size: upright, without metadata.
+        """Return the picture at another size, upright.
 
         Args:
             size: width and height. Unit: pixels.
             transparent: keep transparency, as RGBA; else the picture is RGB on white.
         """
-        narrow = Image.new("RGBA" if transparent else "RGB", (size[0], self.size[1]))
-        for top in range(0, self.size[1], ROWS):
-            strip = self._strip(top, min(top + ROWS, self.size[1]))
-            strip = strip.convert("RGBA") if transparent else on_white(strip)
-            # Pillow, too, first makes all rows narrow: the result has the same bits.
+        width, height = self.size
+        if width * height <= MAX_AT_ONCE:
+            return self._strip(0, height, transparent=transparent).resize(size, RESAMPLING)
+        narrow = Image.new("RGBA" if transparent else "RGB", (size[0], height))
+        for top in range(0, height, ROWS):
+            strip = self._strip(top, min(top + ROWS, height), transparent=transparent)
             narrow.paste(strip.resize((size[0], strip.height), RESAMPLING), (0, top))
         return narrow.resize(size, RESAMPLING)
 
-    def _strip(self, top: int, bottom: int) -> Image.Image:
-        """Return some rows of the upright picture."""
+    def _strip(self, top: int, bottom: int, *, transparent: bool) -> Image.Image:
+        """Return some rows of the upright picture, as RGBA or on white."""
         width, height = self.image.width, self.rows
         if self.turn in SIDEWAYS:
             from_left = self.turn in {Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270}
@@ -103,7 +106,9 @@ class Picture:
             from_top = self.turn in {None, Image.Transpose.FLIP_LEFT_RIGHT}
             ends = (top, bottom) if from_top else (height - bottom, height - top)
             strip = self.image.crop((0, ends[0], width, ends[1]))
-        return strip if self.turn is None else strip.transpose(self.turn)
+        if self.turn is not None:
+            strip = strip.transpose(self.turn)
+        return strip.convert("RGBA") if transparent else on_white(strip)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import asyncio
 import io
 from typing import Final
 
+from PIL import Image
+
 from models.encoding.image import decode_picture
 from models.encoding.photo_file import BadPhoto
 from schemas.reasons import Reason
@@ -62,8 +64,10 @@ def reencoded(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
         picture = decode_picture(data, LONGEST)
         scale = min(1.0, LONGEST / max(picture.size))
         size = tuple(max(1, round(side * scale)) for side in picture.size)
+        resized = picture.resized((size[0], size[1]), transparent=transparent)
         # Pixels alone: no metadata, no trailing bytes.
-        plain = picture.resized((size[0], size[1]), transparent=transparent)
+        plain = Image.new(resized.mode, resized.size)
+        plain.paste(resized)
         if transparent:
             plain.save(out, "PNG")
         else:
