@@ -46,6 +46,11 @@ EXPIRED = Counter(
     "Events that retention removed before they were read.",
     ["topic", "partition"],
 )
+REFERENCE_SKIPPED = Counter(
+    "redlane_reference_events_skipped_total",
+    "Events of the reference topics that are no record; the last good one of each key stays.",
+    ["topic"],
+)
 ASSIGNED = Gauge("redlane_assigned_partitions", "Partitions of this worker.")
 
 

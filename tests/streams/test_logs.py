@@ -144,7 +144,7 @@ async def test_the_last_error_propagates_after_the_attempts():
 def test_a_refusal_is_told_with_what_to_do_and_without_a_trace():
     """Alone or in a group; a bug beside it keeps its trace."""
 
-    class Denied(Exception):
+    class Denied(Exception):  # noqa: N818 - says what happened
         pass
 
     logs.tell_plainly("give it its rights", Denied)
@@ -156,7 +156,7 @@ def test_a_refusal_is_told_with_what_to_do_and_without_a_trace():
             ExceptionGroup("b", [Denied("topic alerts"), ValueError("a bug")]),
         ):
             try:
-                raise error
+                raise error  # noqa: TRY301 - as a worker ends
             except Exception:
                 log.exception("ended")
                 logging.getLogger("library").exception("ended")
