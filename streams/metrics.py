@@ -40,6 +40,11 @@ EXPIRED = Counter(
     "Events that retention removed before they were read.",
     ["topic", "partition"],
 )
+DECISIONS_LOGGED = Counter(
+    "redlane_decisions_logged_total", "Events appended to the decision log.", ["topic"]
+)
+ANCHORS = Counter("redlane_anchors_total", "Anchors of the decision log.", ["result"])
+"""result: told or failed."""
 ASSIGNED = Gauge("redlane_assigned_partitions", "Partitions of this worker.")
 
 

@@ -76,6 +76,11 @@ class Settings(BaseSettings):
     consumer_group: str = "redlane-screen"
     learn_consumer_group: str = "redlane-learn"
     explain_consumer_group: str = "redlane-explain"
+    audit_consumer_group: str = "redlane-audit"
+    audit_anchors_bucket: str = Field(
+        default="", description="that anchors of the decision log are written to; none by default"
+    )
+    audit_anchor_s: float = Field(default=3600.0, gt=0, description="between two anchors")
     health_host: str = "127.0.0.1"
     health_port: int = Field(
         default=6066,
@@ -217,6 +222,11 @@ class Settings(BaseSettings):
     @classmethod
     def _is_bucket(cls, name: str) -> str:
         return cls._are_buckets((name,))[0]
+
+    @field_validator("audit_anchors_bucket")
+    @classmethod
+    def _is_bucket_or_none(cls, name: str) -> str:
+        return cls._is_bucket(name) if name else name
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -113,7 +113,13 @@ def partitions_of(consumer: Consumer, topic: Topic, within_s: float) -> list[int
     return list(described.partitions)
 
 
-def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[Message]:
+def contents(
+    settings: Settings,
+    topic: Topic,
+    *,
+    within_s: float,
+    begin: Mapping[int, int] | None = None,
+) -> Iterator[Message]:
     """Yield every event that lies on a topic now, partition by partition in order.
 
     Begins where retention has left something, and ends where Kafka says that a partition ends: the
@@ -123,6 +129,7 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
         settings: of Kafka.
         topic: to be read.
         within_s: longest wait for Kafka's next answer.
+        begin: partitions that are read → first offset of each; None for all, from the beginning.
 
     Raises:
         NotDeployed: the topic is missing.
@@ -141,7 +148,7 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
         }
     )
     try:
-        ends = _assign(consumer, topic, within_s)
+        ends = _assign(consumer, topic, within_s, begin)
         deadline = time.monotonic() + within_s
         while ends:
             message = consumer.poll(min(within_s, 1.0))
@@ -162,16 +169,21 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
         consumer.close()
 
 
-def _assign(consumer: Consumer, topic: Topic, within_s: float) -> dict[int, int]:
+def _assign(
+    consumer: Consumer, topic: Topic, within_s: float, begin: Mapping[int, int] | None
+) -> dict[int, int]:
     """Assign the partitions that have events, from the first that is there; return their ends."""
     ends, places = {}, []
     try:
         for number in partitions_of(consumer, topic, within_s):
             place = TopicPartition(topic.name, number)
+            if begin is not None and number not in begin:
+                continue
             low, high = consumer.get_watermark_offsets(place, timeout=within_s)
-            if high > low:
+            first = low if begin is None else max(low, begin[number])
+            if high > first:
                 ends[number] = high
-                places.append(TopicPartition(topic.name, number, low))
+                places.append(TopicPartition(topic.name, number, first))
     except KafkaException as error:
         raise no_answer(error) from error
     consumer.assign(places)
