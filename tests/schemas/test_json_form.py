@@ -9,7 +9,7 @@ import pytest
 from schemas import codec, json_form
 from schemas.examples import EVENTS, HERE, examples
 from schemas.json_form import Malformed
-from schemas.records import EPOCH, Declaration, DecisionLogEntry, ScreeningRecord
+from schemas.records import EPOCH, DecisionLogEntry, Declaration, ScreeningRecord
 
 
 def declared(**item):
