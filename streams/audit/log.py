@@ -6,7 +6,7 @@ the chain is read, so it cannot move any more. It says where the chain goes on a
 logged last: no offset of a consumer group has to agree with it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Final, Protocol
 from uuid import uuid5
 
@@ -26,6 +26,10 @@ from streams.settings import Settings
 
 ANSWER_S: Final = 20.0
 """Longest wait for Kafka to answer."""
+TRANSACTIONS: Final = "redlane-audit"
+"""First part of the transactional ids: whoever has one writes the log, in whichever group."""
+UNGROUPED: Final = {"group.id": "redlane-log-ends", "log_level": 0}
+"""Of a client that asks for ends; a group is required, though it joins none."""
 TAIL: Final = 64
 """Offsets from the end in which the last entry is searched first; markers lie between entries."""
 
@@ -37,8 +41,8 @@ class LogDamaged(Exception):  # noqa: N818 - says what happened
 class Log(Protocol):
     """The chains as they lie on their topic."""
 
-    def entries(self, partition: int) -> Iterator[Placed]:
-        """Yield what lies in a partition, in order."""
+    def entries(self, partition: int) -> Generator[Placed]:
+        """Yield what lies in a partition, in order; to be closed."""
 
 
 class KafkaLog:
@@ -48,9 +52,10 @@ class KafkaLog:
         """Take what decodes entries; nothing is read yet."""
         self._settings = settings
         self._decode = decode
+        self._consumer = Consumer(settings.confluent() | UNGROUPED)
 
-    def entries(self, partition: int) -> Iterator[Placed]:
-        """Yield what lies in a partition, in order.
+    def entries(self, partition: int) -> Generator[Placed]:
+        """Yield what lies in a partition, in order; to be closed.
 
         Raises:
             NotDeployed: the topic is missing.
@@ -85,16 +90,13 @@ class KafkaLog:
         return Head.of(last.entry)
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
-        consumer = Consumer(self._settings.confluent() | {"group.id": "redlane-log-ends"})
         try:
             place = TopicPartition(DECISION_LOG.name, partition)
-            return consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+            return self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)
         except KafkaException as error:
             raise no_answer(error) from error
-        finally:
-            consumer.close()
 
-    def _read(self, partition: int, begin: int) -> Iterator[Placed]:
+    def _read(self, partition: int, begin: int) -> Generator[Placed]:
         begins = {partition: max(0, begin)}
         for message in contents(self._settings, DECISION_LOG, within_s=ANSWER_S, begin=begins):
             yield Placed(message.offset() or 0, self._entry(message))
@@ -131,7 +133,7 @@ class ChainWriter:
         self._schema_id = schema_id
         self._within_s = settings.delivery_timeout_s
         transactional: dict[str, Any] = {
-            "transactional.id": f"{settings.audit_consumer_group}-{self._partition}",
+            "transactional.id": f"{TRANSACTIONS}-{self._partition}",
             "transaction.timeout.ms": round(self._within_s * 1000),
         }
         self._producer = producer(settings, **transactional)

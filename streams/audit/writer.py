@@ -5,6 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -28,10 +29,16 @@ from streams.settings import Settings
 BATCH: Final = 500
 """Most events of a transaction."""
 POLL_S: Final = 0.2
+TAKEN_AT_ONCE: Final = 8
+"""Chains: to take one over is to wait for Kafka some times."""
 SESSION_MS: Final = 10_000
 Place = tuple[str, int]
 """Topic and partition of events."""
 log = structlog.get_logger(__name__)
+
+
+class SourceRecreated(Exception):  # noqa: N818 - says what happened
+    """The offsets of a topic begin anew, so events cannot be told from those logged before."""
 
 
 class Writer:
@@ -85,7 +92,7 @@ class Writer:
         Raises:
             NotDelivered: another process logs, or Kafka does not answer; only a restart helps.
             KafkaException: Kafka refuses.
-            LogDamaged, TooFewPartitions: see there.
+            LogDamaged, TooFewPartitions, SourceRecreated: see there.
         """
         anchored = clock()
         try:
@@ -161,26 +168,42 @@ class Writer:
         try:
             for place in partitions:
                 check_room(self._room, place.topic, place.partition)
-                chain = ChainWriter(
-                    self._settings, self._log, place.topic, place.partition, self._schema_id
-                )
-                self._chains[place.topic, place.partition] = chain
-                next_offset = chain.head.source_offset + 1
-                place.offset = next_offset or OFFSET_BEGINNING
-                if next_offset:
-                    self._tell_of_gap(consumer, place)
+            with ThreadPoolExecutor(TAKEN_AT_ONCE) as threads:
+                chains = list(threads.map(self._taken_over, partitions))
+            for place, chain in zip(partitions, chains, strict=True):
+                place.offset = self._next_offset(consumer, chain, place)
+            self._chains |= {
+                (place.topic, place.partition): chain
+                for place, chain in zip(partitions, chains, strict=True)
+            }
             consumer.assign(partitions)
             log.info("decisions are logged", partitions=len(partitions))
         except Exception as error:  # noqa: BLE001 - `run` raises it
             self._error = error
+
+    def _taken_over(self, place: TopicPartition) -> ChainWriter:
+        return ChainWriter(self._settings, self._log, place.topic, place.partition, self._schema_id)
 
     def _forget(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for place in partitions:
             self._chains.pop((place.topic, place.partition), None)
 
     @staticmethod
-    def _tell_of_gap(consumer: Consumer, place: TopicPartition) -> None:
-        """Tell of events that were removed before they were logged."""
-        first, _ = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
-        if first > place.offset:
-            report(Gap(place.topic, place.partition, place.offset, first), "audit")
+    def _next_offset(consumer: Consumer, chain: ChainWriter, place: TopicPartition) -> int:
+        """Return where to read on; tell of events that were removed before they were logged.
+
+        Raises:
+            SourceRecreated: the events are not those that were logged before.
+        """
+        following = chain.head.source_offset + 1
+        if following == 0:
+            return OFFSET_BEGINNING
+        first, end = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+        if following > end:
+            raise SourceRecreated(
+                f"{chain.chain} ends before what was logged of it: the topic was created again. "
+                f"Keep {DECISION_LOG.name} as it is, elsewhere, and create it again too."
+            )
+        if first > following:
+            report(Gap(place.topic, place.partition, following, first), "audit")
+        return following

@@ -6,6 +6,7 @@ from typing import Final
 import typer
 
 from streams.cli.assess import assess
+from streams.cli.audit.log import audit
 from streams.cli.bundle import bundle
 from streams.cli.classify import classify
 from streams.cli.console import console
@@ -37,6 +38,7 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.command(hidden=True)(worker)
+app.add_typer(audit, name="audit", rich_help_panel="Try and operate")
 app.add_typer(letters, name="dead-letters", rich_help_panel="Try and operate")
 app.add_typer(profiles, name="profile", rich_help_panel="Try and operate")
 app.add_typer(training, name="train", rich_help_panel="Models")

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -119,7 +119,7 @@ def contents(
     *,
     within_s: float,
     begin: Mapping[int, int] | None = None,
-) -> Iterator[Message]:
+) -> Generator[Message]:
     """Yield every event that lies on a topic now, partition by partition in order.
 
     Begins where retention has left something, and ends where Kafka says that a partition ends: the
@@ -144,6 +144,7 @@ def contents(
             # Retention may remove the first event between the question and the fetch.
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,  # the end is told by an answer without events
             "log_level": 0,
         }
     )

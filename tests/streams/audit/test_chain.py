@@ -156,7 +156,10 @@ def test_no_two_entries_have_one_hash_by_shifting_text():
 
 def test_the_hash_of_an_entry_never_changes():
     """Logs of years depend on it."""
-    assert chained([event(0)])[0].hash == "a38dadb2914b407bdbd846b9ade9d7e52823d3a3b39aab602429656193e6aab3"
+    assert (
+        chained([event(0)])[0].hash
+        == "a38dadb2914b407bdbd846b9ade9d7e52823d3a3b39aab602429656193e6aab3"
+    )
 
 
 def test_anchors_survive_their_line():
