@@ -19,6 +19,7 @@ from schemas.topics import (
     DECLARATIONS,
     EXPLANATIONS,
     INSPECTION_OUTCOMES,
+    SCREENING_RECORDS,
     Topic,
 )
 from streams.evidence.embedding import Embedder
@@ -108,7 +109,9 @@ def screening(settings: Settings) -> App:
     executor = inference_threads()
     stage = Screen(
         writers=allowed.writers,
-        schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
+        schema_ids={
+            topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS, SCREENING_RECORDS)
+        },
         scorer=scorer,
         gatherer=evidence_gatherer(
             settings, scorer, redis=redis, signals=signals, storage=storage, executor=executor
