@@ -7,6 +7,7 @@ import typer
 
 from streams.cli.assess import assess
 from streams.cli.audit.log import audit
+from streams.cli.audit.replay import replay
 from streams.cli.bundle import bundle
 from streams.cli.classify import classify
 from streams.cli.console import console
@@ -31,7 +32,7 @@ app = typer.Typer(
 
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     "Workers and pages": (screen, learn, explain, console),
-    "Try and operate": (demo, up, deploy, doctor, send),
+    "Try and operate": (demo, up, deploy, doctor, send, replay),
     "Models": (bundle, classify, assess, simulate),
 }
 for panel, commands in PANELS.items():

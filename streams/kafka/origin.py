@@ -27,6 +27,7 @@ GONE: Final = (
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - its name
 )
 """The record has expired, or the topic was created again."""
+NO_ENDS: Final[Mapping[int, int]] = {}
 
 
 class Origins:
@@ -119,6 +120,7 @@ def contents(
     *,
     within_s: float,
     begin: Mapping[int, int] | None = None,
+    end: Mapping[int, int] = NO_ENDS,
 ) -> Generator[Message]:
     """Yield every event that lies on a topic now, partition by partition in order.
 
@@ -130,6 +132,7 @@ def contents(
         topic: to be read.
         within_s: longest wait for Kafka's next answer.
         begin: partitions that are read → first offset of each; None for all, from the beginning.
+        end: partition → first offset that is not read; the others are read to their end.
 
     Raises:
         NotDeployed: the topic is missing.
@@ -149,7 +152,7 @@ def contents(
         }
     )
     try:
-        ends = _assign(consumer, topic, within_s, begin)
+        ends = _assign(consumer, topic, within_s, begin, end)
         deadline = time.monotonic() + within_s
         while ends:
             message = consumer.poll(min(within_s, 1.0))
@@ -166,12 +169,17 @@ def contents(
                 raise NotDelivered(f"{topic.name} cannot be read: {error.str()}")
             if error is not None or (message.offset() or 0) + 1 >= ends.get(partition, 0):
                 ends.pop(partition, None)
+                consumer.pause([TopicPartition(topic.name, partition)])
     finally:
         consumer.close()
 
 
 def _assign(
-    consumer: Consumer, topic: Topic, within_s: float, begin: Mapping[int, int] | None
+    consumer: Consumer,
+    topic: Topic,
+    within_s: float,
+    begin: Mapping[int, int] | None,
+    end: Mapping[int, int],
 ) -> dict[int, int]:
     """Assign the partitions that have events, from the first that is there; return their ends."""
     ends, places = {}, []
@@ -182,6 +190,7 @@ def _assign(
                 continue
             low, high = consumer.get_watermark_offsets(place, timeout=within_s)
             first = low if begin is None else max(low, begin[number])
+            high = min(high, end.get(number, high))
             if high > first:
                 ends[number] = high
                 places.append(TopicPartition(topic.name, number, first))
