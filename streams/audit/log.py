@@ -140,7 +140,10 @@ class ChainWriter:
         try:
             self._producer.init_transactions(max(self._within_s, ANSWER_S))
         except KafkaException as error:
-            raise no_answer(error) from error
+            raise NotDelivered(
+                f"{self.chain} cannot be taken over: {error.args[0].str()}. Check that Kafka answers, "
+                f"and the rights to the transactional ids {TRANSACTIONS}-…"
+            ) from error
         self.head = log.head(self._partition)
 
     def append(self, events: Sequence[DecisionLogEntry]) -> None:

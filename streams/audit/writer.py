@@ -18,7 +18,7 @@ from streams.audit import anchors
 from streams.audit.anchors import Anchor
 from streams.audit.log import ANSWER_S, ChainWriter, KafkaLog
 from streams.audit.sources import SOURCES, check_room, logged
-from streams.kafka.delivery import is_lasting
+from streams.kafka.delivery import NotDelivered, is_lasting
 from streams.kafka.events import received
 from streams.kafka.origin import no_answer, partitions_of
 from streams.kafka.registry import Decoder, Registry
@@ -91,7 +91,6 @@ class Writer:
 
         Raises:
             NotDelivered: another process logs, or Kafka does not answer; only a restart helps.
-            KafkaException: Kafka refuses.
             LogDamaged, TooFewPartitions, SourceRecreated: see there.
         """
         anchored = clock()
@@ -142,7 +141,9 @@ class Writer:
             if message.error() is not None:
                 error = KafkaException(message.error())
                 if is_lasting(error):
-                    raise error
+                    raise NotDelivered(
+                        f"{message.topic()} cannot be read: {error.args[0].str()}."
+                    ) from error
                 continue  # the client tries again by itself
             event = received(message)
             events[event.topic, event.partition].append(event)

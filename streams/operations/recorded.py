@@ -149,7 +149,7 @@ def photo_fates(
     """Return what became of each photo.
 
     Raises:
-        NotAsRecorded: there are more, or fewer, than the declaration has.
+        NotAsRecorded: there are more, or fewer, than the declaration has, or a reason is unknown.
     """
     references = [
         reference
@@ -158,6 +158,8 @@ def photo_fates(
     ]
     if len(references) != len(record.photos):
         raise NotAsRecorded("its record has another number of photos")
+    if not {photo.code for photo in record.photos} <= {"", *Reason}:
+        raise NotAsRecorded("its photos were recorded by another version")
     return dict(zip(references, record.photos, strict=True))
 
 

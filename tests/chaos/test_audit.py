@@ -175,6 +175,23 @@ def test_every_decision_is_logged_once_under_kills(
     assert [report.anchors for report in confirmed if report.length] == [1] * len(anchors)
 
 
+@pytest.mark.slow
+def test_two_processes_share_the_chains(settings, decode, publish, start_worker, figures):
+    """Each chain has one writer; when a process leaves, the other takes its chains over."""
+    group = f"audit-{new_run()}"
+    workers = [start_worker("audit run", audit_consumer_group=group) for _ in range(2)]
+    for worker in workers:
+        worker.wait_until(lambda worker=worker: ready(worker), within_s=60)
+    for worker in workers:
+        figures.records += publish(SENT)
+        found = settled(settings, decode)
+        assert [report.problem for report in found if report.problem] == []
+        assert sum(report.repeated for report in found) == 0
+        figures.records += publish(SENT)
+        assert worker.stop() == 0, worker.tail()
+        figures.faults += 1
+
+
 class Tampered:
     """A copy of one partition of the log."""
 
