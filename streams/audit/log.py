@@ -141,8 +141,8 @@ class ChainWriter:
             self._producer.init_transactions(max(self._within_s, ANSWER_S))
         except KafkaException as error:
             raise NotDelivered(
-                f"{self.chain} cannot be taken over: {error.args[0].str()}. Check that Kafka answers, "
-                f"and the rights to the transactional ids {TRANSACTIONS}-…"
+                f"{self.chain} cannot be taken over: {error.args[0].str()}. Check that Kafka "
+                f"answers, and the rights to the transactional ids {TRANSACTIONS}-…"
             ) from error
         self.head = log.head(self._partition)
 
