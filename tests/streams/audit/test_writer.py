@@ -52,12 +52,9 @@ def test_a_topic_that_was_created_again_stops_the_log():
 def test_a_storage_that_fails_stops_no_log_and_is_asked_again():
     """The anchors are told in the log of the process all the same."""
     writer = Writer.__new__(Writer)
+    endpoint = f"http://{LOOPBACK}:{free_port()}"
     writer._settings = Settings(
-        audit_anchors_bucket="anchors",
-        s3_endpoint=f"http://{LOOPBACK}:{free_port()}",
-        s3_access_key_id="k",
-        s3_secret_access_key="s",
-        photo_deadline_s=0.5,
+        audit_anchors_bucket="anchors", s3_endpoint=endpoint, photo_deadline_s=0.5
     )
     writer._chains = {("assessments", 2): SimpleNamespace(chain="assessments/2", head=Head(3, "f" * 64, 2))}  # fmt: skip
     writer._anchored = {}
