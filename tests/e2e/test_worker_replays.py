@@ -97,7 +97,7 @@ def screened(settings, count, start_worker, goods_folder):
     return begin, datetime.now(UTC) + timedelta(seconds=1)
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.slow)])
 async def test_every_verdict_is_given_again_byte_for_byte(
     settings, stack, published, scorer, *, count, start_worker, goods_folder, monkeypatch
 ):

@@ -172,6 +172,9 @@ def _print(reports: "list[ChainReport]", anchors: int) -> None:
     for report in reports:
         if report.problem:
             typer.echo(str(report.problem))
+    for report in reports:
+        if report.begins > 1:
+            typer.echo(f"{report.chain} begins with entry {report.begins}: is that its retention?")
     if not anchors:
         typer.echo("No anchors: an end that was cut off would not be found. See --anchors.")
     if not any(report.problem for report in reports):
