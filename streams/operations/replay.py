@@ -91,7 +91,11 @@ class Replay:
             return replayed
 
         outcomes = await asyncio.gather(*map(one, span.declarations))
-        return [replayed for outcome in outcomes for replayed in outcome]
+        replayed = [each for outcome in outcomes for each in outcome]
+        gone = "its declaration is no longer kept"
+        return replayed + [
+            Replayed(id_[:SHOWN], place, "not replayable", gone) for place, id_ in span.gone.items()
+        ]
 
     async def _declaration(self, event: Inbound, span: Span) -> list[Replayed]:
         """Return what came of each of its screenings: more than one only after a redelivery."""

@@ -1,10 +1,10 @@
 """A time span → its declarations, what they were screened with, and their results."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -14,13 +14,15 @@ from schemas.codec import Undecodable
 from schemas.records import Alert, Assessment, ScreeningRecord
 from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, SCREENING_RECORDS, Topic
 from streams.kafka.events import Inbound, event_id, received
-from streams.kafka.origin import contents, no_answer, partitions_of
+from streams.kafka.origin import PLACE, contents, no_answer, partitions_of
 from streams.kafka.registry import Decoder
 from streams.settings import Settings
 
 ANSWER_S: Final = 20.0
 """Longest wait for Kafka to answer."""
-CLOCKS_APART_MS: Final = 3_600_000
+UNGROUPED: Final = {"group.id": "redlane-replay", "log_level": 0}
+"""Of a client that asks for offsets; a group is required, though it joins none."""
+CLOCKS_APART: Final = timedelta(hours=1)
 """So far the clocks of workers may be behind the broker's."""
 MOST: Final = 50_000
 """Declarations: they are held in memory, with their results."""
@@ -40,6 +42,8 @@ class Span:
     """Place of the declaration → the distinct records."""
     results: Mapping[tuple[Topic, str], Sequence[bytes]]
     """Topic and ce_id → the distinct values."""
+    gone: Mapping[str, str] = field(default_factory=dict)
+    """Place → id, of declarations that are no longer kept though their records are."""
 
 
 def place_of(event: Inbound) -> str:
@@ -72,59 +76,81 @@ def read_span(
         RegistryFailed: the registry does not answer.
         TooMany: the span is too long.
     """
-    begin_ms, end_ms = (round(time.timestamp() * 1000) for time in (begin, end))
-    consumer = Consumer(settings.confluent() | {"group.id": "redlane-replay", "log_level": 0})
+    with closing(Consumer(settings.confluent() | UNGROUPED)) as consumer:
+        topics = _Topics(settings, consumer, say)
+        declarations = []
+        for message in topics.read(DECLARATIONS, begin, end):
+            if not partitions or message.partition() in partitions:
+                declarations.append(received(message))
+            if len(declarations) > MOST:
+                raise TooMany(
+                    f"More than {MOST} declarations: choose a shorter span, or --partition."
+                )
+        places = {place_of(event) for event in declarations}
+        since = begin - CLOCKS_APART
+        records = defaultdict[str, list[ScreeningRecord]](list)
+        gone = dict[str, str]()
+        for record in _records(topics.read(SCREENING_RECORDS, since), decode):
+            place = record.declaration_event
+            if place in places and record not in records[place]:
+                records[place].append(record)
+            elif _is_gone(record, place not in places, begin, end, partitions):
+                gone[place] = record.declaration_id
+        results = defaultdict[tuple[Topic, str], list[bytes]](list)
+        ids = _result_ids(declarations, records)
+        for topic in (ASSESSMENTS, ALERTS):
+            for message in topics.read(topic, since):
+                event = received(message)
+                key = (topic, event.header("ce_id") or "")
+                if key in ids and (event.value or b"") not in results[key]:
+                    results[key].append(event.value or b"")
+    return Span(declarations, dict(records), results, gone)
 
-    def read(
-        topic: Topic, since_ms: int, step: str, until_ms: int | None = None
-    ) -> Iterator[Message]:
-        begins = _offsets_at(consumer, topic, since_ms)
-        ends = {} if until_ms is None else _offsets_at(consumer, topic, until_ms)
-        lying = contents(settings, topic, within_s=ANSWER_S, begin=begins, end=ends)
+
+@dataclass(frozen=True, slots=True)
+class _Topics:
+    """Reads parts of topics."""
+
+    settings: Settings
+    consumer: Consumer
+    say: Say
+
+    def read(self, topic: Topic, begin: datetime, end: datetime | None = None) -> Iterator[Message]:
+        """Yield the events of a topic from one time on, up to another or to its end."""
+        begins = _offsets_at(self.consumer, topic, begin)
+        ends = {} if end is None else _offsets_at(self.consumer, topic, end)
+        lying = contents(self.settings, topic, within_s=ANSWER_S, begin=begins, end=ends)
         with closing(lying) as messages:
             for number, message in enumerate(messages):
                 if number % SAY_EVERY == 0:
-                    say(step, number)
+                    self.say(f"reading {topic.name}", number)
                 yield message
 
-    declarations = []
-    for message in read(DECLARATIONS, begin_ms, "reading declarations", end_ms):
-        if not partitions or message.partition() in partitions:
-            declarations.append(received(message))
-        if len(declarations) > MOST:
-            raise TooMany(f"More than {MOST} declarations: choose a shorter span, or --partition.")
-    since_ms = begin_ms - CLOCKS_APART_MS
-    records = _records(
-        read(SCREENING_RECORDS, since_ms, "reading what they were screened with"),
-        decode,
-        {place_of(event): event for event in declarations},
-    )
-    results = defaultdict[tuple[Topic, str], list[bytes]](list)
-    ids = _result_ids(declarations, records)
-    for topic in (ASSESSMENTS, ALERTS):
-        for message in read(topic, since_ms, f"reading {topic.name}"):
-            event = received(message)
-            key = (topic, event.header("ce_id") or "")
-            if key in ids and (event.value or b"") not in results[key]:
-                results[key].append(event.value or b"")
-    consumer.close()
-    return Span(declarations, records, results)
 
-
-def _records(
-    messages: Iterator[Message], decode: Decoder, declarations: Mapping[str, Inbound]
-) -> dict[str, list[ScreeningRecord]]:
-    """Return the distinct records of each declaration; one that cannot be read is none."""
-    records = defaultdict[str, list[ScreeningRecord]](list)
+def _records(messages: Iterable[Message], decode: Decoder) -> Iterator[ScreeningRecord]:
+    """Yield records; what cannot be read is none."""
     for message in messages:
         try:
-            record = decode(SCREENING_RECORDS, message.value(), ScreeningRecord)
+            yield decode(SCREENING_RECORDS, message.value(), ScreeningRecord)
         except Undecodable:
             continue
-        place = record.declaration_event
-        if place in declarations and record not in records[place]:
-            records[place].append(record)
-    return dict(records)
+
+
+def _is_gone(
+    record: ScreeningRecord,
+    is_missing: bool,
+    begin: datetime,
+    end: datetime,
+    partitions: Collection[int],
+) -> bool:
+    """Whether the declaration of a record was of the span, and is no longer kept."""
+    place = PLACE.fullmatch(record.declaration_event)
+    return (
+        is_missing
+        and begin.timestamp() <= record.read_at < end.timestamp()
+        and place is not None
+        and (not partitions or int(place["partition"]) in partitions)
+    )
 
 
 def _result_ids(
@@ -138,17 +164,18 @@ def _result_ids(
     }
 
 
-def _offsets_at(consumer: Consumer, topic: Topic, at_ms: int) -> dict[int, int]:
+def _offsets_at(consumer: Consumer, topic: Topic, at: datetime) -> dict[int, int]:
     """Return partition → offset of the first event at or after a time; of those that have one.
 
     Raises:
         NotDeployed: the topic is missing.
         NoAnswer: Kafka does not answer.
     """
+    at_ms = max(0, round(at.timestamp() * 1000))
     try:
         places = consumer.offsets_for_times(
             [
-                TopicPartition(topic.name, number, max(0, at_ms))
+                TopicPartition(topic.name, number, at_ms)
                 for number in partitions_of(consumer, topic, ANSWER_S)
             ],
             timeout=ANSWER_S,

@@ -148,7 +148,9 @@ def _anchors(settings: Settings, files: list[Path], chains: list[str]) -> "list[
     from streams.audit.anchors import read_anchors, stored
 
     if files:
-        return [anchor for file in files for anchor in read_anchors(file.read_text())]
+        return [
+            anchor for file in files for anchor in read_anchors(file.read_text(errors="replace"))
+        ]
     return stored(settings, chains) if settings.audit_anchors_bucket else []
 
 

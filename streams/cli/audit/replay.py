@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DIFFERENT, INCOMPLETE = 1, 3
 """Exit statuses."""
+KINDS = ("equal", "different", "not replayable", "refused")
 SHOWN = 20
 """Declarations that are listed for a person."""
 
@@ -71,6 +72,9 @@ def replay(
     from streams.kafka.registry import Decoder, NotDeployed, Registry, RegistryFailed
     from streams.operations.span import TooMany, read_span
 
+    if end <= begin:
+        typer.echo("--to must be after --from.", err=True)
+        raise typer.Exit(2)
     logs.configure("ERROR")
     settings = Settings()
     settings.secret_keys()
@@ -92,7 +96,7 @@ def replay(
             "from": begin.isoformat(),
             "to": end.isoformat(),
             "declarations": len(span.declarations),
-            "counts": counts,
+            "counts": {kind: counts[kind] for kind in KINDS},
             "not_equal": [asdict(each) for each in outcomes if each.kind != "equal"],
         }
         typer.echo(json.dumps(report, indent=2))

@@ -204,6 +204,12 @@ async def test_what_lacks_a_record_is_told(screen, store):
     assert (kind, detail) == ("not replayable", "it has no screening record: not screened yet, or a dead letter")  # fmt: skip
 
 
+async def test_a_declaration_that_is_no_longer_kept_is_told(screen, store):
+    """Its record is kept for longer."""
+    span = Span([], {}, {}, {"declarations/0/3": "D3"})
+    assert await replayed(span, store) == [("not replayable", "its declaration is no longer kept")]
+
+
 async def test_forged_results_are_told(screen, store):
     """Altered, removed, or added: the record has the hashes."""
     events = [inbound(risky(0.9, 1), offset=1)]
