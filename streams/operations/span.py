@@ -94,7 +94,7 @@ def read_span(
             place = record.declaration_event
             if place in places and record not in records[place]:
                 records[place].append(record)
-            elif _is_gone(record, place not in places, begin, end, partitions):
+            elif place not in places and _is_of(record, begin, end, partitions):
                 gone[place] = record.declaration_id
         results = defaultdict[tuple[Topic, str], list[bytes]](list)
         ids = _result_ids(declarations, records)
@@ -136,18 +136,13 @@ def _records(messages: Iterable[Message], decode: Decoder) -> Iterator[Screening
             continue
 
 
-def _is_gone(
-    record: ScreeningRecord,
-    is_missing: bool,
-    begin: datetime,
-    end: datetime,
-    partitions: Collection[int],
+def _is_of(
+    record: ScreeningRecord, begin: datetime, end: datetime, partitions: Collection[int]
 ) -> bool:
-    """Whether the declaration of a record was of the span, and is no longer kept."""
+    """Whether the declaration of a record arrived in a span, in one of the partitions."""
     place = PLACE.fullmatch(record.declaration_event)
     return (
-        is_missing
-        and begin.timestamp() <= record.read_at < end.timestamp()
+        begin.timestamp() <= record.read_at < end.timestamp()
         and place is not None
         and (not partitions or int(place["partition"]) in partitions)
     )

@@ -148,9 +148,8 @@ def _anchors(settings: Settings, files: list[Path], chains: list[str]) -> "list[
     from streams.audit.anchors import read_anchors, stored
 
     if files:
-        return [
-            anchor for file in files for anchor in read_anchors(file.read_text(errors="replace"))
-        ]
+        texts = (file.read_text(errors="replace") for file in files)
+        return [anchor for text in texts for anchor in read_anchors(text)]
     return stored(settings, chains) if settings.audit_anchors_bucket else []
 
 

@@ -1,18 +1,18 @@
-"""Which records belong to declarations of a time span that are no longer kept."""
+"""Which records belong to the declarations of a time span, also of those no longer kept."""
 
 from datetime import timedelta
 
 import pytest
 
 from schemas.records import ScreeningRecord
-from streams.operations.span import _is_gone
+from streams.operations.span import _is_of
 from tests.fakes import NOW
 
 HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("place", "read_at", "partitions", "gone"),
+    ("place", "read_at", "partitions", "is_of"),
     [
         ("declarations/2/7", NOW, (), True),
         ("declarations/2/7", NOW + HOUR, (), False),
@@ -22,8 +22,7 @@ HOUR = timedelta(hours=1)
         ("nonsense", NOW, (), False),
     ],
 )
-def test_a_record_tells_of_a_declaration_that_is_gone(place, read_at, partitions, gone):
+def test_a_record_tells_of_a_declaration_that_is_of(place, read_at, partitions, is_of):
     """By when it arrived, and in which partition."""
     record = ScreeningRecord(declaration_event=place, read_at=read_at.timestamp())
-    assert _is_gone(record, True, NOW, NOW + HOUR, partitions) is gone
-    assert not _is_gone(record, False, NOW, NOW + HOUR, partitions)
+    assert _is_of(record, NOW, NOW + HOUR, partitions) is is_of
