@@ -81,15 +81,21 @@ def scorer(bundle):
     return Scorer.load(bundle)
 
 
-def screened(settings, count, start_worker, goods_folder):
+def screened(settings, count, start_worker, goods_folder, *, kill):
     """Send declarations, many irregular, and screen them; returns when that began and ended."""
     begin = datetime.now(UTC) - timedelta(seconds=1)
     before = sum(committed(settings, GROUP).values())
     source = Irregularities(read(goods_folder), bucket="goods-photos", run=new_run(), seed=5)
-    worker = start_worker(capacity=CAPACITY, capacity_window_s="5", dead_letter_share="1.0")
+    capacity = {"capacity": CAPACITY, "capacity_window_s": "5", "dead_letter_share": "1.0"}
+    worker = start_worker(**capacity)
     worker.wait_until(lambda: ready(worker), within_s=90)
     sent = send(settings, source.consignments(count), rate=0, truth=None)
     deadline = time.monotonic() + 300
+    if kill:
+        while sum(committed(settings, GROUP).values()) < before + sent // 4:
+            time.sleep(0.1)
+        worker.kill()
+        worker = start_worker(**capacity)
     while sum(committed(settings, GROUP).values()) < before + sent:
         assert time.monotonic() < deadline, worker.tail()
         time.sleep(0.3)
@@ -102,7 +108,9 @@ async def test_every_verdict_is_given_again_byte_for_byte(
     settings, stack, published, scorer, *, count, start_worker, goods_folder, monkeypatch
 ):
     """By the command, from the topics alone; and what was altered since is named, with the field."""
-    begin, end = await asyncio.to_thread(screened, settings, count, start_worker, goods_folder)
+    begin, end = await asyncio.to_thread(
+        screened, settings, count, start_worker, goods_folder, kill=count > 100
+    )
     for name, value in (stack.environment() | {"REDLANE_BUNDLE": str(settings.bundle)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("streams.app.load_scorer", lambda _: scorer)
@@ -111,7 +119,9 @@ async def test_every_verdict_is_given_again_byte_for_byte(
     report = json.loads(done.stdout)
     assert done.exit_code == 0, report
     assert report["declarations"] == count
-    assert report["counts"]["equal"] + report["counts"]["refused"] == count
+    # What was delivered twice may have two records, of two arrivals.
+    assert report["counts"]["equal"] + report["counts"]["refused"] >= count
+    print(f"\n{report['counts']}")
     assert report["counts"]["equal"] > 0.9 * count
     registry = Registry(settings.registry_url)
     span = read_span(settings, Decoder(registry.writers, [SCREENING_RECORDS]), begin, end)
