@@ -21,6 +21,7 @@ from schemas.topics import (
     EXCHANGE_RATES,
     EXPLANATIONS,
     INSPECTION_OUTCOMES,
+    SCREENING_RECORDS,
     TARIFF_MEASURES,
     Topic,
 )
@@ -124,7 +125,9 @@ def screening(settings: Settings) -> App:
     executor = inference_threads()
     stage = Screen(
         writers=allowed.writers,
-        schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
+        schema_ids={
+            topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS, SCREENING_RECORDS)
+        },
         scorer=scorer,
         gatherer=evidence_gatherer(
             settings, scorer, redis=redis, signals=signals, storage=storage, executor=executor

@@ -51,6 +51,11 @@ REFERENCE_SKIPPED = Counter(
     "Events of the reference topics that are no record; the last good one of each key stays.",
     ["topic"],
 )
+DECISIONS_LOGGED = Counter(
+    "redlane_decisions_logged_total", "Events appended to the decision log.", ["topic"]
+)
+ANCHORS = Counter("redlane_anchors_total", "Anchors of the decision log.", ["result"])
+"""result: told or failed."""
 ASSIGNED = Gauge("redlane_assigned_partitions", "Partitions of this worker.")
 
 

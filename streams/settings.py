@@ -73,12 +73,12 @@ class Settings(BaseSettings):
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="redis:// or, with TLS, rediss://, with USER:PASSWORD@ before the host",
     )
-    redis_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
+    redis_ca_file: File | None = Field(default=None, description="PEM; the system's by default")
 
     s3_endpoint: str = "http://127.0.0.1:8333"
     s3_access_key_id: str = ""
     s3_secret_access_key: SecretStr = SecretStr("")
-    s3_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
+    s3_ca_file: File | None = Field(default=None, description="PEM; the system's by default")
     s3_region: str = "us-east-1"
     s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("goods-photos",),
@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     consumer_group: str = "redlane-screen"
     learn_consumer_group: str = "redlane-learn"
     explain_consumer_group: str = "redlane-explain"
+    audit_consumer_group: str = "redlane-audit"
+    audit_anchors_bucket: str = Field(
+        default="", description="that anchors of the decision log are written to; none by default"
+    )
+    audit_anchor_s: float = Field(default=3600.0, gt=0, description="between two anchors")
     health_host: str = "127.0.0.1"
     health_port: int = Field(
         default=6066,
@@ -254,6 +259,11 @@ class Settings(BaseSettings):
     @classmethod
     def _is_bucket(cls, name: str) -> str:
         return cls._are_buckets((name,))[0]
+
+    @field_validator("audit_anchors_bucket")
+    @classmethod
+    def _is_bucket_or_none(cls, name: str) -> str:
+        return cls._is_bucket(name) if name else name
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod

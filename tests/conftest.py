@@ -111,9 +111,13 @@ def start_worker(stack, bundle):
         environment |= {f"REDLANE_{name.upper()}": value for name, value in settings.items()}
         directory = stack.directory / f"{name}-{port}"
         run = f"{bug}; import runpy; runpy.run_module('streams.cli', run_name='__main__')"
-        command = [sys.executable, *(("-c", run) if bug else ("-m", "streams.cli")), name]
+        command = [sys.executable, *(("-c", run) if bug else ("-m", "streams.cli"))]
         worker = Process(
-            name, command, directory=directory, environment=environment, stop_within_s=90
+            name,
+            command + name.split(),
+            directory=directory,
+            environment=environment,
+            stop_within_s=90,
         )
         workers.append(worker)
         worker.health = f"http://{LOOPBACK}:{port}"
