@@ -17,6 +17,7 @@ from dataclasses import replace
 import obstore
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from obstore.store import S3Store
 from redis import Redis
 
 from models.datasets.goods import read
@@ -35,7 +36,7 @@ from streams.console.state.ingest import case_id_of
 from streams.kafka.registry import Registry
 from streams.local.process import LOOPBACK, Process, free_port
 from streams.synthetic.irregularities import Irregularities
-from streams.synthetic.send import new_run, photo_store
+from streams.synthetic.send import new_run
 from tests.chaos.canaries import FIELDS, OTHERS, Canaries, string_fields
 from tests.chaos.fleet import Fleet
 from tests.chaos.injection import injected
@@ -57,11 +58,24 @@ def canaries(dice):
     return Canaries(dice)
 
 
+def bucket_of(settings, name):
+    """Return a bucket to look into."""
+    return S3Store(
+        name,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key.get_secret_value(),
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+    )
+
+
 @pytest.fixture
 def declarations(goods_folder, stack, canaries, dice):
     """Declarations of goods with other goods' photos, with a canary in each field; by name."""
     settings = stack.settings()
-    bucket, store = settings.s3_buckets[0], photo_store(settings)
+    bucket, store = settings.s3_buckets[0], bucket_of(settings, settings.s3_buckets[0])
     source = Irregularities(
         read(goods_folder),
         bucket=bucket,
@@ -250,7 +264,7 @@ def collected(settings, since):
         places[headers] += [name.encode() + b" " + value for name, value in message.headers() or ()]
     places["outcomes"] = places.pop(INSPECTION_OUTCOMES.name)
     places["redis"] = list(everything_in(settings.redis_url.get_secret_value()))
-    store = photo_store(settings.model_copy(update={"s3_buckets": (settings.s3_explanations_bucket,)}))  # fmt: skip
+    store = bucket_of(settings, settings.s3_explanations_bucket)
     keys = [entry["path"] for page in obstore.list(store) for entry in page]
     places["storage"] = [*map(str.encode, keys), *(bytes(obstore.get(store, key).bytes()) for key in keys)]  # fmt: skip
     return places

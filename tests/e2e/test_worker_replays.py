@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.oracle import committed
 from typer.testing import CliRunner
 
 from models.datasets.goods import read
@@ -42,6 +41,7 @@ from streams.operations.replay import Replay
 from streams.operations.span import Span, place_of, read_span
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
+from tests.chaos.verifier import committed
 from tests.conftest import ready
 
 GROUP = "redlane-screen"
