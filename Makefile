@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 FUZZER := $(VENV)/.fuzzer
 ARGS ?=
 
-.PHONY: help demo unit test coverage check format chaos fuzz bench lock clean
+.PHONY: help demo unit test coverage check format chaos chaos-nightly soak fuzz bench lock clean
 
 help: ## List the targets.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
 demo: $(INSTALLED) ## Show the whole system; ARGS="--once --json FILE" exits by itself.
 	@$(BIN)/redlane demo $(if $(JSON),--json $(JSON)) $(ARGS)
@@ -35,8 +35,16 @@ format: $(INSTALLED) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-chaos: $(INSTALLED) ## The longer proofs: workers killed again and again.
-	$(BIN)/pytest tests/chaos -m "slow or not slow" $(ARGS)
+CHAOS = $(BIN)/pytest tests/chaos $(if $(SEED),--chaos-seed $(SEED)) $(if $(JSON),--chaos-json $(JSON))
+
+chaos: $(INSTALLED) ## The proof by breaking; SEED=N repeats a run, JSON=FILE gets the figures.
+	$(CHAOS) -m "not soak" $(ARGS)
+
+chaos-nightly: $(INSTALLED) ## Ten minutes of it: fewer faults, and another part with every seed.
+	$(CHAOS) -m "not soak" --chaos-scale 0.2 --chaos-minutes 9 $(ARGS)
+
+soak: $(INSTALLED) ## An hour under load; ARGS="--minutes 5" for less.
+	$(CHAOS) -m soak -s $(ARGS)
 
 fuzz: $(FUZZER) ## Hostile input, guided by coverage; ARGS="--minutes 10 --target photo".
 	$(BIN)/python -m tests.fuzz $(ARGS)

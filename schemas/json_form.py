@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from schemas.codec import R, schema_text
 from schemas.records import EPOCH
 
-INT_BITS: Final = 31
+BITS: Final = {"int": 32, "long": 64}
 MAX_DIGITS: Final = 28
 """Of a decimal, zeros included: Python computes with so many exactly."""
 
@@ -109,12 +109,20 @@ def _primitive(value: Any, kind: str, place: str) -> Any:
         except (AttributeError, UnicodeEncodeError) as error:
             raise Malformed(f"{place} is no text") from error
         return value
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if kind == "int":
-        if not is_integer or not -(1 << INT_BITS) <= value < 1 << INT_BITS:
-            raise Malformed(f"{place} is no integer of 32 bits")
+    if kind == "boolean":
+        if not isinstance(value, bool):
+            raise Malformed(f"{place} is neither true nor false")
         return value
-    if not is_integer and not isinstance(value, Decimal):
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if bits := BITS.get(kind):
+        if not is_integer or not -(1 << bits - 1) <= value < 1 << bits - 1:
+            raise Malformed(f"{place} is no integer of {bits} bits")
+        return value
+    return _double(value, place)
+
+
+def _double(value: Any, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Malformed(f"{place} is no number")
     try:
         number = float(value)

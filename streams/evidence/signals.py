@@ -78,6 +78,11 @@ def _can_be(peers: Peers) -> bool:
     )
 
 
+def write_signals(live: LiveSignals) -> str:
+    """Return signals as they are recorded: JSON that `read_signals` reads to the same bits."""
+    return json.dumps(asdict(live))
+
+
 class Signals:
     """Three round trips a micro-batch, whatever its size; one where all was recorded before."""
 
@@ -175,7 +180,7 @@ class Signals:
             event id → signals.
         """
         keys = [self._keys.record(each.event_id) for each in observations]
-        values = [json.dumps(asdict(signals)) for signals in fresh]
+        values = [write_signals(signals) for signals in fresh]
         async with self._redis.pipeline(transaction=False) as pipeline:
             for key, value in zip(keys, values, strict=True):
                 pipeline.set(key, value, nx=True, get=True, ex=self._ttl)
