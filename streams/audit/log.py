@@ -28,10 +28,21 @@ ANSWER_S: Final = 20.0
 """Longest wait for Kafka to answer."""
 TRANSACTIONS: Final = "redlane-audit"
 """First part of the transactional ids: whoever has one writes the log, in whichever group."""
-UNGROUPED: Final = {"group.id": "redlane-log-ends", "log_level": 0}
+GROUP: Final = "redlane-log-ends"
+UNGROUPED: Final = {"group.id": GROUP, "log_level": 0}
 """Of a client that asks for ends; a group is required, though it joins none."""
 TAIL: Final = 64
 """Offsets from the end in which the last entry is searched first; markers lie between entries."""
+
+
+def transactional_id(partition: int) -> str:
+    """Return the id under which a partition of the log is written."""
+    return f"{TRANSACTIONS}-{partition}"
+
+
+def transactional_ids() -> list[str]:
+    """Return those of the whole log."""
+    return [transactional_id(partition) for partition in range(DECISION_LOG.partitions)]
 
 
 class LogDamaged(Exception):  # noqa: N818 - says what happened
@@ -133,7 +144,7 @@ class ChainWriter:
         self._schema_id = schema_id
         self._within_s = settings.delivery_timeout_s
         transactional: dict[str, Any] = {
-            "transactional.id": f"{TRANSACTIONS}-{self._partition}",
+            "transactional.id": transactional_id(self._partition),
             "transaction.timeout.ms": round(self._within_s * 1000),
         }
         self._producer = producer(settings, **transactional)

@@ -20,7 +20,8 @@ from streams.settings import Settings
 
 ANSWER_S: Final = 20.0
 """Longest wait for Kafka to answer."""
-UNGROUPED: Final = {"group.id": "redlane-replay", "log_level": 0}
+GROUP: Final = "redlane-replay"
+UNGROUPED: Final = {"group.id": GROUP, "log_level": 0}
 """Of a client that asks for offsets; a group is required, though it joins none."""
 CLOCKS_APART: Final = timedelta(hours=1)
 """So far the clocks of workers may be behind the broker's."""

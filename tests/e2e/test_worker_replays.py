@@ -41,8 +41,8 @@ from streams.operations.replay import Replay
 from streams.operations.span import Span, place_of, read_span
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
+from tests.chaos.verifier import committed
 from tests.conftest import ready
-from tests.oracle import committed
 
 GROUP = "redlane-screen"
 CAPACITY = '{"yellow": 0.3, "red": 0.1, "random": 0.1}'

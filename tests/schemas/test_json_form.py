@@ -9,7 +9,7 @@ import pytest
 from schemas import codec, json_form
 from schemas.examples import EVENTS, HERE, examples
 from schemas.json_form import Malformed
-from schemas.records import EPOCH, DecisionLogEntry, Declaration, ScreeningRecord
+from schemas.records import EPOCH, Alert, DecisionLogEntry, Declaration, ScreeningRecord
 
 
 def declared(**item):
@@ -121,3 +121,17 @@ def test_what_is_wrong_is_named(text, problem):
         read(text)
     assert str(caught.value).startswith(problem)
     assert "\n" not in str(caught.value)
+
+
+def test_a_type_that_an_empty_field_defines_is_known_to_later_ones():
+    """Who leaves the declarant out by a null may name an importer all the same."""
+    record = read('{"declaration_id": "D", "declarant": null, "importer": {"country": "BE"}}')
+    assert (record.declarant, record.importer.country) == (None, "BE")
+    alert = json_form.read('{"items": [], "degraded": [{"code": "photo_absent"}]}', Alert)
+    assert alert.degraded[0].code == "photo_absent"
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1e400", "-1e400"])
+def test_a_number_too_large_for_its_field_is_named(number):
+    with pytest.raises(Malformed, match="risk is too large a number"):
+        json_form.read(f'{{"risk": {number}}}', Alert)

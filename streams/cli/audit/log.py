@@ -45,16 +45,25 @@ def run_log() -> None:
     from streams.audit.writer import SourceRecreated
     from streams.kafka.delivery import NotDelivered
     from streams.kafka.health import check_free
+    from streams.kafka.origin import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
+    from streams.operations.access import admit
 
     settings = Settings()
     with exit_on(
-        NotDeployed, RegistryFailed, NotDelivered, LogDamaged, TooFewPartitions, SourceRecreated
+        NotDeployed,
+        RegistryFailed,
+        NoAnswer,
+        NotDelivered,
+        LogDamaged,
+        TooFewPartitions,
+        SourceRecreated,
     ):
         check_free(
             settings.health_host, settings.health_port, "REDLANE_HEALTH_HOST, REDLANE_HEALTH_PORT"
         )
         logs.configure(settings.log_level)
+        admit(settings, "audit")
         run(settings)
 
 
