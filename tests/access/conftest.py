@@ -124,6 +124,7 @@ def start(secured, bundle, tmp_path):
     yield start
     for process in started:
         process.stop()
+        print(process.tail())
 
 
 @pytest.fixture
