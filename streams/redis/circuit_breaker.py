@@ -18,6 +18,7 @@ REMEDY: Final = (
     "check user and password in REDLANE_REDIS_URL, and the user's rights: "
     "`redlane deploy --print-acls`"
 )
+TLS_REMEDY: Final = "check REDLANE_REDIS_CA_FILE, and when the server's certificate expires"
 log = structlog.get_logger(__name__)
 logs.tell_plainly(REMEDY, *DENIALS)
 
@@ -55,7 +56,7 @@ class CircuitBreaker:
         if isinstance(error, DENIALS):
             log.error(self._lost, **more, remedy=REMEDY)
         elif isinstance(error.__cause__, ssl.SSLError):
-            log.error(self._lost, **more, remedy="check REDLANE_REDIS_CA_FILE and the certificate")
+            log.error(self._lost, **more, remedy=TLS_REMEDY)
         else:
             log.warning(self._lost, **more)
 

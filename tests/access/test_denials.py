@@ -25,7 +25,7 @@ from tests.conftest import ready
 LONGEST_S = 20
 COMMANDS = ("learn", "console --demo-user ann", "deploy", "doctor", "dead-letters list", "profile list")  # fmt: skip
 USER = {"dead-letters list": "dead-letters", "profile list": "intelligence service"}
-WRONG = "a wrong secret"
+WRONG = "a-wrong-secret"
 EXPIRED = timedelta(days=-1)
 CREDENTIALS = "check REDLANE_KAFKA_USERNAME and REDLANE_KAFKA_PASSWORD"
 CERTIFICATES = "check REDLANE_KAFKA_CA_FILE, and when the certificates of both sides expire"
@@ -140,6 +140,22 @@ def revoked(secured, component, resource, operation):
                 assert future.result()
     yield
     grant(settings, say=lambda _: None)
+
+
+@pytest.mark.parametrize("case", ["password", "authority"])
+def test_learning_does_not_begin_without_redis(secured, monkeypatch, tmp_path, case):
+    """It does nothing else than to write there."""
+    settings = {
+        "password": {
+            "redis_url": f"rediss://redlane-learn:{WRONG}@{LOOPBACK}:{secured.redis_port}"
+        },
+        "authority": {"redis_ca_file": Authority(tmp_path).ca_file},
+    }[case]
+    status, output = invoke(secured, monkeypatch, "learn", "learn", **settings)
+    (told,) = output.splitlines()
+    assert status == 2
+    assert "REDLANE_REDIS_" in told
+    assert WRONG not in told
 
 
 async def test_a_denied_redis_is_told_and_gone_without(secured):
