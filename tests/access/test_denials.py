@@ -87,8 +87,9 @@ def test_who_is_refused_is_told_in_one_line(secured, denied, monkeypatch, words)
 @pytest.mark.parametrize("words", ["learn", "console --demo-user ann", "doctor"])
 def test_a_user_with_other_rights_is_told_which_are_missing(secured, monkeypatch, words):
     """A component does not begin what it may not finish."""
-    status, output = invoke(secured, monkeypatch, words, "customs IT")
     component = words.split()[0]
+    redis_url = secured.environment("learn")["REDLANE_REDIS_URL"]
+    status, output = invoke(secured, monkeypatch, words, "customs IT", redis_url=redis_url)
     (told,) = [line for line in output.splitlines() if "Kafka does not let" in line]
     assert status != 0
     assert "redlane-customs-it" in told
