@@ -23,7 +23,15 @@ from tests.access.tls_proxy import TlsProxy
 from tests.conftest import ready
 
 LONGEST_S = 20
-COMMANDS = ("learn", "console --demo-user ann", "deploy", "doctor", "dead-letters list", "profile list")  # fmt: skip
+COMMANDS = (
+    "learn",
+    "console --demo-user ann",
+    "dead-letters list",
+    *(
+        pytest.param(words, marks=pytest.mark.slow)
+        for words in ("deploy", "doctor", "profile list")
+    ),
+)
 USER = {"dead-letters list": "dead-letters", "profile list": "intelligence service"}
 WRONG = "a-wrong-secret"
 EXPIRED = timedelta(days=-1)
@@ -109,7 +117,7 @@ def test_the_broker_logs_who_was_denied(secured, denied, monkeypatch):
     assert "User:redlane-learn is Denied operation" in log
 
 
-@pytest.mark.parametrize("resource", ["group", "topic"])
+@pytest.mark.parametrize("resource", ["group", pytest.param("topic", marks=pytest.mark.slow)])
 def test_a_worker_that_loses_a_right_ends_and_says_why(secured, start, resource):
     """The client of Faust, which is another than the one that checks at the start."""
     worker = start("learn")
