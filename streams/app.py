@@ -1,6 +1,5 @@
 """The composition root: settings → workers with every part wired."""
 
-import ssl
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -40,7 +39,7 @@ from streams.kafka.unread import Unread
 from streams.kafka.worker import App, worker
 from streams.object_storage import ObjectStorage
 from streams.operations.access import admit
-from streams.redis.circuit_breaker import DENIALS, FAILURES, REMEDY, TLS_REMEDY
+from streams.redis.circuit_breaker import DENIALS, FAILURES, REMEDY, TLS_REMEDY, is_of_tls
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
@@ -284,7 +283,7 @@ def check_redis(settings: Settings) -> None:
         except DENIALS as error:
             raise NotConfigured(f"Redis refuses this user ({error}): {REMEDY}.") from error
         except FAILURES as error:
-            if isinstance(error.__cause__, ssl.SSLError):
+            if is_of_tls(error):
                 raise NotConfigured(f"TLS to Redis fails ({error}): {TLS_REMEDY}.") from error
             log.warning("Redis does not answer", error=type(error).__name__)
 

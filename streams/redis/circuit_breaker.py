@@ -23,6 +23,11 @@ log = structlog.get_logger(__name__)
 logs.tell_plainly(REMEDY, *DENIALS)
 
 
+def is_of_tls(error: Exception) -> bool:
+    """Whether the connection failed for a certificate; the client names no cause."""
+    return isinstance(error.__cause__ or error.__context__, ssl.SSLError)
+
+
 class CircuitBreaker:
     """Opens for a while when Redis fails; a context manager that swallows such a failure.
 
@@ -55,7 +60,7 @@ class CircuitBreaker:
         more = {"error": type(error).__name__, "pause_s": self._pause_s}
         if isinstance(error, DENIALS):
             log.error(self._lost, **more, remedy=REMEDY)
-        elif isinstance(error.__cause__, ssl.SSLError):
+        elif is_of_tls(error):
             log.error(self._lost, **more, remedy=TLS_REMEDY)
         else:
             log.warning(self._lost, **more)
