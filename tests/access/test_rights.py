@@ -18,6 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import (
+    AclBindingFilter,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -31,8 +32,10 @@ from typer.testing import CliRunner
 
 from schemas.topics import TOPICS
 from streams.cli import app
+from streams.kafka.origin import Refused
+from streams.local.kafka import ADMIN
 from streams.object_storage import Denied, NoSuchKey, ObjectStorage
-from streams.operations.access import Right, acl, components
+from streams.operations.access import Right, acl, components, grant
 
 EVENTS_OF_STAGES = "declarations alerts assessments explanations inspection-outcomes"
 DECIDED = "assessments inspection-outcomes risk-profiles model-releases"
@@ -156,6 +159,26 @@ def test_each_may_do_its_work_in_kafka_and_nothing_else(secured):
         done = threads.map(lambda name: attempted(secured.settings(name)), KAFKA)
         for component, allowed in zip(KAFKA, done, strict=True):
             assert allowed == expected(component), component
+
+
+def test_rights_are_given_once_and_more_are_named(secured):
+    """By who may alter the cluster; deployment without that cannot give itself any."""
+    said = []
+    grant(secured.settings(ADMIN), say=said.append)
+    assert said == []
+    more = acl(Right("learn", "topic", "alerts", "describe"))
+    admin = AdminClient(secured.settings(ADMIN).confluent())
+    for created in admin.create_acls([more]).values():
+        created.result()
+    grant(secured.settings(ADMIN), say=said.append)
+    (line,) = said
+    assert line.startswith("not needed, remove it: ")
+    assert "redlane-learn" in line
+    found = AclBindingFilter(more.restype, more.name, more.resource_pattern_type, more.principal, more.host, more.operation, more.permission_type)  # fmt: skip
+    for deleted in admin.delete_acls([found]).values():
+        assert deleted.result()
+    with pytest.raises(Refused, match="administrator"):
+        grant(secured.settings("deploy"), say=said.append)
 
 
 # Redis: what each may do is tried on one key of every name.
