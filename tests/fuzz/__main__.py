@@ -28,6 +28,8 @@ LONGEST: Final = 2000
 PATIENCE_S: Final = 90
 """For a target to start, and to end."""
 INSTRUMENTED: Final = ["schemas", "models", "streams"]
+TRACED: Final = 5.0
+"""So much slower code may be that is traced."""
 PLAIN: Final = ["schemas.members"]
 """Goes over every byte of a megabyte: traced, that takes a minute."""
 
@@ -116,7 +118,10 @@ def _fuzz(name: str, seconds: float, seed: int) -> int:
         f"-max_total_time={round(seconds)}", f"-max_len={LONGEST}", f"-seed={seed}", "-timeout=60",
         "-rss_limit_mb=0", f"-artifact_prefix={found}/", "-print_final_stats=1", "-reload=0",
     ]  # fmt: skip
-    atheris.Setup([sys.argv[0], *options, str(corpus)], lambda data: check(tested, data) and None)
+    atheris.Setup(
+        [sys.argv[0], *options, str(corpus)],
+        lambda data: check(tested, data, patience=TRACED) and None,
+    )
     atheris.Fuzz()
     return 0
 
