@@ -57,6 +57,7 @@ VARINTS: Final = (
     -(2**63),
 )
 """Lengths, counts and branches that a writer may lie about."""
+BITS: Final = {"int": 32, "long": 64}
 SMALL: Final = 2000
 """Characters of a list that may be repeated: a case is no larger than what a border reads."""
 
@@ -176,8 +177,11 @@ def _datum(choices: Choices, node: Any, named: dict[str, Any], most: int) -> Any
 def _primitive(choices: Choices, kind: str) -> Any:
     if kind == "string":
         return text(choices, most=300_000 if choices.one_in(8) else 600)
-    if kind == "int":
-        return max(-(2**31), min(choices.pick(INTEGERS), 2**31 - 1))
+    if kind == "boolean":
+        return choices.one_in(2)
+    if kind in BITS:
+        half = 2 ** (BITS[kind] - 1)
+        return max(-half, min(choices.pick(INTEGERS), half - 1))
     return choices.pick(FLOATS)
 
 
@@ -238,6 +242,8 @@ def _write_primitive(out: bytearray, kind: str, value: Any, choices: Choices) ->
         out += varint(_lie(choices, len(content))) + content
     elif kind == "double":
         out += struct.pack("<d", choices.pick(FLOATS) if choices.one_in(10) else value)
+    elif kind == "boolean":
+        out.append(int(value) if not choices.one_in(20) else 0xFF)
     elif kind != "null":
         out += varint(_lie(choices, value))
 
