@@ -349,6 +349,7 @@ PASSING: Final = {
     KafkaError._TIMED_OUT,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._DESTROY_BROKER,
+    KafkaError.OFFSET_NOT_AVAILABLE,
 }
 """What a fresh broker answers while it elects coordinators and leaders: ask again."""
 
