@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from confluent_kafka import (
     Consumer,
+    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Producer,
@@ -107,8 +108,16 @@ def attempted(settings):
     done = written(settings)
     for operation, of_names in futures.items():
         for resource, future in of_names.items():
-            if not is_denied(future):
+            if not is_denied(lambda future=future: future):
                 done.add((operation, getattr(resource, "name", resource)))
+    for group in GROUPS:
+        # No member has this topic, so that no offset changes.
+        offsets = [ConsumerGroupTopicPartitions(group, [TopicPartition("none", 0, 1)])]
+        named = [ConsumerGroupTopicPartitions(group)]
+        if not is_denied(lambda offsets=offsets: admin.alter_consumer_group_offsets(offsets)[offsets[0].group_id]):  # fmt: skip
+            done.add(("join", group))
+        if not is_denied(lambda named=named: admin.list_consumer_group_offsets(named)[named[0].group_id]):  # fmt: skip
+            done.add(("ask about", group))
     return done | read(settings, {name for operation, name in done if operation == "describe"})
 
 
@@ -116,13 +125,16 @@ def is_denied(ask):
     """Whether what is asked is refused; asked again while the group has no coordinator."""
     for _ in range(WITHIN_S):
         try:
-            ask().result(timeout=WITHIN_S)
+            answer = ask().result(timeout=WITHIN_S)
         except KafkaException as error:
             if error.args[0].code() not in ELECTING:
                 return error.args[0].code() in DENIED
             time.sleep(1)
         else:
-            return False
+            # Who may describe a group but not join it is told so for each partition.
+            places = getattr(answer, "topic_partitions", None) or ()
+            errors = [place.error.code() for place in places if place.error]
+            return KafkaError.GROUP_AUTHORIZATION_FAILED in errors
     raise AssertionError("no coordinator")
 
 
