@@ -43,7 +43,7 @@ bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 lock: $(INSTALLED) ## Resolve the dependencies again.
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra console --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra console --extra tracing --universal --python-version 3.11 \
 	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-serve.lock
 
 clean: ## Remove the virtual environment; the cache in ~/.cache/redlane stays.

@@ -21,6 +21,7 @@ from schemas.topics import (
     INSPECTION_OUTCOMES,
     Topic,
 )
+from streams import metrics
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
@@ -288,6 +289,8 @@ def lanes(settings: Settings, scorer: Scorer, redis: Redis) -> Lanes:
     """Wire what decides on lanes: the inspectors' capacity where one is set."""
     capacity = None
     if settings.capacity is not None:
+        for lane in ("yellow", "red", "random"):
+            metrics.BUDGET.labels(lane).set(getattr(settings.capacity, lane))
         capacity = Capacity(
             redis,
             budget=settings.capacity,

@@ -261,7 +261,7 @@ def _slices(values: Iterable[T]) -> Iterator[list[T]]:
 
 def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> Degradation:
     """Return the record of missing evidence, and count it; item 0 is the whole declaration."""
-    metrics.DEGRADATIONS.labels(reason).inc()
+    metrics.DEGRADATIONS.labels(evidence, reason).inc()
     return Degradation(sequence_number=item, evidence=evidence, code=reason, detail=detail)
 
 

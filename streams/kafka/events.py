@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
@@ -29,6 +29,8 @@ MAX_HEADER_BYTES: Final = 4096
 MAX_HEADERS_BYTES: Final = 65_536
 """Of all headers of an event together, their names included."""
 TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+IDENTIFICATION: Final = re.compile(r"[\w.:/+-]{1,80}", re.ASCII)
+"""An identification, of a declaration or an event: without blanks."""
 
 CLOCKS_APART_S: Final = 3600.0
 """So far the broker's clock may be ahead of ours. Unit: s."""
@@ -93,6 +95,26 @@ class Inbound:
         """Identification of the event: its ce_id, or its place if it has none."""
         return self.header("ce_id") or f"{self.topic}/{self.partition}/{self.offset}"
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the log and traces call the event by: its declaration, itself, its trace."""
+        traceparent = self.header("traceparent") or ""
+        return {
+            "declaration_id": identification((self.key or b"").decode(errors="replace")),
+            "event_id": identification(self.source_id),
+            "trace_id": traceparent[3:35],
+        }
+
+
+def identification(text: str) -> str:
+    """Return an identification for the log; the hash of one that may be something else.
+
+    A sender may put anything into a key, even a name.
+    """
+    if IDENTIFICATION.fullmatch(text):
+        return text
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
@@ -111,6 +133,12 @@ class Outbound:
         size = len(self.key or b"") + len(self.value or b"") + RECORD_BYTES
         size += sum(len(name.encode()) + len(value) + RECORD_BYTES for name, value in self.headers)
         return size <= self.topic.max_message_mb << 20
+
+
+def in_trace(event: Outbound, traceparent: str) -> Outbound:
+    """Return the event as part of a trace."""
+    others = tuple(header for header in event.headers if header[0] != "traceparent")
+    return replace(event, headers=(*others, ("traceparent", traceparent.encode())))
 
 
 RECORD_BYTES: Final = 128

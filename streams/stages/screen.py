@@ -93,8 +93,8 @@ class _Screened:
 class Memory(Protocol):
     """Remembers what an inspection will count for."""
 
-    async def remember(self, observations: Iterable[Observation]) -> None:
-        """Keep it of these declarations."""
+    async def remember(self, assessed: Iterable[tuple[Observation, float]]) -> None:
+        """Keep it of these declarations, and their risks."""
 
 
 class Screen:
@@ -149,7 +149,8 @@ class Screen:
         async def decide(scored: Sequence[_Scored]) -> Sequence[_Screened]:
             return await self._decide(scored, reference.matcher)
 
-        declarations, failed = self._decoded(batch)
+        with timed("decode", {}):
+            declarations, failed = self._decoded(batch)
         gathered = await _survivors(gather, declarations, lambda pair: pair[0], failed)
         with timed("score", timings):
             scored = await _survivors(self._score, gathered, lambda each: each.cause, failed)
@@ -207,7 +208,7 @@ class Screen:
             for scored, decision in zip(batch, decisions, strict=True)
         ]
         await self._signals.remember(
-            declaration.gathered.observation
+            (declaration.gathered.observation, declaration.verdict.risk)
             for declaration in screened
             if declaration.lane.decision.lane != GREEN
         )
@@ -222,7 +223,12 @@ class Screen:
             events = self._events(result, timings)
         except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             return (self._dead(result.cause, error),)
-        metrics.DECLARATIONS.labels(result.lane.decision.lane).inc()
+        metrics.count_verdict(
+            result.lane.decision.lane,
+            result.verdict.risk,
+            result.verdict.items,
+            degraded=bool(result.gathered.degraded) or result.lane.degraded,
+        )
         metrics.LATENCY_SECONDS.observe(max(0.0, self._now().timestamp() - result.cause.timestamp))
         return events
 
@@ -310,6 +316,7 @@ class Screen:
         metrics.DECLARATIONS.labels("dead_letter").inc()
         log.warning(
             "dead letter",
+            **cause.identity,
             partition=cause.partition,
             offset=cause.offset,
             error=type(error).__name__,

@@ -12,21 +12,24 @@ from structlog.contextvars import bound_contextvars
 
 from streams import logs
 from streams.retry import retrying
+from tests.fakes import inbound
+from tests.streams.following import TRACE_ID, Following, delivered, named, outcome
+from tests.streams.stages.test_screen import risky
 
 
 @contextmanager
-def written_lines():
+def written_lines(level="INFO"):
     """Configures logging; yields a list that has, at the end, the lines that were written."""
     root, stream, lines = logging.getLogger(), io.StringIO(), []
-    handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
+    handlers, before, configuration = root.handlers[:], root.level, structlog.get_config()
     root.handlers.clear()  # `configure` closes those that it finds, and pytest's must stay open
-    logs.configure("INFO")
+    logs.configure(level)
     root.handlers[0].setStream(stream)
     yield lines
     lines += map(json.loads, stream.getvalue().splitlines())
     structlog.configure(**configuration)
     root.handlers[:] = handlers
-    root.setLevel(level)
+    root.setLevel(before)
     set_on_retry_hooks(None)
 
 
@@ -75,3 +78,46 @@ async def test_the_last_error_propagates_after_the_attempts():
     with pytest.raises(KeyError):
         await retry(OSError, act, KeyError)
     assert calls == [OSError] * 3 + [KeyError]
+
+
+async def test_one_declaration_is_followed_by_its_id_through_all_stages():
+    """Screened, explained, inspected: with the ids of its events, and of its trace."""
+    following = Following()
+    with written_lines("DEBUG") as written:
+        events = await following.screened(risky(0.9, 1), inbound(risky(0.1, 2), offset=6))
+        alert = named(events, "alerts")
+        await following.through("explain", delivered(alert))
+        await following.through("learn", outcome("D1"))
+    lines = [line for line in written if line.get("declaration_id") == "D1"]
+    assert [(line["stage"], line["published"]) for line in lines] == [
+        ("screen", ["assessments", "alerts"]),
+        ("explain", ["explanations"]),
+        ("learn", []),
+    ]
+    assert [line["trace_id"] for line in lines[:2]] == [TRACE_ID] * 2
+    assert lines[0]["event_id"] == "event-5"
+    assert lines[1]["event_id"] == dict(alert.headers)["ce_id"].decode()
+
+
+async def test_what_fails_names_its_declaration_at_every_level():
+    """Dead letters, and waits for a service while one alert is explained."""
+    following = Following()
+    with written_lines() as written:
+        alert = named(await following.screened(risky(0.9, 1, description="BUG RISK 0.9")), "alerts")
+        await following.through("explain", delivered(alert))
+        await following.through("learn", outcome("D1", result="perhaps"))
+        await following.through("screen", inbound(value=b"x", key=b"Ann Peeters"))
+    letters = [line for line in written if line["event"] == "dead letter"]
+    assert [line["declaration_id"] for line in letters[:2]] == ["D1", "D1"]
+    assert letters[2]["declaration_id"].startswith("sha256:")
+    assert [line["reason"] for line in letters] == [
+        "screening_failed", "outcome_invalid", "value_not_avro",
+    ]  # fmt: skip
+    assert "Peeters" not in json.dumps(written)
+
+
+async def test_nothing_is_logged_of_a_declaration_that_is_well():
+    """The volume of the log does not depend on that of the declarations."""
+    with written_lines() as written:
+        await Following().screened(risky(0.9, 1))
+    assert written == []

@@ -6,6 +6,7 @@ be decoded becomes a dead letter. While no broker answers, the pages stay and sa
 docs/decisions/0010-console.md.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -159,6 +160,9 @@ class Reader:
                 continue  # the client tries again by itself
             try:
                 events.append(self._decode_event(message))
+                if log.is_enabled_for(logging.DEBUG):
+                    cause = received(message)
+                    log.debug("event read", **cause.identity, stage=STAGE, topic=cause.topic)
             except Undecodable as undecodable:
                 if not self._dead_letter(message, undecodable):
                     return  # stopping: the whole batch is read again
@@ -184,9 +188,15 @@ class Reader:
         Raises:
             KafkaException: no broker will ever accept it.
         """
-        letter = dead_letter(received(message), error, stage=STAGE, bundle_id=STAGE)
+        cause = received(message)
+        letter = dead_letter(cause, error, stage=STAGE, bundle_id=STAGE)
         log.warning(
-            "dead letter", topic=message.topic(), offset=message.offset(), reason=error.reason
+            "dead letter",
+            **cause.identity,
+            topic=cause.topic,
+            partition=cause.partition,
+            offset=cause.offset,
+            reason=error.reason,
         )
         while not self._stopping.is_set():
             try:
