@@ -1,13 +1,13 @@
 """Every metric of Redlane, in one list. Names: redlane_<thing>_<unit>, _total for counters."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from schemas.records import ItemAssessment
+from schemas.records import Assessment
 from streams import steps
 
 DECLARATIONS = Counter("redlane_declarations_total", "Declarations assessed or refused.", ["fate"])
@@ -117,22 +117,15 @@ def set_lag(lags: Mapping[tuple[str, int], int]) -> None:
 _lagging: set[tuple[str, str]] = set()
 
 
-def count_verdict(
-    lane: str, risk: float, items: Iterable[ItemAssessment], *, degraded: bool
-) -> None:
-    """Count an assessment.
-
-    Args:
-        lane: of the declaration.
-        risk: of the declaration. Fraction.
-        items: of the declaration.
-        degraded: whether some of the evidence is missing.
-    """
-    DECLARATIONS.labels(lane).inc()
-    RISKS.labels(risk_band(risk)).inc()
-    if degraded:
+def count(assessment: Assessment) -> None:
+    """Count an assessment: its lane, risk, reasons, and what was missing."""
+    DECLARATIONS.labels(assessment.lane).inc()
+    RISKS.labels(risk_band(assessment.risk)).inc()
+    if assessment.degraded:
         DEGRADED.inc()
-    for item in items:
+    for missing in assessment.degraded:
+        DEGRADATIONS.labels(missing.evidence, missing.code).inc()
+    for item in assessment.items:
         SETS.labels(LEVELS[len(item.hs_set[0])] if item.hs_set else "none").inc()
         for signal in item.signals:
             REASONS.labels(signal.code).inc()
@@ -151,3 +144,13 @@ def risk_band(risk: float) -> str:
         risk: calibrated probability, 0 to 1.
     """
     return _BAND_NAMES[min(int(risk * BANDS), BANDS - 1)]
+
+
+# From the first scrape on, so that shares of all compare the same bands.
+for _band in _BAND_NAMES:
+    RISKS.labels(_band)
+    INSPECTED_RISK.labels(_band)
+    for _result in ("conforming", "irregular"):
+        INSPECTED.labels(_band, _result)
+for _level in (*LEVELS.values(), "none"):
+    SETS.labels(_level)

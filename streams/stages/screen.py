@@ -220,25 +220,22 @@ class Screen:
         if isinstance(result, _Failed):
             return (self._dead(result.cause, result.error),)
         try:
-            events = self._events(result, timings)
+            assessment = self._assessment(result)
+            events = self._events(result, assessment, timings)
         except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             return (self._dead(result.cause, error),)
-        metrics.count_verdict(
-            result.lane.decision.lane,
-            result.verdict.risk,
-            result.verdict.items,
-            degraded=bool(result.gathered.degraded) or result.lane.degraded,
-        )
+        metrics.count(assessment)
         metrics.LATENCY_SECONDS.observe(max(0.0, self._now().timestamp() - result.cause.timestamp))
         return events
 
-    def _events(self, result: _Screened, timings: Mapping[str, float]) -> tuple[Outbound, ...]:
+    def _events(
+        self, result: _Screened, assessment: Assessment, timings: Mapping[str, float]
+    ) -> tuple[Outbound, ...]:
         """Return the assessment, and the alert of the yellow and red lane.
 
         Raises:
             Exception: a number is not finite, or does not fit its field.
         """
-        assessment = self._assessment(result)
         events = [self._event(result.cause, ASSESSMENTS, assessment, timings)]
         if assessment.lane != GREEN:
             alert = self._alert(result.gathered, assessment)
