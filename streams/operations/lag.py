@@ -29,13 +29,11 @@ class PartitionLag:
     """Offset of the first event that is not done."""
     end: int
     """Offset that the next event to come will have."""
+    lag: int
+    """Number of events that are not done; markers of transactions between them count, too."""
     oldest_age_s: float | None
-    """Since the first event that is not done was written; None where none waits. Unit: s."""
-
-    @property
-    def lag(self) -> int:
-        """Number of events that are not done; markers of transactions count until passed."""
-        return 0 if self.oldest_age_s is None else self.end - self.next
+    """Since the first event that is not done was written; None where none waits, or where this user
+    may not read the topic. Unit: s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,21 +161,21 @@ def _partitions(
         written = _first_written(consumer, topic, waiting)
     finally:
         consumer.close()
-    return tuple(
-        PartitionLag(
-            number,
-            nexts[number],
-            ends[number],
-            max(0.0, at - written[number]) if number in written else None,
-        )
-        for number in nexts
-    )
+    lags = []
+    for number, first in nexts.items():
+        since = written.get(number)
+        # Nobody ever sees the markers at the end of transactions.
+        only_markers = number in written and since is None
+        lag = 0 if only_markers else ends[number] - first
+        age = None if since is None else max(0.0, at - since)
+        lags.append(PartitionLag(number, first, ends[number], lag, age))
+    return tuple(lags)
 
 
 def _first_written(
     consumer: Consumer, topic: Topic, waiting: Mapping[int, int]
-) -> dict[int, float]:
-    """Return when the first event from an offset on was written; nothing where there is none.
+) -> dict[int, float | None]:
+    """Return when the first event from an offset on was written.
 
     Args:
         consumer: that is assigned nothing.
@@ -185,12 +183,14 @@ def _first_written(
         waiting: partition → offset.
 
     Returns:
-        partition → time. Unit: s since 1970-01-01T00:00Z.
+        partition → time, None where there is no event; nothing where the user may not read.
+        Unit: s since 1970-01-01T00:00Z.
 
     Raises:
         NoAnswer: a partition could not be read.
     """
-    left, written = set(waiting), {}
+    left = set(waiting)
+    written: dict[int, float | None] = {}
     consumer.assign([TopicPartition(topic.name, *place) for place in waiting.items()])
     deadline = time.monotonic() + ANSWER_S
     while left:
@@ -200,13 +200,14 @@ def _first_written(
         error = None if message is None else message.error()
         if message is None or (error is not None and error.code() in TRANSIENT):
             continue
+        if error is not None and error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            break
         if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
             raise KafkaException(error)
         partition = message.partition() or 0
         if partition in left:
             left.discard(partition)
-            if error is None:
-                written[partition] = message.timestamp()[1] / 1000
+            written[partition] = message.timestamp()[1] / 1000 if error is None else None
             consumer.pause([TopicPartition(topic.name, partition)])
     return written
 

@@ -4,16 +4,19 @@ import io
 import json
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import structlog
 from stamina.instrumentation import set_on_retry_hooks
 from structlog.contextvars import bound_contextvars
 
+from schemas.codec import encode
 from streams import logs
+from streams.console.feed import outbox
 from streams.retry import retrying
 from tests.fakes import inbound
-from tests.streams.following import TRACE_ID, Following, delivered, named, outcome
+from tests.streams.following import OUTCOME, TRACE_ID, Following, delivered, named, outcome
 from tests.streams.stages.test_screen import risky
 
 
@@ -87,7 +90,9 @@ async def test_one_declaration_is_followed_by_its_id_through_all_stages():
         events = await following.screened(risky(0.9, 1), inbound(risky(0.1, 2), offset=6))
         alert = named(events, "alerts")
         await following.through("explain", delivered(alert))
-        await following.through("learn", outcome("D1"))
+        decision = replace(OUTCOME, declaration_id="D1")
+        decided = inbound(value=encode(decision, 9), key=b"D1", headers=outbox._headers(decision))
+        await following.through("learn", decided)
     lines = [line for line in written if line.get("declaration_id") == "D1"]
     assert [(line["stage"], line["published"]) for line in lines] == [
         ("screen", ["assessments", "alerts"]),
@@ -97,6 +102,9 @@ async def test_one_declaration_is_followed_by_its_id_through_all_stages():
     assert [line["trace_id"] for line in lines[:2]] == [TRACE_ID] * 2
     assert lines[0]["event_id"] == "event-5"
     assert lines[1]["event_id"] == dict(alert.headers)["ce_id"].decode()
+    told_by_console = outbox._identity(decision)
+    assert told_by_console.pop("outcome_id") == OUTCOME.outcome_id
+    assert told_by_console.items() <= lines[2].items()
 
 
 async def test_what_fails_names_its_declaration_at_every_level():

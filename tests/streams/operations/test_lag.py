@@ -18,7 +18,11 @@ BEHIND = GroupLag(
     "redlane-screen",
     "declarations",
     2,
-    (PartitionLag(0, 5, 1205, 61.04), PartitionLag(1, 7, 9, None), PartitionLag(2, 3, 4, 2.0)),
+    (
+        PartitionLag(0, 5, 1205, 1200, 61.04),
+        PartitionLag(1, 7, 9, 0, None),
+        PartitionLag(2, 3, 4, 1, 2.0),
+    ),
 )
 
 
