@@ -1,7 +1,7 @@
 """Consumer groups of the workers → how far each is behind, and for how long already.
 
-The console is not among them: it keeps its place in its own database, and its pages say if they are
-out of date.
+The console and the decision log are not among them: both keep their place beside what they write,
+and the console's pages say if they are out of date.
 """
 
 import time

@@ -150,14 +150,18 @@ MISSING: Final[tuple[Shown, ...]] = (
         ],
     ),
     Graph(
-        title="Contents of Redis refused",
-        about="Written by another version or hand; they count as absent.",
+        title="Contents that were refused",
+        about="In an hour. Of Redis: written by another version or hand; they count as absent. Of "
+        "reference topics: profiles, measures and rates that this version cannot read.",
         unit="short",
         queries=[
             Query(
                 "sum by (contents) (increase(redlane_redis_contents_refused_total[1h]))",
                 "{{contents}}",
-            )
+            ),
+            Query(
+                "sum by (topic) (increase(redlane_reference_events_skipped_total[1h]))", "{{topic}}"
+            ),
         ],
     ),
 )
@@ -184,6 +188,26 @@ WRONG: Final[tuple[Shown, ...]] = (
         about="In an hour. unknown: not selected here, or more than a year ago.",
         unit="short",
         queries=[Query("sum by (fate) (increase(redlane_outcomes_total[1h]))", "{{fate}}")],
+    ),
+    Graph(
+        title="Networks that failed",
+        about="Runs in an hour, by what was done: a batch halved, a row on the CPU, the CPU for "
+        "good (the GPU is lost), or none.",
+        unit="short",
+        queries=[
+            Query("sum by (remedy) (increase(redlane_inference_faults_total[1h]))", "{{remedy}}")
+        ],
+    ),
+    Graph(
+        title="Decision log",
+        about="Events appended, and anchors that could not be told, in an hour.",
+        unit="short",
+        queries=[
+            Query("sum by (topic) (increase(redlane_decisions_logged_total[1h]))", "{{topic}}"),
+            Query(
+                'sum(increase(redlane_anchors_total{result="failed"}[1h]))', "anchors that failed"
+            ),
+        ],
     ),
     Graph(
         title="Restarts",
