@@ -8,6 +8,8 @@ from typing import Any, Final
 
 SIZES: Final = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 """Types of a fixed size. Unit: bytes."""
+BITS: Final = 70
+"""Of an integer's bytes, at most; seven in each."""
 PREFIX: Final = 5
 """Before the record: a zero byte and the schema id. Unit: bytes."""
 
@@ -92,11 +94,11 @@ class _Walk:
 
     def _integer(self) -> int:
         """Return a variable-length integer."""
-        number = shift = 0
-        while True:
+        number = 0
+        for shift in range(0, BITS, 7):
             byte = self._value[self._at]
             self._at += 1
             number |= (byte & 0x7F) << shift
             if not byte & 0x80:
                 return (number >> 1) ^ -(number & 1)
-            shift += 7
+        raise IndexError("an integer without an end")

@@ -131,15 +131,16 @@ class Fleet:
             assert worker.stop() in ({0} if begun else {0, -signal.SIGTERM}), worker.tail()
             self.workers.remove(worker)
 
-    def send(self, count, consignments=None):
+    def send(self, count, consignments=None, *, amended=AMENDED):
         """Send declarations, some of them amendments of the last ones.
 
         Args:
             count: how many.
             consignments: others than those of the fleet.
+            amended: share of amendments.
         """
         for _ in range(count):
-            if self._recent and self.dice.random() < AMENDED:
+            if self._recent and self.dice.random() < amended:
                 consignment = self._amended(self._recent.pop(self.dice.randrange(len(self._recent))))  # fmt: skip
             else:
                 consignment = next(consignments or self._consignments)

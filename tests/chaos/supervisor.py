@@ -32,9 +32,9 @@ class Supervisor:
             assert status == 1, self.worker.tail()
             self.worker = self._start()
 
-    def kill(self):
-        """Kill it, and start another one."""
-        self.worker.kill()
+    def restart(self):
+        """Stop it in order, and start another one."""
+        assert self.worker.stop() == 0, self.worker.tail()
         self.worker = self._start()
 
     def wait(self, condition, *, within_s):

@@ -40,6 +40,11 @@ TIMES: Final = (
     datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC),
     datetime(2024, 2, 29, tzinfo=UTC),
 )
+WRITTEN: Final = (
+    "2016-12-31T23:59:60Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-11-02T09:30",
+    "2026-11-02T09:30:00+23:59", "2026-W45-1T09Z", "1E+999999999", "-0.00", "0." + "0" * 40, "1e-28", "Infinity", "sNaN",
+)  # fmt: skip
+"""Times and numbers as text."""
 VARINTS: Final = (
     0,
     1,
@@ -57,6 +62,7 @@ VARINTS: Final = (
     -(2**63),
 )
 """Lengths, counts and branches that a writer may lie about."""
+BITS: Final = {"int": 32, "long": 64}
 SMALL: Final = 2000
 """Characters of a list that may be repeated: a case is no larger than what a border reads."""
 
@@ -176,8 +182,11 @@ def _datum(choices: Choices, node: Any, named: dict[str, Any], most: int) -> Any
 def _primitive(choices: Choices, kind: str) -> Any:
     if kind == "string":
         return text(choices, most=300_000 if choices.one_in(8) else 600)
-    if kind == "int":
-        return max(-(2**31), min(choices.pick(INTEGERS), 2**31 - 1))
+    if kind == "boolean":
+        return choices.one_in(2)
+    if kind in BITS:
+        half = 2 ** (BITS[kind] - 1)
+        return max(-half, min(choices.pick(INTEGERS), half - 1))
     return choices.pick(FLOATS)
 
 
@@ -238,6 +247,8 @@ def _write_primitive(out: bytearray, kind: str, value: Any, choices: Choices) ->
         out += varint(_lie(choices, len(content))) + content
     elif kind == "double":
         out += struct.pack("<d", choices.pick(FLOATS) if choices.one_in(10) else value)
+    elif kind == "boolean":
+        out.append(int(value) if not choices.one_in(20) else 0xFF)
     elif kind != "null":
         out += varint(_lie(choices, value))
 
@@ -263,13 +274,14 @@ def json_value(choices: Choices, depth: int = 3) -> Any:
         lambda: choices.pick(INTEGERS),
         lambda: choices.pick(FLOATS),
         lambda: choices.pick((None, True, False)),
-        lambda: text(choices, most=300),
+        lambda: text(choices, most=300, surrogates=True),
+        lambda: choices.pick(WRITTEN),
         lambda: [json_value(choices, depth - 1) for _ in range(choices.below(4))],
         lambda: {
             text(choices, most=20): json_value(choices, depth - 1) for _ in range(choices.below(4))
         },
     )
-    return choices.pick(makers if depth else makers[:4])()
+    return choices.pick(makers if depth else makers[:5])()
 
 
 def altered(choices: Choices, value: Any) -> Any:

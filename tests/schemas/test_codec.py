@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import tracemalloc
 from decimal import Decimal
 
@@ -304,3 +305,10 @@ def test_the_largest_declarations_have_fewer_members():
     members = 999 * 21
     assert has_more_members(value, WRITERS[7], members - 1)
     assert not has_more_members(value, WRITERS[7], members)
+
+
+def test_a_number_without_an_end_is_refused_at_once():
+    """A megabyte of bytes that all promise another one."""
+    start = time.process_time()
+    assert reason_of(VALUE[:5] + b"\xff" * 1_000_000) == Reason.VALUE_NOT_AVRO
+    assert time.process_time() - start < 1

@@ -38,8 +38,8 @@ MAY_DEGRADE = {"redis": {Reason.SIGNALS_UNAVAILABLE}, "storage": {Reason.PHOTO_U
 """What a declaration may be judged without; for other services nothing."""
 MAY_END = {"kafka", "registry"}
 """Services without which a worker ends after a while, to be started again."""
-LONGEST_S = {"kafka": 15.0}
-"""Of a fault; long enough for a worker to end without Kafka, see `settings`."""
+LONGEST_S = {"kafka": 15.0, "registry": 20.0}
+"""Of a fault; long enough for a worker to end without the service."""
 
 
 @dataclass
@@ -97,8 +97,9 @@ def go_through(settings, proxies, worker, schedule, figures):
         windows.append(window)
         exits = len(worker.exits)
         proxies[service].inject(FAULTS[name])
-        if service == "registry":  # only a worker that starts needs it
-            worker.kill()
+        if service == "registry":  # only a worker that starts needs it, once its model is loaded
+            worker.restart()
+            worker.wait(lambda: "model warm" in worker.worker.log.read_text(), within_s=120)
         worker.sleep(seconds)
         window.healed = time.time()
         first, everything = worker.recover(settings, proxies[service].heal, figures)

@@ -42,6 +42,7 @@ def test_partitions_added_under_workers_are_read(fleet, figures):
     add_partitions(fleet.settings)
     figures.faults = 1
     fleet.renew_sender()
+    fleet.send(20, amended=1.0)
     begin = time.monotonic()
     while not all(committed(fleet.settings, fleet.group).get(new) for new in range(FROM, TO)):
         assert time.monotonic() < begin + 120, fleet.tails()
