@@ -270,7 +270,7 @@ class Pumps:
         for outcome in outcomes:
             if (reason := _reason(outcome)) is not None:
                 metrics.DEAD_LETTERS.labels(self._name, reason).inc()
-        if log.is_enabled_for(logging.DEBUG):
+        if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
             for cause, outcome in zip(causes, outcomes, strict=True):
                 topics = [event.topic.name for event in outcome]
                 log.debug("event done", **cause.identity, stage=self._name, published=topics)

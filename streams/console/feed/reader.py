@@ -164,7 +164,7 @@ class Reader:
                 continue  # the client tries again by itself
             try:
                 events.append(self._decode_event(message))
-                if log.is_enabled_for(logging.DEBUG):
+                if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
                     cause = received(message)
                     log.debug("event read", **cause.identity, stage=STAGE, topic=cause.topic)
             except Undecodable as undecodable:
