@@ -30,7 +30,7 @@ MAX_HEADERS_BYTES: Final = 65_536
 """Of all headers of an event together, their names included."""
 TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 IDENTIFICATION: Final = re.compile(r"[\w.:/+-]{1,80}", re.ASCII)
-"""An identification, of a declaration or an event: without blanks."""
+"""What a declaration is called, by an LRN or MRN such as: without blanks."""
 
 LATEST_S: Final = 253_402_300_799.0
 """The last second that a calendar has. Unit: s since 1970-01-01T00:00Z."""
@@ -101,23 +101,22 @@ class Inbound:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What the log and traces call the event by: its declaration, itself, its trace."""
+        """What the log and traces call the event by: what answers it, and its trace.
+
+        Not by its key or ce_id: of an event that is no declaration, they may be anything.
+        """
         traceparent = self.header("traceparent") or ""
-        return {
-            "declaration_id": identification((self.key or b"").decode(errors="replace")),
-            "event_id": identification(self.source_id),
-            "trace_id": traceparent[3:35],
-        }
+        return {"fate_id": fate_of(self)[1], "trace_id": traceparent[3:35]}
 
 
-def identification(text: str) -> str:
-    """Return an identification for the log; the hash of one that may be something else.
+def identification(declaration_id: str | bytes | None) -> str:
+    """Return the identification of a declaration, for the log; empty where it looks like none.
 
-    A sender may put anything into a key, even a name.
+    Call it for one that was decoded: a sender may put anything into a key, even a name.
     """
-    if IDENTIFICATION.fullmatch(text):
-        return text
-    return f"sha256:{hashlib.sha256(text.encode(errors='replace')).hexdigest()}"
+    id_ = declaration_id or ""
+    text = id_.decode(errors="replace") if isinstance(id_, bytes) else id_
+    return text if IDENTIFICATION.fullmatch(text) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

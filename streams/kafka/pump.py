@@ -32,7 +32,7 @@ from streams.kafka.dead_letter import (
     is_fault,
     without_value,
 )
-from streams.kafka.events import Inbound, Outbound, in_trace
+from streams.kafka.events import Inbound, Outbound, identification, in_trace
 from streams.kafka.heartbeat import Heartbeat
 from streams.metrics import timed
 
@@ -273,7 +273,14 @@ class Pumps:
         if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
             for cause, outcome in zip(causes, outcomes, strict=True):
                 topics = [event.topic.name for event in outcome]
-                log.debug("event done", **cause.identity, stage=self._name, published=topics)
+                id_ = _declaration_id(cause, outcome)
+                log.debug(
+                    "event done",
+                    declaration_id=id_,
+                    **cause.identity,
+                    stage=self._name,
+                    published=topics,
+                )
 
     async def _delivered(
         self, causes: Sequence[Inbound], outcomes: Sequence[tuple[Outbound, ...]]
@@ -363,6 +370,13 @@ def _reason(outcome: Iterable[Outbound]) -> str | None:
     return next((code for event in outcome if (code := dead_reason(event)) is not None), None)
 
 
+def _declaration_id(cause: Inbound, outcome: Sequence[Outbound]) -> str:
+    """Return the declaration that an event was about; empty where it became a dead letter."""
+    if any(event.topic is DEAD_LETTERS for event in outcome):
+        return ""
+    return identification(outcome[0].key if outcome else cause.key)
+
+
 def _about(cause: Inbound, outcome: Sequence[Outbound]) -> dict[str, str | int]:
     """Return what a span says of an event."""
     return {
@@ -370,8 +384,8 @@ def _about(cause: Inbound, outcome: Sequence[Outbound]) -> dict[str, str | int]:
         "messaging.destination.name": cause.topic,
         "messaging.destination.partition.id": str(cause.partition),
         "messaging.kafka.offset": cause.offset,
-        "redlane.declaration_id": cause.identity["declaration_id"],
-        "redlane.event_id": cause.identity["event_id"],
+        "redlane.declaration_id": _declaration_id(cause, outcome),
+        "redlane.fate_id": cause.identity["fate_id"],
         "redlane.published": ",".join(event.topic.name for event in outcome),
     }
 

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import structlog
 from confluent_kafka import KafkaException
 from redis.exceptions import RedisError
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from models.encoding.image import decode
 from models.encoding.photo_file import BadPhoto
@@ -51,7 +51,15 @@ from streams.evidence.gatherer import (
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
 from streams.kafka.dead_letter import dead_letter, reason_of
-from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id, fate_of
+from streams.kafka.events import (
+    ORIGIN,
+    Inbound,
+    Outbound,
+    cloud_event,
+    event_id,
+    fate_of,
+    identification,
+)
 from streams.kafka.registry import Decoder, NotDeployed, RegistryFailed
 from streams.metrics import timed
 from streams.object_storage import Bucket
@@ -145,7 +153,7 @@ class Explain:
         return [await self._explained_or_dead(cause) for cause in batch]
 
     async def _explained_or_dead(self, cause: Inbound) -> tuple[Outbound, ...]:
-        with bound_contextvars(**cause.identity):
+        with bound_contextvars(declaration_id="", **cause.identity):
             try:
                 return await self._explain(cause)
             except (*FAILURES, NotDeployed, RegistryFailed):
@@ -156,6 +164,7 @@ class Explain:
     async def _explain(self, cause: Inbound) -> tuple[Outbound, ...]:
         with timed("decode", {}):
             alert = await self._decoded(ALERTS, cause, Alert)
+        bind_contextvars(declaration_id=identification(alert.declaration_id))
         with timed("declaration", {}):
             origin = await self._declaration(cause, alert)
         if origin is None:

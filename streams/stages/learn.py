@@ -11,11 +11,12 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from schemas import codec, rules
+from schemas.codec import Undecodable
 from schemas.records import InspectionOutcome
 from streams import metrics
 from streams.evidence.past_inspections import PastInspections
 from streams.kafka.dead_letter import dead_letter, reason_of
-from streams.kafka.events import Inbound, Outbound
+from streams.kafka.events import Inbound, Outbound, identification
 from streams.redis.circuit_breaker import FAILURES
 from streams.retry import retrying
 
@@ -58,7 +59,9 @@ class Learn:
             rules.check_outcome(outcome, cause.key)
             arrived = cause.arrived(self._now())
             id_ = outcome.declaration_id
-            with bound_contextvars(service="past inspections", **cause.identity):
+            with bound_contextvars(
+                service="past inspections", declaration_id=identification(id_), **cause.identity
+            ):
                 risk = await self._retry(FAILURES, self._inspections.assessed_risk, id_)
                 fate = await self._retry(FAILURES, self._inspections.record, outcome, arrived)
         except FAILURES:
@@ -67,6 +70,7 @@ class Learn:
             metrics.OUTCOMES.labels("dead_letter").inc()
             log.warning(
                 "dead letter",
+                declaration_id="" if isinstance(error, Undecodable) else identification(cause.key),
                 **cause.identity,
                 partition=cause.partition,
                 offset=cause.offset,

@@ -19,6 +19,7 @@ from models.scoring.slices import Slices
 from models.selection.policy import GREEN
 from models.selection.profiles import Matcher
 from schemas import codec, rules
+from schemas.codec import Undecodable
 from schemas.reasons import TEXTS, Reason
 from schemas.records import (
     Alert,
@@ -45,6 +46,7 @@ from streams.kafka.events import (
     cloud_event,
     event_id,
     fate_of,
+    identification,
 )
 from streams.kafka.heartbeat import beat
 from streams.logs import trace
@@ -324,6 +326,7 @@ class Screen:
         metrics.DECLARATIONS.labels("dead_letter").inc()
         log.warning(
             "dead letter",
+            declaration_id="" if isinstance(error, Undecodable) else identification(cause.key),
             **cause.identity,
             partition=cause.partition,
             offset=cause.offset,

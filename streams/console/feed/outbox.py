@@ -183,7 +183,6 @@ def _identity(outcome: InspectionOutcome) -> dict[str, str]:
     return {
         "declaration_id": identification(outcome.declaration_id),
         "outcome_id": outcome.outcome_id,
-        "event_id": _event_id(outcome),
         "trace_id": _trace_id(outcome),
     }
 

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from streams.operations.dashboards.model_owner import model_owner
 from streams.operations.dashboards.operators import operators
 
-FOLDER: Final = Path(__file__).parents[3] / "deploy" / "grafana"
+FOLDER: Final = Path(__file__).parents[3] / "deploy" / "grafana" / "dashboards"
 
 
 def dashboards() -> dict[str, dict[str, Any]]:

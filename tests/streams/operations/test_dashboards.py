@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from streams import metrics
 from streams.operations.dashboards.__main__ import dashboards
 
-FOLDER = Path(__file__).parents[3] / "deploy" / "grafana"
+FOLDER = Path(__file__).parents[3] / "deploy" / "grafana" / "dashboards"
 PAGES = {path.name: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
 PANELS = [
     pytest.param(panel, id=f"{name} {panel['title']}")
