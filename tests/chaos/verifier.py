@@ -348,6 +348,8 @@ PASSING: Final = {
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
     KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._DESTROY_BROKER,
+    KafkaError.OFFSET_NOT_AVAILABLE,
 }
 """What a fresh broker answers while it elects coordinators and leaders: ask again."""
 
