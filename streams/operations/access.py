@@ -180,7 +180,8 @@ def grant(settings: Settings, prefix: str = PREFIX, say: Callable[[str], object]
         for user in {acl.principal for acl in wanted}
         for one in _result(admin.describe_acls(_of(user)))
     }
-    created = admin.create_acls(sorted(wanted.keys() - existing, key=str))
+    new = sorted(wanted.keys() - existing, key=str)
+    created = admin.create_acls(new) if new else {}
     for binding, future in created.items():
         _result(future)
         right = wanted[binding]

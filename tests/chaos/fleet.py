@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from schemas import codec
 from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS, EXPLANATIONS
 from streams.synthetic.send import Sender
-from tests.chaos.patches import patch
+from tests.chaos.faults.patches import patch
 from tests.chaos.verifier import (
     REASONS,
     asked,

@@ -13,10 +13,10 @@ from streams.evidence.embedding import FLOAT, REST
 from streams.evidence.embedding_cache import CHECKSUM_BYTES
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run
-from tests.chaos.broken_networks import POISON, break_networks
-from tests.chaos.changed import described
+from tests.chaos.faults.broken_networks import POISON, break_networks
+from tests.chaos.faults.changed import described
+from tests.chaos.faults.injection import injected
 from tests.chaos.fleet import Fleet
-from tests.chaos.injection import injected
 
 EVERY = 8
 """Of so many declarations, one has the text that is poison."""

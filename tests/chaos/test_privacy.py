@@ -39,9 +39,9 @@ from streams.local.process import LOOPBACK, Process, free_port
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run
 from tests.chaos.canaries import FIELDS, OTHERS, Canaries, string_fields
+from tests.chaos.faults.injection import injected
+from tests.chaos.faults.talkative import mark, talk
 from tests.chaos.fleet import Fleet
-from tests.chaos.injection import injected
-from tests.chaos.talkative import mark, talk
 from tests.chaos.verifier import committed, ends
 from tests.conftest import ready
 

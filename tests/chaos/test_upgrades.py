@@ -23,16 +23,16 @@ from schemas.topics import (
 )
 from streams.kafka.registry import Registry
 from streams.operations.dead_letters import Choice, read_letters, replay
-from tests.chaos.changed import described, under_newer_schema
-from tests.chaos.injection import injected
-from tests.chaos.other_versions import (
+from tests.chaos.faults.changed import described, under_newer_schema
+from tests.chaos.faults.injection import injected
+from tests.chaos.faults.other_versions import (
     failing_at,
     newer_schema,
     with_newer_schemas,
     with_older_letters,
     with_other_formats,
 )
-from tests.chaos.patches import patch
+from tests.chaos.faults.patches import patch
 from tests.chaos.verifier import examine
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from schemas.topics import DECLARATIONS
 from streams.local.stack import local_stack
 from streams.operations.deploy import deploy
-from tests.chaos.patches import patch
+from tests.chaos.faults.patches import patch
 from tests.chaos.verifier import committed
 
 FROM, TO = DECLARATIONS.partitions, DECLARATIONS.partitions + 2

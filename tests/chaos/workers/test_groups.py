@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.topics import DECLARATIONS
-from tests.chaos.patches import patch
+from tests.chaos.faults.patches import patch
 from tests.chaos.verifier import committed, ends
 
 

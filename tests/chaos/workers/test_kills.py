@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from tests.chaos.faults.patches import DEATHS, patch
 from tests.chaos.fleet import SESSION_S
-from tests.chaos.patches import DEATHS, patch
 from tests.chaos.verifier import committed
 
 WORKERS = 3

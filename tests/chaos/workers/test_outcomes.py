@@ -18,7 +18,8 @@ from streams.kafka.delivery import Delivery
 from streams.local.process import Process
 from streams.settings import Settings
 from streams.synthetic.send import new_run
-from tests.chaos.patches import ROOT, die
+from tests.chaos.faults.injection import injected
+from tests.chaos.faults.patches import die
 from tests.chaos.verifier import ends, examine, read_all
 from tests.streams.console.samples import alert
 
@@ -65,7 +66,7 @@ def start_console(stack, tmp_path, url):
     processes = []
 
     def start(*arguments):
-        run = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.chaos.workers.test_outcomes import publish; publish({url!r}, *{arguments!r})"
+        run = injected(publish, url, *arguments)
         environment = stack.environment() | {"REDLANE_DELIVERY_TIMEOUT_S": "2"}
         process = Process("outbox", [sys.executable, "-c", run], directory=tmp_path, environment=environment)  # fmt: skip
         processes.append(process)

@@ -15,8 +15,8 @@ from schemas.topics import DECLARATIONS
 from streams.kafka.registry import Registry
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run
+from tests.chaos.faults.patches import patch
 from tests.chaos.fleet import TOPICS
-from tests.chaos.patches import patch
 from tests.chaos.verifier import committed, examine, unfinished
 
 SENT = 24
@@ -31,7 +31,7 @@ class Sabotage:
     """A part that is switched off, and what shows it."""
 
     off: str
-    """Name in `tests.chaos.patches`."""
+    """Name in `tests.chaos.faults.patches`."""
     promise: str
     """That the verifier finds broken."""
     faults: tuple[str, ...] = ()

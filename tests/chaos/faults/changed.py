@@ -7,7 +7,7 @@ from dataclasses import replace
 import fastavro
 
 from schemas import codec
-from tests.chaos.other_versions import FIELD, newer_schema
+from tests.chaos.faults.other_versions import FIELD, newer_schema
 
 
 def described(consignment, text):

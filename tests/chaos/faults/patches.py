@@ -11,23 +11,18 @@ import time
 import uuid
 import zlib
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from schemas import rules
 from streams import app as wiring
 from streams.kafka import dead_letter, events, transport, worker
 from streams.kafka.acker import Acker
 from streams.stages import screen
-
-ROOT = Path(__file__).parents[2]
+from tests.chaos.faults.injection import injected
 
 
 def patch(name, *arguments):
     """Return lines of code that apply a patch of this module in another process."""
-    return (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-        f"from tests.chaos import patches; patches.{name}(*{arguments!r})"
-    )
+    return injected(globals()[name], *arguments)
 
 
 def session_timeout(seconds):
