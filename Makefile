@@ -30,6 +30,7 @@ check: $(INSTALLED) ## Lint, types, import directions, generated files, compatib
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m schemas.compat
+	$(BIN)/python -m streams.operations.dashboards --check
 
 format: $(INSTALLED) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix .
@@ -55,7 +56,7 @@ bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 lock: $(INSTALLED) ## Resolve the dependencies again.
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra console --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra console --extra tracing --universal --python-version 3.11 \
 	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-serve.lock
 
 	$(BIN)/uv pip compile --group pyproject.toml:fuzz --universal --python-version 3.11 \

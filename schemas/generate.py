@@ -174,7 +174,7 @@ def events_document() -> str:
         "",
         "Values are Avro in the Confluent wire format (a zero byte, the schema id in four bytes,",
         "the record). Headers follow CloudEvents' binary mode: `ce_id`, `ce_source`, `ce_type`,",
-        "`ce_time`, `content-type`; `traceparent` is carried through. Deliveries are at least",
+        "`ce_time`, `content-type`; `traceparent` continues the trace. Deliveries are at least",
         "once: keep the `ce_id` of what you have handled. Whatever answers the same event, an",
         "assessment or a dead letter, has the same `redlane_fate`: should there be two, the",
         "assessment counts, and the first of several.",

@@ -335,6 +335,8 @@ def lanes(settings: Settings, scorer: Scorer, redis: Redis) -> Lanes:
     """Wire what decides on lanes: the inspectors' capacity where one is set."""
     capacity = None
     if settings.capacity is not None:
+        for lane in ("yellow", "red", "random"):
+            metrics.BUDGET.labels(lane).set(getattr(settings.capacity, lane))
         capacity = Capacity(
             redis,
             budget=settings.capacity,

@@ -66,6 +66,8 @@ def configure(level: str) -> None:
         structlog.processors.ExceptionRenderer(lambda exc_info: described(exc_info[1])),
     ]
     structlog.configure(
+        # A line below the level costs nothing, whatever is in it.
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
     )

@@ -111,6 +111,18 @@ class Settings(BaseSettings):
         description="of /livez, /readyz and /metrics; 0 for a free one",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    traces: Literal["off", "otlp", "console"] = Field(
+        default="off", description="who gets the traces of events; needs the extra `tracing`"
+    )
+    traces_endpoint: str = Field(
+        default="http://127.0.0.1:4318/v1/traces",
+        pattern="^https?://",
+        description="that takes OTLP over HTTP; what it wants to be sent besides is in "
+        "OTEL_EXPORTER_OTLP_HEADERS",
+    )
+    traces_share: float = Field(
+        default=1.0, ge=0, le=1, description="of the traces that is kept, the same for all workers"
+    )
 
     pumps: int = Field(
         default=2, ge=1, description="micro-batches in flight; events of a key share a pump"
@@ -272,7 +284,7 @@ class Settings(BaseSettings):
             _check_address(f"kafka://{server.strip()}", ("kafka",))
         return ",".join(server.strip() for server in servers.split(","))
 
-    @field_validator("registry_url", "s3_endpoint")
+    @field_validator("registry_url", "s3_endpoint", "traces_endpoint")
     @classmethod
     def _is_url(cls, url: str) -> str:
         _check_address(url, ("http", "https"))

@@ -14,6 +14,8 @@ from streams.cli.console import console
 from streams.cli.dead_letters import letters
 from streams.cli.exits import Commands
 from streams.cli.learning import evaluation, training
+from streams.cli.operations.lag import lag
+from streams.cli.operations.support_bundle import support_bundle
 from streams.cli.profile import profiles
 from streams.cli.simulate import simulate
 from streams.cli.stack import deploy, doctor, up
@@ -32,7 +34,7 @@ app = typer.Typer(
 
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     "Workers and pages": (screen, learn, explain, console),
-    "Try and operate": (demo, up, deploy, doctor, send, replay),
+    "Try and operate": (demo, up, deploy, doctor, lag, support_bundle, send, replay),
     "Models": (bundle, classify, assess, simulate),
 }
 for panel, commands in PANELS.items():

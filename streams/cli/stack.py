@@ -104,19 +104,29 @@ def deploy(
             grant(settings, user_prefix, say=typer.echo)
 
 
-def doctor() -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
     """Check Kafka, registry, object storage, Redis and the model bundle, and say what to do.
 
-    Exits with 0 if all is well.
+    Exits with 0 if all is well, with 1 if a part is not, and with 2 on a wrong setting. It writes
+    nothing and needs no home folder, so it runs in a worker's container as it is.
 
-    **Example**
+    **Examples**
 
     `. ./redlane.env; redlane doctor`
+
+    `kubectl exec deploy/redlane-screen -- redlane doctor --json`
     """
+    import json
+    from dataclasses import asdict
+
     from streams.operations.doctor import examine
 
     findings = examine(Settings())
-    for finding in findings:
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    for finding in () if as_json else findings:
         mark = "ok  " if finding.problem is None else "FAIL"
         typer.echo(f"{mark}  {finding.part}: {finding.problem or finding.detail}")
         if finding.problem is not None:

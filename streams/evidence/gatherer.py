@@ -24,7 +24,6 @@ from models.risk.vagueness import texts_to_read
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence
 from schemas.reasons import Reason
 from schemas.records import Declaration, Degradation, GoodsItem, ImageReference, PhotoFate
-from streams import metrics
 from streams.evidence.embedding import EmbeddedPhoto, Embedder
 from streams.evidence.observations import Observation
 from streams.evidence.photos import NoPhoto, Photo, PhotoSource
@@ -86,7 +85,7 @@ class EmbeddedItem:
         return ItemEvidence(item, self.text, vectors, self.title)
 
     def degradations(self) -> Iterator[Degradation]:
-        """Yield what is missing, and count it."""
+        """Yield what is missing."""
         number = self.item.sequence_number
         for photo in self.photos:
             if isinstance(photo, NoPhoto):
@@ -283,8 +282,7 @@ def _slices(values: Iterable[T]) -> Iterator[list[T]]:
 
 
 def degradation(item: int, evidence: str, reason: Reason, detail: str = "") -> Degradation:
-    """Return the record of missing evidence, and count it; item 0 is the whole declaration."""
-    metrics.DEGRADATIONS.labels(reason).inc()
+    """Return the record of missing evidence; item 0 is the whole declaration."""
     return Degradation(sequence_number=item, evidence=evidence, code=reason, detail=detail)
 
 
@@ -310,7 +308,7 @@ def evidence_of(
 
 
 def price_degradations(compared: Comparable) -> Iterator[Degradation]:
-    """Yield what keeps prices from being compared, and count it."""
+    """Yield what keeps prices from being compared."""
     for gap in compared.gaps:
         yield degradation(gap.item, "price", gap.reason, gap.detail)
 

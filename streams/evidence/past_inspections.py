@@ -51,6 +51,7 @@ class Remembered:
 
 _read_remembered = reader(Remembered)
 _DECISION: Final = TypeAdapter(tuple[float, str])
+_RISK: Final = TypeAdapter(float)
 
 
 def remembered(keys: SignalKeys, observation: Observation) -> str:
@@ -85,6 +86,18 @@ def read_decision(content: bytes) -> tuple[float, str]:
     """
     at, outcome_id = _DECISION.validate_json(content, strict=True)
     return within(at, MOST_SECONDS), outcome_id
+
+
+def read_risk(content: bytes) -> float:
+    """Read the risk that a declaration was assessed with. Fraction.
+
+    Raises:
+        ValueError: it is not as this version writes it.
+    """
+    risk = _RISK.validate_json(content, strict=True)
+    if not 0 <= risk <= 1:
+        raise ValueError("no risk")
+    return risk
 
 
 class PastInspections:
@@ -139,6 +152,14 @@ class PastInspections:
             await replies(self._redis, pipeline)
         await self._bound(now)
         return outcome.result
+
+    async def assessed_risk(self, declaration_id: str) -> float | None:
+        """Return the risk that a declaration was assessed with; None where it is gone. Fraction.
+
+        Raises:
+            RedisError, OSError: the store fails.
+        """
+        return await self._read(self._keys.risk(declaration_id), read_risk)
 
     async def _read(self, key: str, read: Callable[[bytes], T]) -> T | None:
         """Return what lies under a key; None for nothing, or for what cannot be read."""

@@ -134,14 +134,17 @@ class Signals:
             records = await replies(self._redis, pipeline)
         return [_recorded(*record) for record in zip(keys, records, strict=True)]
 
-    async def remember(self, observations: Iterable[Observation]) -> None:
-        """Keep for a year what an inspection of these declarations will count for."""
-        contents = {
-            self._keys.inspected(observation.declaration.declaration_id): remembered(
-                self._keys, observation
-            )
-            for observation in observations
-        }
+    async def remember(self, assessed: Iterable[tuple[Observation, float]]) -> None:
+        """Keep for a year what an inspection of these declarations will count for.
+
+        Args:
+            assessed: each with its risk, which the outcome is compared with. Fraction.
+        """
+        contents = {}
+        for observation, risk in assessed:
+            id_ = observation.declaration.declaration_id
+            contents[self._keys.inspected(id_)] = remembered(self._keys, observation)
+            contents[self._keys.risk(id_)] = json.dumps(risk)
         if not contents or self._breaker.is_open:
             return
         with self._breaker:

@@ -186,6 +186,13 @@ BAD_DATA = frozenset(
 """Reasons of dead letters that are their sender's fault."""
 
 
+def dead_reason(event: Outbound) -> str | None:
+    """Return the reason code of a dead letter; None of another event."""
+    if event.topic is not DEAD_LETTERS:
+        return None
+    return dict(event.headers).get(f"{OURS}reason", b"").decode()
+
+
 def is_fault(event: Outbound) -> bool:
     """Whether an event is a dead letter by our fault: one sender's bad data must stop nobody."""
     reason = dict(event.headers).get(f"{OURS}reason")

@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
@@ -29,6 +29,8 @@ MAX_HEADER_BYTES: Final = 4096
 MAX_HEADERS_BYTES: Final = 65_536
 """Of all headers of an event together, their names included."""
 TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+IDENTIFICATION: Final = re.compile(r"[\w.:/+-]{1,80}", re.ASCII)
+"""What a declaration is called, by an LRN or MRN such as: without blanks."""
 
 LATEST_S: Final = 253_402_300_799.0
 """The last second that a calendar has. Unit: s since 1970-01-01T00:00Z."""
@@ -97,6 +99,25 @@ class Inbound:
         """Identification of the event: its ce_id, or its place if it has none."""
         return self.header("ce_id") or f"{self.topic}/{self.partition}/{self.offset}"
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the log and traces call the event by: what answers it, and its trace.
+
+        Not by its key or ce_id: of an event that is no declaration, they may be anything.
+        """
+        traceparent = self.header("traceparent") or ""
+        return {"fate_id": fate_of(self)[1], "trace_id": traceparent[3:35]}
+
+
+def identification(declaration_id: str | bytes | None) -> str:
+    """Return the identification of a declaration, for the log; empty where it looks like none.
+
+    Call it for one that was decoded: a sender may put anything into a key, even a name.
+    """
+    id_ = declaration_id or ""
+    text = id_.decode(errors="replace") if isinstance(id_, bytes) else id_
+    return text if IDENTIFICATION.fullmatch(text) else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
@@ -115,6 +136,12 @@ class Outbound:
         size = len(self.key or b"") + len(self.value or b"") + RECORD_BYTES
         size += sum(len(name.encode()) + len(value) + RECORD_BYTES for name, value in self.headers)
         return size <= self.topic.max_message_mb << 20
+
+
+def in_trace(event: Outbound, traceparent: str) -> Outbound:
+    """Return the event as part of a trace."""
+    others = tuple(header for header in event.headers if header[0] != "traceparent")
+    return replace(event, headers=(*others, ("traceparent", traceparent.encode())))
 
 
 RECORD_BYTES: Final = 128

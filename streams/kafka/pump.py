@@ -9,15 +9,17 @@ class waits until those before it are done.
 """
 
 import asyncio
+import logging
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from schemas.topics import DEAD_LETTERS
+from streams import metrics
 from streams.kafka.acker import Acker, Ticket
 from streams.kafka.dead_letter import (
     REPLAYS,
@@ -26,11 +28,16 @@ from streams.kafka.dead_letter import (
     TooManyDeadLetters,
     count,
     dead_letter,
+    dead_reason,
     is_fault,
     without_value,
 )
-from streams.kafka.events import Inbound, Outbound
+from streams.kafka.events import Inbound, Outbound, identification, in_trace
 from streams.kafka.heartbeat import Heartbeat
+from streams.metrics import timed
+
+if TYPE_CHECKING:
+    from streams.spans import Traces
 
 DRAIN_S: Final = 10.0
 """For the micro-batches under way when the pumps stop, and for what they overtook."""
@@ -106,6 +113,7 @@ class Pumps:
         batch_size: int,
         batch_wait_s: float,
         weigh: Weigh = lambda _: 0,
+        traces: "Traces | None" = None,
     ) -> None:
         """Take the stage.
 
@@ -119,6 +127,7 @@ class Pumps:
             batch_size: most events of a micro-batch.
             batch_wait_s: longest wait for one to fill.
             weigh: gives the class of an event; without it all are light.
+            traces: makes spans; None where nobody asked for traces.
         """
         self._stage = stage
         self._publish = publish
@@ -127,6 +136,7 @@ class Pumps:
         self._name = name
         self._batch_wait_s = batch_wait_s
         self._weigh = weigh
+        self._traces = traces
         self._classes = [
             [
                 _Pump(most_in_batch, asyncio.Semaphore(most_waiting), Heartbeat(acker.clock))
@@ -223,13 +233,54 @@ class Pumps:
     async def _finish(self, batch: Sequence[_Work]) -> list[tuple[Outbound, ...]]:
         """Give a micro-batch its fates, published and done; returns them, in order."""
         causes = [work.event for work in batch]
-        outcomes = await self._delivered(causes, await self._stage(causes))
+        metrics.BATCH_EVENTS.observe(len(batch))
+        if self._traces is None:
+            outcomes = await self._fates(causes)
+        else:
+            with self._traces.events([cause.header("traceparent") for cause in causes]) as spans:
+                outcomes = await self._fates(causes, spans.traceparents)
+                for number, (cause, outcome) in enumerate(zip(causes, outcomes, strict=True)):
+                    spans.describe(number, _about(cause, outcome), _reason(outcome))
+        self._tell(causes, outcomes)
         # All are done, before the limit may stop the worker: their fates are published.
         for work in batch:
             del self._works[work.ticket]
             self._acker.done(work.ticket)
             self._leave_line(work)
         return outcomes
+
+    async def _fates(
+        self, causes: Sequence[Inbound], traceparents: Sequence[str | None] = ()
+    ) -> list[tuple[Outbound, ...]]:
+        """Give events their fates, published; as parts of these traces, if any."""
+        outcomes = await self._stage(causes)
+        for number, traceparent in enumerate(traceparents):
+            if traceparent is not None:
+                outcomes[number] = tuple(
+                    # A dead letter keeps the event as it was received.
+                    event if event.topic is DEAD_LETTERS else in_trace(event, traceparent)
+                    for event in outcomes[number]
+                )
+        with timed("publish", {}):
+            return await self._delivered(causes, outcomes)
+
+    def _tell(self, causes: Sequence[Inbound], outcomes: Sequence[tuple[Outbound, ...]]) -> None:
+        """Count what became of events, and log it for who follows one."""
+        metrics.EVENTS.labels(self._name).inc(len(causes))
+        for outcome in outcomes:
+            if (reason := _reason(outcome)) is not None:
+                metrics.DEAD_LETTERS.labels(self._name, reason).inc()
+        if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
+            for cause, outcome in zip(causes, outcomes, strict=True):
+                topics = [event.topic.name for event in outcome]
+                id_ = _declaration_id(cause, outcome)
+                log.debug(
+                    "event done",
+                    declaration_id=id_,
+                    **cause.identity,
+                    stage=self._name,
+                    published=topics,
+                )
 
     async def _delivered(
         self, causes: Sequence[Inbound], outcomes: Sequence[tuple[Outbound, ...]]
@@ -271,7 +322,9 @@ class Pumps:
         )
 
     def _too_large(self, cause: Inbound) -> tuple[Outbound, ...]:
-        log.warning("result too large", partition=cause.partition, offset=cause.offset)
+        log.warning(
+            "result too large", **cause.identity, partition=cause.partition, offset=cause.offset
+        )
         error = ResultTooLarge("A topic does not take what became of this event.")
         return (dead_letter(cause, error, stage=self._name, bundle_id=""),)
 
@@ -310,6 +363,31 @@ class Pumps:
         line.pump = line.waiting[0].pump
         while line.waiting and line.waiting[0].pump is line.pump:
             self._enqueue(line.waiting.popleft(), line)
+
+
+def _reason(outcome: Iterable[Outbound]) -> str | None:
+    """Return the reason code of a dead letter; None where there is none."""
+    return next((code for event in outcome if (code := dead_reason(event)) is not None), None)
+
+
+def _declaration_id(cause: Inbound, outcome: Sequence[Outbound]) -> str:
+    """Return the declaration that an event was about; empty where it became a dead letter."""
+    if any(event.topic is DEAD_LETTERS for event in outcome):
+        return ""
+    return identification(outcome[0].key if outcome else cause.key)
+
+
+def _about(cause: Inbound, outcome: Sequence[Outbound]) -> dict[str, str | int]:
+    """Return what a span says of an event."""
+    return {
+        "messaging.system": "kafka",
+        "messaging.destination.name": cause.topic,
+        "messaging.destination.partition.id": str(cause.partition),
+        "messaging.kafka.offset": cause.offset,
+        "redlane.declaration_id": _declaration_id(cause, outcome),
+        "redlane.fate_id": cause.identity["fate_id"],
+        "redlane.published": ",".join(event.topic.name for event in outcome),
+    }
 
 
 def _faults(tasks: Iterable[asyncio.Task[None]]) -> list[Exception]:

@@ -46,6 +46,8 @@ class Fetched:
     """Offset of the last event; None where there was none."""
     position: int
     """First offset that is not read yet. Between `last` and here lies only what nobody sees."""
+    end: int | None = None
+    """First offset that is not written yet, as the broker said last; None where it did not."""
 
 
 class IdempotentProducer(driver.Producer):
@@ -143,7 +145,9 @@ class PromptConsumerThread(driver.AIOKafkaConsumerThread):
         self.consumer.note_fetched(
             {
                 TP(*place): Fetched(
-                    records[place][-1].offset if place in records else None, position
+                    records[place][-1].offset if place in records else None,
+                    position,
+                    consumer.highwater(place),
                 )
                 for place, position in _positions(consumer).items()
             }
@@ -209,6 +213,16 @@ class PromptConsumer(driver.Consumer):
         """Begin anew."""
         self._forget(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
+
+    @property
+    def lag(self) -> dict[TP, int]:
+        """Number of events of each partition that are not done, as of its last fetch."""
+        lags = {}
+        for place, fetched in tuple(self._fetched.items()):
+            committed = self._committed_offset.get(place)
+            if committed is not None and fetched.end is not None:
+                lags[place] = max(0, fetched.end - committed)
+        return lags
 
     def _forget(self, places: Iterable[TP]) -> None:
         for place in places:

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faust
 import structlog
@@ -18,7 +18,7 @@ from aiokafka.helpers import create_ssl_context
 from mode import CrashingSupervisor
 
 from schemas.topics import DEAD_LETTERS, Topic
-from streams import logs
+from streams import logs, metrics
 from streams.exit_deadline import ExitDeadline
 from streams.kafka.acker import Acker
 from streams.kafka.contact import Contact, asking_for
@@ -29,7 +29,10 @@ from streams.kafka.origin import GIVE_RIGHTS
 from streams.kafka.pump import Pumps, Stage, Weigh
 from streams.kafka.transport import TOO_LARGE, Transport
 from streams.kafka.unread import Unread
-from streams.settings import Settings
+from streams.settings import NotConfigured, Settings
+
+if TYPE_CHECKING:
+    from streams.spans import Traces
 
 MEGABYTE = 1 << 20
 COMMIT_S = 5.0
@@ -176,6 +179,25 @@ async def commit_last(app: faust.App) -> None:
         log.warning("the last commit failed: no broker answers")
 
 
+def traces(settings: Settings, stage: str) -> "Traces | None":
+    """Return what makes a stage's spans; None where no exporter is set.
+
+    Raises:
+        NotConfigured: the extra `tracing` is not installed.
+    """
+    if settings.traces == "off":
+        return None
+    try:
+        from streams import spans  # noqa: PLC0415 - without traces no worker needs its packages
+    except ModuleNotFoundError as error:
+        raise NotConfigured(
+            f"REDLANE_TRACES needs the extra `tracing`, and {error.name} is not installed: "
+            "pip install 'redlane[tracing]'."
+        ) from error
+    exports = spans.processor(settings.traces, settings.traces_endpoint)
+    return spans.Traces(exports, stage, share=settings.traces_share)
+
+
 def worker(
     settings: Settings,
     *,
@@ -231,6 +253,7 @@ def worker(
         batch_size=settings.batch_size,
         batch_wait_s=settings.batch_wait_ms / 1000,
         weigh=weigh,
+        traces=traces(settings, name),
     )
     source = app.topic(
         topic.name,
@@ -242,11 +265,13 @@ def worker(
     )
 
     async def watch() -> None:
+        consumer: Any = app.consumer  # PromptConsumer; Faust's type lacks what we add
         while True:
             health.check_progress()
             for check in checks:
                 check()
             await unread.check()
+            metrics.set_lag(consumer.lag)
             await asyncio.sleep(1)
 
     @app.agent(source, concurrency=1, supervisor_strategy=CrashingSupervisor)

@@ -112,7 +112,7 @@ class _NoSignals:
     async def gather(self, observations: Sequence[Observation]) -> list[LiveSignals | None]:
         return [None] * len(observations)
 
-    async def remember(self, observations: Iterable[Observation]) -> None:
+    async def remember(self, assessed: Iterable[tuple[Observation, float]]) -> None:
         pass
 
 

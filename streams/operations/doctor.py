@@ -9,13 +9,14 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from redis import Redis
 
 from models.scoring.bundle import check_released, verify
-from schemas.topics import ALERTS, DECLARATIONS, INSPECTION_OUTCOMES, TOPICS
+from schemas.topics import DECLARATIONS, TOPICS
 from streams.kafka.contact import reach
 from streams.kafka.origin import Refused
 from streams.kafka.registry import Registry, RegistryFailed
 from streams.kafka.unread import Unread
 from streams.object_storage import NoSuchKey, ObjectStorage
 from streams.operations import access
+from streams.operations.lag import groups
 from streams.settings import Settings
 
 LOCALLY = "on this machine `redlane up` starts one"
@@ -98,11 +99,7 @@ def _kafka(settings: Settings) -> str:
 
 
 def _groups(settings: Settings) -> tuple[Unread, ...]:
-    return (
-        Unread(settings, group=settings.consumer_group, topic=DECLARATIONS),
-        Unread(settings, group=settings.explain_consumer_group, topic=ALERTS),
-        Unread(settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES),
-    )
+    return tuple(Unread(settings, group=group, topic=topic) for group, topic in groups(settings))
 
 
 def _dated_by_senders(admin: AdminClient) -> list[str]:

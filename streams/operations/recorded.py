@@ -85,7 +85,7 @@ class RecordedSignals:
         """See `SignalSource.gather`."""
         return [self._live] * len(observations)
 
-    async def remember(self, observations: Iterable[Observation]) -> None:
+    async def remember(self, assessed: Iterable[tuple[Observation, float]]) -> None:
         """See `streams.stages.screen.Memory`."""
 
 

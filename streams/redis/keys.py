@@ -12,6 +12,7 @@ its meaning: versions of Redlane that run beside each other then never read each
 | `signals:2:price:…` | sorted set | unit prices of a code, or of code and origin; the same |
 | `signals:2:photo:…` | sorted set | uses of the photos whose hashes agree in 16 bits; the same |
 | `signals:2:declaration:…` | string | what an inspection of a declaration counts for |
+| `signals:2:risk:…` | string | the risk that a declaration was assessed with |
 | `signals:2:inspected:…`, `irregular:…` | sorted set | past inspections of a history |
 | `signals:2:trader:…` | sorted set | those of one trader |
 | `signals:2:learned:…` | string | what its last inspection was counted for |
@@ -131,6 +132,10 @@ class SignalKeys:
     def inspected(self, declaration_id: str) -> str:
         """Return the key of what an inspection of a declaration counts for."""
         return self._hashed("declaration", declaration_id)
+
+    def risk(self, declaration_id: str) -> str:
+        """Return the key of the risk that a declaration was assessed with."""
+        return self._hashed("risk", declaration_id)
 
     def learned(self, declaration_id: str) -> str:
         """Return the key of what the last inspection was counted for."""

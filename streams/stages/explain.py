@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import structlog
 from confluent_kafka import KafkaException
 from redis.exceptions import RedisError
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from models.encoding.image import decode
 from models.encoding.photo_file import BadPhoto
@@ -50,9 +50,18 @@ from streams.evidence.gatherer import (
 )
 from streams.evidence.photos import NoPhoto, Photo
 from streams.evidence.signals import Signals
-from streams.kafka.dead_letter import dead_letter
-from streams.kafka.events import ORIGIN, Inbound, Outbound, cloud_event, event_id, fate_of
+from streams.kafka.dead_letter import dead_letter, reason_of
+from streams.kafka.events import (
+    ORIGIN,
+    Inbound,
+    Outbound,
+    cloud_event,
+    event_id,
+    fate_of,
+    identification,
+)
 from streams.kafka.registry import Decoder, NotDeployed, RegistryFailed
+from streams.metrics import timed
 from streams.object_storage import Bucket
 from streams.retry import retrying
 
@@ -144,27 +153,33 @@ class Explain:
         return [await self._explained_or_dead(cause) for cause in batch]
 
     async def _explained_or_dead(self, cause: Inbound) -> tuple[Outbound, ...]:
-        try:
-            return await self._explain(cause)
-        except (*FAILURES, NotDeployed, RegistryFailed):
-            raise
-        except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
-            return (self._dead(cause, error),)
+        with bound_contextvars(declaration_id="", **cause.identity):
+            try:
+                return await self._explain(cause)
+            except (*FAILURES, NotDeployed, RegistryFailed):
+                raise
+            except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
+                return (self._dead(cause, error),)
 
     async def _explain(self, cause: Inbound) -> tuple[Outbound, ...]:
-        alert = await self._decoded(ALERTS, cause, Alert)
-        origin = await self._declaration(cause, alert)
+        with timed("decode", {}):
+            alert = await self._decoded(ALERTS, cause, Alert)
+        bind_contextvars(declaration_id=identification(alert.declaration_id))
+        with timed("declaration", {}):
+            origin = await self._declaration(cause, alert)
         if origin is None:
             items = _from_alert_alone(alert, Reason.DECLARATION_GONE)
             return (self._event(cause, alert, items.values()),)
         riskiest = await self._evidence(alert, *origin)
         loop = asyncio.get_running_loop()
-        explained = await loop.run_in_executor(
-            self._executor, self._explained, riskiest.evidence, riskiest.photos
-        )
+        with timed("explanation", {}):
+            explained = await loop.run_in_executor(
+                self._executor, self._explained, riskiest.evidence, riskiest.photos
+            )
         items = _from_alert_alone(alert, Reason.EXPLAINED_BRIEFLY)
-        for item, missing in zip(explained, riskiest.missing, strict=True):
-            items[item.explanation.sequence_number] = await self._item(alert, item, missing)
+        with timed("heat_maps", {}):
+            for item, missing in zip(explained, riskiest.missing, strict=True):
+                items[item.explanation.sequence_number] = await self._item(alert, item, missing)
         return (self._event(cause, alert, items.values(), riskiest.traders),)
 
     async def _declaration(
@@ -197,9 +212,10 @@ class Explain:
         places = _riskiest(alert, declaration)
         goods_items = tuple(declaration.goods_items[place] for place in places)
         items = await self._embedded(replace(declaration, goods_items=goods_items))
-        (live,) = await self._tried(
-            "signals", lambda: self._signals.recorded([event_id(cause, "", "signals")])
-        )
+        with timed("signals", {}):
+            (live,) = await self._tried(
+                "signals", lambda: self._signals.recorded([event_id(cause, "", "signals")])
+            )
         if live is not None and len(live.items) < len(declaration.goods_items):
             live = None  # of another version of the format
         missing_everywhere = []
@@ -324,6 +340,7 @@ class Explain:
             partition=cause.partition,
             offset=cause.offset,
             error=type(error).__name__,
+            reason=reason_of(error),
         )
         return dead_letter(cause, error, stage="explain", bundle_id=self._explainer.bundle_id)
 

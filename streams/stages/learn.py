@@ -7,16 +7,20 @@ worker.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+import structlog
 from structlog.contextvars import bound_contextvars
 
 from schemas import codec, rules
+from schemas.codec import Undecodable
 from schemas.records import InspectionOutcome
 from streams import metrics
 from streams.evidence.past_inspections import PastInspections
-from streams.kafka.dead_letter import dead_letter
-from streams.kafka.events import Inbound, Outbound
+from streams.kafka.dead_letter import dead_letter, reason_of
+from streams.kafka.events import Inbound, Outbound, identification
 from streams.redis.circuit_breaker import FAILURES
 from streams.retry import retrying
+
+log = structlog.get_logger(__name__)
 
 
 class Learn:
@@ -54,12 +58,29 @@ class Learn:
             outcome = codec.decode(cause.value, InspectionOutcome, self._writers)
             rules.check_outcome(outcome, cause.key)
             arrived = cause.arrived(self._now())
-            with bound_contextvars(service="past inspections"):
+            id_ = outcome.declaration_id
+            with bound_contextvars(
+                service="past inspections", declaration_id=identification(id_), **cause.identity
+            ):
+                risk = await self._retry(FAILURES, self._inspections.assessed_risk, id_)
                 fate = await self._retry(FAILURES, self._inspections.record, outcome, arrived)
         except FAILURES:
             raise
         except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             metrics.OUTCOMES.labels("dead_letter").inc()
+            log.warning(
+                "dead letter",
+                declaration_id="" if isinstance(error, Undecodable) else identification(cause.key),
+                **cause.identity,
+                partition=cause.partition,
+                offset=cause.offset,
+                error=type(error).__name__,
+                reason=reason_of(error),
+            )
             return (dead_letter(cause, error, stage="learn", bundle_id=""),)
         metrics.OUTCOMES.labels(fate).inc()
+        if fate in rules.RESULTS and risk is not None:
+            band = metrics.risk_band(risk)
+            metrics.INSPECTED.labels(band, fate).inc()
+            metrics.INSPECTED_RISK.labels(band).inc(risk)
         return ()

@@ -19,6 +19,7 @@ from models.scoring.slices import Slices
 from models.selection.policy import GREEN
 from models.selection.profiles import Matcher
 from schemas import codec, rules
+from schemas.codec import Undecodable
 from schemas.reasons import TEXTS, Reason
 from schemas.records import (
     Alert,
@@ -45,6 +46,7 @@ from streams.kafka.events import (
     cloud_event,
     event_id,
     fate_of,
+    identification,
 )
 from streams.kafka.heartbeat import beat
 from streams.logs import trace
@@ -95,8 +97,8 @@ class _Screened:
 class Memory(Protocol):
     """Remembers what an inspection will count for."""
 
-    async def remember(self, observations: Iterable[Observation]) -> None:
-        """Keep it of these declarations."""
+    async def remember(self, assessed: Iterable[tuple[Observation, float]]) -> None:
+        """Keep it of these declarations, and their risks."""
 
 
 class Screen:
@@ -151,7 +153,8 @@ class Screen:
         async def decide(scored: Sequence[_Scored]) -> Sequence[_Screened]:
             return await self._decide(scored, reference.matcher)
 
-        declarations, failed = self._decoded(batch)
+        with timed("decode", {}):
+            declarations, failed = self._decoded(batch)
         gathered = await _survivors(gather, declarations, lambda pair: pair[0], failed)
         with timed("score", timings):
             scored = await _survivors(self._score, gathered, lambda each: each.cause, failed)
@@ -209,7 +212,7 @@ class Screen:
             for scored, decision in zip(batch, decisions, strict=True)
         ]
         await self._signals.remember(
-            declaration.gathered.observation
+            (declaration.gathered.observation, declaration.verdict.risk)
             for declaration in screened
             if declaration.lane.decision.lane != GREEN
         )
@@ -221,20 +224,22 @@ class Screen:
         if isinstance(result, _Failed):
             return (self._dead(result.cause, result.error),)
         try:
-            events = self._events(result, timings)
+            assessment = self._assessment(result)
+            events = self._events(result, assessment, timings)
         except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             return (self._dead(result.cause, error),)
-        metrics.DECLARATIONS.labels(result.lane.decision.lane).inc()
+        metrics.count(assessment)
         metrics.LATENCY_SECONDS.observe(max(0.0, self._now().timestamp() - result.cause.timestamp))
         return events
 
-    def _events(self, result: _Screened, timings: Mapping[str, float]) -> tuple[Outbound, ...]:
+    def _events(
+        self, result: _Screened, assessment: Assessment, timings: Mapping[str, float]
+    ) -> tuple[Outbound, ...]:
         """Return the assessment, the alert of the yellow and red lane, and the screening record.
 
         Raises:
             Exception: a number is not finite, or does not fit its field.
         """
-        assessment = self._assessment(result)
         events = [self._event(result.cause, ASSESSMENTS, assessment, timings)]
         if assessment.lane != GREEN:
             alert = self._alert(result.gathered, assessment)
@@ -321,6 +326,8 @@ class Screen:
         metrics.DECLARATIONS.labels("dead_letter").inc()
         log.warning(
             "dead letter",
+            declaration_id="" if isinstance(error, Undecodable) else identification(cause.key),
+            **cause.identity,
             partition=cause.partition,
             offset=cause.offset,
             error=type(error).__name__,

@@ -15,7 +15,7 @@ IDENTIFIED = frozenset({"assessments", "alerts", "explanations", "outcomes", "co
 photo finds which one it was of; keys hold its keyed hash."""
 
 FIELDS = {
-    "declaration_id": IDENTIFIED,
+    "declaration_id": IDENTIFIED | {"logs"},
     "data_set": NOWHERE,
     "declaration_office": ASSESSED,
     **{
@@ -37,8 +37,8 @@ FIELDS = {
     "goods_items.product_url": NOWHERE,
 }
 """Each string field of a declaration → where it is found, besides the topic of declarations and the
-values of dead letters, which are events as they were received. Never in logs, metrics, the object
-storage, or in headers of what we make."""
+values of dead letters, which are events as they were received. Never in metrics, the object storage,
+or in headers of what we make; in logs only what a declaration is called, so that it can be followed."""
 OTHERS = {
     "header ce_id": frozenset({"assessments", "console", "dead-letter headers"}),
     "header of the sender": frozenset({"dead-letter headers"}),

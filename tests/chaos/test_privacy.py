@@ -1,7 +1,8 @@
 """What traders declare stays where it is needed: canaries in every field, looked for everywhere.
 
 Each string field of the declaration, generated from the schema, holds a word of its own. Workers
-and console run at log level DEBUG, and meet bugs whose text holds what they were given.
+and console run at log level DEBUG, with traces in the log, and meet bugs whose text holds what they
+were given.
 """
 
 import contextlib
@@ -286,11 +287,15 @@ def test_what_people_write_is_found_where_it_belongs_and_nowhere_else(
     settings, learn_group = fleet.settings, f"{fleet.group}-learn"
     fleet.move_group(learn_group, INSPECTION_OUTCOMES)
     since = ends(settings, OUTPUTS)
-    bugs = {"bug": injected(talk), "log_level": "DEBUG"}
+    bugs = {"bug": injected(talk), "log_level": "DEBUG", "traces": "console"}
     screen = fleet.start(
-        bugs["bug"], log_level="DEBUG", cache_pause_s="0.2", capacity=EVERY_ONE_IS_ALERTED
+        bugs["bug"],
+        log_level="DEBUG",
+        traces="console",
+        cache_pause_s="0.2",
+        capacity=EVERY_ONE_IS_ALERTED,
     )
-    explain = fleet.start(bugs["bug"], name="explain", log_level="DEBUG")
+    explain = fleet.start(bugs["bug"], name="explain", log_level="DEBUG", traces="console")
     learn = start_worker("learn", learn_consumer_group=learn_group, **bugs)
     workers = (screen, explain, learn)
     for worker in workers:

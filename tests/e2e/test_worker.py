@@ -1,5 +1,6 @@
 """Screening on real services: every input has exactly one fate, and the worker lives."""
 
+import re
 import time
 import urllib.request
 
@@ -49,7 +50,7 @@ def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_work
     """Malformed Avro, unknown schema, 10 MB, broken and hostile photos: none stops the worker."""
     settings = stack.settings()
     truths = {}
-    worker = start_worker(dead_letter_share="1.0")
+    worker = start_worker(dead_letter_share="1.0", traces="console", traces_share="0.5")
     worker.wait_until(lambda: ready(worker), within_s=90)
     send(
         settings,
@@ -70,12 +71,20 @@ def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_work
     }
     assert set(malformed.values()) == set(REASONS)
     with urllib.request.urlopen(f"{worker.health}/metrics", timeout=5) as answer:
-        assert b'redlane_declarations_total{fate="dead_letter"} 12.0' in answer.read()
+        told = answer.read().decode()
+    assert 'redlane_declarations_total{fate="dead_letter"} 12.0' in told
+    lags = re.findall(
+        r'^redlane_lag_events{partition="\d+",topic="declarations"} (.*)$', told, re.MULTILINE
+    )
+    assert lags
+    assert {*lags} == {"0.0"}
     with urllib.request.urlopen(f"{worker.health}/livez", timeout=5) as answer:
         assert answer.status == 200
     assert worker.stop() == 0
     log = worker.log.read_text()
     assert "Traceback" not in log, worker.tail()
+    assert log.count('"name": "screen"') == log.count('"name": "publish"')
+    assert 0 < log.count('"name": "screen"') < 60
 
 
 def test_the_window_of_the_dead_letter_limit_is_larger_than_the_tests_share():

@@ -6,16 +6,21 @@ import logging
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import structlog
 from stamina.instrumentation import set_on_retry_hooks
 from structlog.contextvars import bound_contextvars
 
-from schemas.codec import Undecodable
+from schemas.codec import Undecodable, encode
 from schemas.reasons import Reason
 from streams import logs
+from streams.console.feed import outbox
 from streams.retry import retrying
+from tests.fakes import inbound
+from tests.streams.following import OUTCOME, TRACE_ID, Following, delivered, named, outcome
+from tests.streams.stages.test_screen import risky
 
 NAME = "Ann Peeters"
 """Of a trader; lines of code that are logged do not hold it."""
@@ -139,6 +144,53 @@ async def test_the_last_error_propagates_after_the_attempts():
     with pytest.raises(KeyError):
         await retry(OSError, act, KeyError)
     assert calls == [OSError] * 3 + [KeyError]
+
+
+async def test_one_declaration_is_followed_by_its_id_through_all_stages():
+    """Screened, explained, inspected: with the ids of its events, and of its trace."""
+    following = Following()
+    with written_lines("DEBUG") as written:
+        events = await following.screened(risky(0.9, 1), inbound(risky(0.1, 2), offset=6))
+        alert = named(events, "alerts")
+        await following.through("explain", delivered(alert))
+        decision = replace(OUTCOME, declaration_id="D1")
+        decided = inbound(value=encode(decision, 9), key=b"D1", headers=outbox._headers(decision))
+        await following.through("learn", decided)
+    lines = [line for line in written if line.get("declaration_id") == "D1"]
+    assert [(line["stage"], line["published"]) for line in lines] == [
+        ("screen", ["assessments", "alerts"]),
+        ("explain", ["explanations"]),
+        ("learn", []),
+    ]
+    assert [line["trace_id"] for line in lines[:2]] == [TRACE_ID] * 2
+    assert lines[0]["fate_id"] == dict(alert.headers)["redlane_fate"].decode()
+    told_by_console = outbox._identity(decision)
+    assert told_by_console.pop("outcome_id") == OUTCOME.outcome_id
+    assert told_by_console.items() <= lines[2].items()
+
+
+async def test_what_fails_names_its_declaration_at_every_level():
+    """Dead letters, and waits for a service while one alert is explained."""
+    following = Following()
+    with written_lines() as written:
+        alert = named(await following.screened(risky(0.9, 1, description="BUG RISK 0.9")), "alerts")
+        await following.through("explain", delivered(alert))
+        await following.through("learn", outcome("D1", result="perhaps"))
+        await following.through("screen", inbound(value=b"x", key=b"Ann Peeters"))
+    letters = [line for line in written if line["event"] == "dead letter"]
+    assert [line["declaration_id"] for line in letters[:2]] == ["D1", ""]
+    assert letters[2]["declaration_id"] == ""
+    assert [line["reason"] for line in letters] == [
+        "screening_failed", "outcome_invalid", "value_not_avro",
+    ]  # fmt: skip
+    assert "Peeters" not in json.dumps(written)
+
+
+async def test_nothing_is_logged_of_a_declaration_that_is_well():
+    """The volume of the log does not depend on that of the declarations."""
+    with written_lines() as written:
+        await Following().screened(risky(0.9, 1))
+    assert written == []
 
 
 def test_a_refusal_is_told_with_what_to_do_and_without_a_trace():

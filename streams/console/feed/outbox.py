@@ -20,7 +20,7 @@ from schemas.topics import INSPECTION_OUTCOMES
 from streams.console.state.actions import CaseActions, Pending
 from streams.console.state.tables import with_retries
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
-from streams.kafka.events import NAMESPACE, Headers, cloud_event
+from streams.kafka.events import NAMESPACE, Headers, cloud_event, identification
 from streams.kafka.origin import no_answer
 from streams.kafka.registry import Registry
 from streams.settings import Settings
@@ -106,14 +106,14 @@ class Outbox:
         outcome = pending.outcome
         try:
             if pending.tried is not None and self._is_published(pending):
-                log.info("decision was published before", outcome_id=outcome.outcome_id)
+                log.info("decision was published before", **_identity(outcome))
             else:
                 self._publish(outcome)
-                log.info("decision published", outcome_id=outcome.outcome_id)
+                log.info("decision published", **_identity(outcome))
         except (NotDelivered, KafkaException, TimeoutError) as error:
             if is_lasting(error):
                 raise
-            log.warning("decision not published yet", error=str(error)[:300])
+            log.warning("decision not published yet", **_identity(outcome), error=str(error)[:300])
             self._actions.retry(outcome.outcome_id, RETRY_MS)
             return False
         self._actions.sent(outcome.outcome_id)
@@ -178,11 +178,28 @@ class Outbox:
         return published.outcome_id == outcome.outcome_id
 
 
+def _identity(outcome: InspectionOutcome) -> dict[str, str]:
+    """Return what the log calls a decision by."""
+    return {
+        "declaration_id": identification(outcome.declaration_id),
+        "outcome_id": outcome.outcome_id,
+        "trace_id": _trace_id(outcome),
+    }
+
+
+def _event_id(outcome: InspectionOutcome) -> str:
+    return str(uuid5(NAMESPACE, f"{outcome.outcome_id}|event"))
+
+
+def _trace_id(outcome: InspectionOutcome) -> str:
+    return uuid5(NAMESPACE, f"{outcome.outcome_id}|trace").hex
+
+
 def _headers(outcome: InspectionOutcome) -> Headers:
-    trace = uuid5(NAMESPACE, f"{outcome.outcome_id}|trace").hex
+    trace = _trace_id(outcome)
     return cloud_event(
         outcome.SCHEMA,
-        id_=str(uuid5(NAMESPACE, f"{outcome.outcome_id}|event")),
+        id_=_event_id(outcome),
         source="redlane/console",
         time=outcome.decided_at,
         traceparent=f"00-{trace}-{trace[:16]}-01",

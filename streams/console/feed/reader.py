@@ -6,6 +6,7 @@ be decoded becomes a dead letter. While no broker answers, the pages stay and sa
 docs/decisions/0010-console.md.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from streams.console.state.ingest import Event, ingest, position
 from streams.console.state.tables import Database, with_retries
 from streams.kafka.dead_letter import DeadLetterLimit, dead_letter
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
-from streams.kafka.events import received
+from streams.kafka.events import identification, received
 from streams.kafka.origin import no_answer
 from streams.kafka.registry import Decoder, Registry
 from streams.kafka.unread import Gap, report
@@ -162,7 +163,18 @@ class Reader:
                     raise error
                 continue  # the client tries again by itself
             try:
-                events.append(self._decode_event(message))
+                event = self._decode_event(message)
+                events.append(event)
+                if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
+                    cause = received(message)
+                    id_ = identification(event.declaration_id)
+                    log.debug(
+                        "event read",
+                        declaration_id=id_,
+                        **cause.identity,
+                        stage=STAGE,
+                        topic=cause.topic,
+                    )
             except Undecodable as undecodable:
                 if not self._dead_letter(message, undecodable):
                     return  # stopping: the whole batch is read again
@@ -188,9 +200,15 @@ class Reader:
         Raises:
             KafkaException: no broker will ever accept it.
         """
-        letter = dead_letter(received(message), error, stage=STAGE, bundle_id=STAGE)
+        cause = received(message)
+        letter = dead_letter(cause, error, stage=STAGE, bundle_id=STAGE)
         log.warning(
-            "dead letter", topic=message.topic(), offset=message.offset(), reason=error.reason
+            "dead letter",
+            **cause.identity,
+            topic=cause.topic,
+            partition=cause.partition,
+            offset=cause.offset,
+            reason=error.reason,
         )
         while not self._stopping.is_set():
             try:

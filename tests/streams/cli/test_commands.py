@@ -1,6 +1,8 @@
 """The command line as a newcomer meets it: help, examples, exit codes, one line for each mistake."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -364,3 +366,38 @@ def test_a_simulation_that_makes_no_sense_is_refused(tmp_path, options, message)
 def test_the_kinds_of_fusion_are_those_of_the_network():
     """The command line names them without importing torch."""
     assert {kind.value for kind in Fusion} == set(KINDS)
+
+
+def test_the_doctor_answers_in_json(monkeypatch):
+    """For a probe in a container: the same findings, the same exit status."""
+    findings = [Finding("Kafka", detail="1 broker(s)"), Finding("Redis", problem="no", remedy="do")]
+    monkeypatch.setattr(doctor, "examine", lambda _: findings)
+    done = invoke("doctor", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == [
+        {"part": "Kafka", "detail": "1 broker(s)", "problem": None, "remedy": ""},
+        {"part": "Redis", "detail": "", "problem": "no", "remedy": "do"},
+    ]
+
+
+def test_the_doctor_needs_no_home_and_writes_nothing(tmp_path):
+    """As in a container with a read-only root and no user of its own."""
+    tmp_path.chmod(0o555)
+    settings = {
+        "REDLANE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "REDLANE_REGISTRY_URL": "http://127.0.0.1:1",
+        "REDLANE_REDIS_URL": "redis://127.0.0.1:1/0",
+        "REDLANE_S3_ENDPOINT": "http://127.0.0.1:1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": "/nonexistent",
+        "TMPDIR": "/nonexistent",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "doctor", "--json"],
+        env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert {finding["part"] for finding in json.loads(done.stdout)} >= {"Kafka", "Redis"}
+    assert list(tmp_path.iterdir()) == []

@@ -259,7 +259,7 @@ async def test_a_store_that_is_gone_gives_nothing_at_once():
     await client.aclose()
     signals._redis = None  # were it asked again, this would raise
     assert await signals.gather(stream(3)) == [None] * 3
-    await signals.remember(stream(3))
+    await signals.remember((each, 0.6) for each in stream(3))
 
 
 async def test_a_store_that_was_lost_begins_anew(signals, redis):
@@ -310,7 +310,7 @@ async def test_traders_appear_as_keyed_hashes_alone(signals, redis):
     """Neither in a key nor in a value; a name with separators is a name."""
     odd = Party(identification="a|b:c|1|2", name="Ann Peeters")
     await signals.gather([observed(1, importer=odd, seller=odd), observed(2, importer=odd)])
-    await signals.remember([observed(1, importer=odd)])
+    await signals.remember([(observed(1, importer=odd), 0.6)])
     kept = b""
     async for key in redis.scan_iter():
         kept += key

@@ -81,7 +81,8 @@ class Running:
         async def commit():
             self.committed.append(list(self.acknowledged))
 
-        consumer = SimpleNamespace(assignment=lambda: {("declarations", 3)}, commit=commit)
+        place = ("declarations", 3)
+        consumer = SimpleNamespace(assignment=lambda: {place}, commit=commit, lag={place: 2})
         monkeypatch.setattr(faust.App, "producer", self.producer)
         monkeypatch.setattr(faust.App, "consumer", consumer)
         app = worker(

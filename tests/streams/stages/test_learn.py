@@ -28,7 +28,7 @@ NOW = ACCEPTED + timedelta(days=10)
 @pytest.fixture
 async def signals(redis):
     signals = Signals(redis, keys=KEYS, ttl=timedelta(days=30), pause_s=60)
-    await signals.remember([observed(1), observed(2)])
+    await signals.remember([(observed(1), 0.6), (observed(2), 0.9)])
     return signals
 
 
@@ -83,7 +83,7 @@ async def test_the_last_decision_on_a_declaration_counts(learn, signals):
 async def test_a_correction_after_an_amendment_counts_for_what_is_declared_now(learn, signals):
     """Else the code that was declared first would keep an irregularity that nobody found."""
     await learn([outcome(1, "irregular")])
-    await signals.remember([observed(1, version=2, item={"commodity_code": "610910"})])
+    await signals.remember([(observed(1, version=2, item={"commodity_code": "610910"}), 0.6)])
     await learn([outcome(1, "conforming", hours=3, id_="o2")])
     assert await rate(signals) is None
 
@@ -117,7 +117,7 @@ async def test_one_declaration_is_one_inspection_whatever_its_items(learn, signa
         attributes=one.attributes * 999,
         photos=one.photos * 999,
     )
-    await signals.remember([many])
+    await signals.remember([(many, 0.6)])
     await learn([outcome(3, "irregular"), outcome(1, "conforming", id_="o2")])
     assert await rate(signals) == Rate(inspected=2, irregular=1)
 
@@ -125,7 +125,7 @@ async def test_one_declaration_is_one_inspection_whatever_its_items(learn, signa
 async def test_of_one_trader_only_the_latest_inspections_speak_for_others(learn, signals):
     """A hundred findings at one importer are his, not the code's; in his own history all count."""
     buyer = Party(identification="BE-buyer")
-    await signals.remember([observed(n, importer=buyer) for n in range(100, 150)])
+    await signals.remember([(observed(n, importer=buyer), 0.6) for n in range(100, 150)])
     await learn(
         [outcome(n, "irregular", id_=f"o{n}", arrived=1 + n / 1e4) for n in range(100, 150)]
     )

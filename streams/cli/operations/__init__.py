@@ -1,0 +1,1 @@
+"""`redlane lag` and `support-bundle`: how the workers are."""
