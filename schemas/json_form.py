@@ -1,4 +1,4 @@
-"""JSON as a person writes an event → its record. Decimals and times stand as text.
+"""JSON as a person writes an event ↔ its record. Decimals and times stand as text.
 
 As in examples/. A field that is left out has its default.
 """
@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
-from schemas.codec import R, schema_text
+from schemas.codec import R, Record, schema_text
 from schemas.records import EPOCH
 
 INT_BITS: Final = 31
@@ -34,6 +34,19 @@ def read(text: str | bytes, record_type: type[R]) -> R:
         raise Malformed(f"no JSON: {error}") from error
     schema = json.loads(schema_text(record_type.SCHEMA))
     return record_type.from_avro(_read(value, schema, {}, ""))
+
+
+def write(record: Record, *, indent: int | None = None) -> str:
+    """Return an event as `read` takes it."""
+    return json.dumps(record.to_avro(), indent=indent, ensure_ascii=False, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    raise TypeError(f"{type(value).__name__} is no type of the contract")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -9,6 +9,7 @@ from streams.cli.assess import assess
 from streams.cli.bundle import bundle
 from streams.cli.classify import classify
 from streams.cli.console import console
+from streams.cli.convert import convert
 from streams.cli.dead_letters import letters
 from streams.cli.exits import Commands
 from streams.cli.learning import evaluation, training
@@ -30,7 +31,7 @@ app = typer.Typer(
 
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     "Workers and pages": (screen, learn, explain, console),
-    "Try and operate": (demo, up, deploy, doctor, send),
+    "Try and operate": (demo, up, deploy, doctor, send, convert),
     "Models": (bundle, classify, assess, simulate),
 }
 for panel, commands in PANELS.items():
