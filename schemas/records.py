@@ -526,6 +526,8 @@ class GoodsItem:
     """Product title on the e-commerce platform; empty where there is none. No unit."""
     product_url: str = ""
     """Product page on the e-commerce platform; never fetched. No unit."""
+    preference: str = ""
+    """WCO: DutyTaxFee/DutyRegimeCode. UCC D.E. 14 11 000 000. Preference that is claimed: 100 for none, 2 and 3 as first digit for a preference; empty where it is not known. No unit."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -542,6 +544,7 @@ class GoodsItem:
             "images": [x.to_avro() for x in self.images],
             "product_title": self.product_title,
             "product_url": self.product_url,
+            "preference": self.preference,
         }
 
     @classmethod
@@ -560,6 +563,7 @@ class GoodsItem:
             images=tuple(ImageReference.from_avro(x) for x in datum["images"]),
             product_title=datum["product_title"],
             product_url=datum["product_url"],
+            preference=datum["preference"],
         )
 
 
@@ -1126,7 +1130,7 @@ class RiskProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TariffMeasure:
-    """Duty on a code from an origin. WCO: DutyTaxFee."""
+    """Duty or tax on a code from an origin. WCO: DutyTaxFee."""
 
     SCHEMA: ClassVar[str] = "tariff-measure"
 
@@ -1135,15 +1139,27 @@ class TariffMeasure:
     commodity_code: str = ""
     """6, 8 or 10 digits. UCC D.E. 18 09 000 000. No unit."""
     country_of_origin: str = ""
-    """ISO 3166-1 alpha-2; empty for all third countries. No unit."""
+    """ISO 3166-1 alpha-2; empty for all third countries, or where origins has any. No unit."""
     duty_rate: float = 0.0
-    """WCO: DutyTaxFee/TaxRateNumeric. Ad valorem duty. Unit: percent of the customs value."""
+    """WCO: DutyTaxFee/TaxRateNumeric. Ad valorem duty, where duty_expression is empty. Unit: percent of the customs value."""
     valid_from: datetime = EPOCH
     """Unit: milliseconds since 1970-01-01T00:00Z."""
     valid_until: datetime = EPOCH
     """First moment at which it no longer holds; 0 for open. Unit: milliseconds since 1970-01-01T00:00Z."""
     source: str = ""
     """Regulation or data set. No unit."""
+    duty_expression: str = ""
+    """The duty as a tariff writes it: ad valorem and specific terms, their sum, MIN and MAX, as in `10.2 % + 93.1 EUR/DTN MAX 20 %`; goes before duty_rate. Units of UN/ECE Recommendation 20. No unit."""
+    measure_type: str = ""
+    """third_country, preference, anti_dumping, countervailing, additional or vat; empty for third_country. Anti-dumping, countervailing and additional duties are added to the duty. No unit."""
+    programme: str = ""
+    """Preference that must be claimed for it, as goods items declare it (preference); empty where the origin suffices. No unit."""
+    additional_code: str = ""
+    """UCC D.E. 18 09 059 000. TARIC additional code of four characters, of an exporter for instance, that must be declared for it; empty for all others. No unit."""
+    supplementary_unit: str = ""
+    """Unit of the code's supplementary quantity, UN/ECE Recommendation 20; empty for that of duty_expression. No unit."""
+    origins: tuple[str, ...] = ()
+    """Countries of origin, where it holds for several. ISO 3166-1 alpha-2. No unit."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -1155,6 +1171,12 @@ class TariffMeasure:
             "valid_from": self.valid_from,
             "valid_until": self.valid_until,
             "source": self.source,
+            "duty_expression": self.duty_expression,
+            "measure_type": self.measure_type,
+            "programme": self.programme,
+            "additional_code": self.additional_code,
+            "supplementary_unit": self.supplementary_unit,
+            "origins": list(self.origins),
         }
 
     @classmethod
@@ -1168,4 +1190,10 @@ class TariffMeasure:
             valid_from=datum["valid_from"],
             valid_until=datum["valid_until"],
             source=datum["source"],
+            duty_expression=datum["duty_expression"],
+            measure_type=datum["measure_type"],
+            programme=datum["programme"],
+            additional_code=datum["additional_code"],
+            supplementary_unit=datum["supplementary_unit"],
+            origins=tuple(datum["origins"]),
         )

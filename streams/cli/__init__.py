@@ -17,6 +17,7 @@ from streams.cli.profile import profiles
 from streams.cli.simulate import simulate
 from streams.cli.stack import deploy, doctor, up
 from streams.cli.synthetic import demo, send
+from streams.cli.tariff import tariffs
 from streams.cli.workers import explain, learn, screen, worker
 
 # Each command imports what it needs itself: `redlane --help` should not wait for a model library.
@@ -40,6 +41,7 @@ for panel, commands in PANELS.items():
 app.command(hidden=True)(worker)
 app.add_typer(letters, name="dead-letters", rich_help_panel="Try and operate")
 app.add_typer(profiles, name="profile", rich_help_panel="Try and operate")
+app.add_typer(tariffs, name="tariff", rich_help_panel="Try and operate")
 app.add_typer(training, name="train", rich_help_panel="Models")
 app.add_typer(evaluation, name="evaluate", rich_help_panel="Models")
 

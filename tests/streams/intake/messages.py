@@ -26,6 +26,7 @@ def item(number=1, *, code="85109000", taric="00", additional=(), amount="1000",
         "Commodity",
         element("Description", escape(said["description"])),
         classes,
+        element("DutyTaxFee", element("DutyRegimeCode", "100"), element("TypeCode", "A00")),
         element(
             "GoodsMeasure",
             element("GrossMassMeasure", said["gross"], **unit),

@@ -72,6 +72,7 @@ def test_every_field_of_an_original():
             gross_mass=Decimal("150.000000"),
             item_amount=Decimal("1000.00"),
             item_currency="GBP",
+            preference="100",
             images=(ImageReference(uri="s3://goods-photos/a.jpg"),),
         ),
     )
