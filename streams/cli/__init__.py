@@ -18,6 +18,7 @@ from streams.cli.simulate import simulate
 from streams.cli.stack import deploy, doctor, up
 from streams.cli.synthetic import demo, send
 from streams.cli.tariff import tariffs
+from streams.cli.watch import watch
 from streams.cli.workers import explain, learn, screen, worker
 
 # Each command imports what it needs itself: `redlane --help` should not wait for a model library.
@@ -32,7 +33,7 @@ app = typer.Typer(
 
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     "Workers and pages": (screen, learn, explain, console),
-    "Try and operate": (demo, up, deploy, doctor, send, convert),
+    "Try and operate": (demo, up, deploy, doctor, send, watch, convert),
     "Models": (bundle, classify, assess, simulate),
 }
 for panel, commands in PANELS.items():
