@@ -110,7 +110,7 @@ def test_the_command(stack, monkeypatch):
     done = CliRunner().invoke(app, [*arguments, "--count", "2"])
     assert done.exit_code == 0, done.output
     assert "V1\x1b" not in done.output
-    assert "dead_letter V1\N{REPLACEMENT CHARACTER}  value_not_avro: no Avro" in done.output
+    assert "dead_letter V1\N{REPLACEMENT CHARACTER}          value_not_avro: no Avro" in done.output
     assert "V1   90.0%  640419 → 610910  code_unlikely  missing photo_absent" in done.output
     done = CliRunner().invoke(app, [*arguments, "--count", "1", "--json"])
     assert json.loads(done.output)["declaration_id"] in {"V1", "V1\x1b"}
