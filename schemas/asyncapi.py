@@ -10,7 +10,9 @@ import yaml
 from schemas.topics import TOPICS, Topic
 
 AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
-OURS: Final = frozenset({"screen", "explain", "learn", "console", "operators", "every stage"})
+OURS: Final = frozenset(
+    {"intake", "screen", "explain", "learn", "console", "operators", "every stage"}
+)
 """Writers in topics.toml that are commands of Redlane; the others are systems around it."""
 CLOUD_EVENT: Final[Mapping[str, Any]] = {
     "type": "object",

@@ -599,6 +599,8 @@ class Declaration:
     """WCO: GovernmentProcedure/CurrentCode and PreviousCode. UCC D.E. 11 09 000 000. Four digits, 4000 for free circulation. No unit."""
     goods_items: tuple[GoodsItem, ...] = ()
     """WCO: GovernmentAgencyGoodsItem. At least one; a declaration without goods is a bad datum. No unit."""
+    status: str = ""
+    """WCO: Declaration/FunctionCode and TypeCode. cancelled where the declarant asked to cancel it, which customs may refuse; empty as lodged or amended. It is screened all the same. No unit."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -616,6 +618,7 @@ class Declaration:
             "mode_of_transport": self.mode_of_transport,
             "procedure": self.procedure,
             "goods_items": [x.to_avro() for x in self.goods_items],
+            "status": self.status,
         }
 
     @classmethod
@@ -635,6 +638,7 @@ class Declaration:
             mode_of_transport=datum["mode_of_transport"],
             procedure=datum["procedure"],
             goods_items=tuple(GoodsItem.from_avro(x) for x in datum["goods_items"]),
+            status=datum["status"],
         )
 
 

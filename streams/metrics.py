@@ -8,6 +8,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 DECLARATIONS = Counter("redlane_declarations_total", "Declarations assessed or refused.", ["fate"])
 """fate: green, yellow, red or dead_letter."""
+CUSTOMS_MESSAGES = Counter("redlane_customs_messages_total", "Customs messages read.", ["fate"])
+"""fate: declaration, amendment, cancellation, waiting (for its original) or dead_letter."""
 DEGRADATIONS = Counter("redlane_degradations_total", "Missing evidence of declarations.", ["code"])
 CACHE = Counter("redlane_cache_lookups_total", "Embeddings looked up in Redis.", ["result"])
 """result: hit, miss or unavailable."""

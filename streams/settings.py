@@ -67,6 +67,18 @@ class Settings(BaseSettings):
         default="explanations", description="that heat maps are written to"
     )
 
+    s3_intake_bucket: str = Field(
+        default="intake",
+        description="that `redlane intake` keeps what it knows of declarations in",
+    )
+    intake_schemas: Annotated[tuple[FilePath, ...], NoDecode] = Field(
+        default=(),
+        description="XML schemas (XSD) that customs messages must follow, comma-separated",
+    )
+    intake_wait_hours: float = Field(
+        default=24.0, gt=0, description="that an amendment waits for its original"
+    )
+
     bundle: Path | None = Field(
         default=None, description="folder of the model bundle, as `redlane bundle` prints it"
     )
@@ -74,6 +86,7 @@ class Settings(BaseSettings):
         default=1, ge=1, description="of an inference on the CPU; two run at a time"
     )
     consumer_group: str = "redlane-screen"
+    intake_consumer_group: str = "redlane-intake"
     learn_consumer_group: str = "redlane-learn"
     explain_consumer_group: str = "redlane-explain"
     health_host: str = "127.0.0.1"
@@ -197,7 +210,12 @@ class Settings(BaseSettings):
             raise NotConfigured(f"Correct the JSON of a setting: {error}.") from None
 
     @field_validator(
-        "s3_buckets", "console_hosts", "console_buckets", "console_proxy_addresses", mode="before"
+        "s3_buckets",
+        "intake_schemas",
+        "console_hosts",
+        "console_buckets",
+        "console_proxy_addresses",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -213,7 +231,7 @@ class Settings(BaseSettings):
                 raise ValueError("a bucket's name has 3 to 63 of a-z, 0-9, dot and hyphen")
         return names
 
-    @field_validator("s3_explanations_bucket")
+    @field_validator("s3_explanations_bucket", "s3_intake_bucket")
     @classmethod
     def _is_bucket(cls, name: str) -> str:
         return cls._are_buckets((name,))[0]

@@ -77,6 +77,11 @@ class Message:
     changes: Changes
 
     @property
+    def reference(self) -> str:
+        """What all messages of a declaration have in common."""
+        return self.lrn or self.mrn
+
+    @property
     def declaration_id(self) -> str:
         """The id of the declaration that an original becomes."""
         return self.mrn or self.lrn
