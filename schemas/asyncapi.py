@@ -1,7 +1,7 @@
 """topics.toml and avro/*.avsc → an AsyncAPI 3 document of the topics, for docs/asyncapi.yaml."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ def document(schemas: Mapping[str, Mapping[str, Any]]) -> str:
             }
         },
         "channels": {topic.name: _channel(topic) for topic in topics},
-        "operations": dict(_operation(topic) for topic in topics),
+        "operations": dict(operation for topic in topics for operation in _operations(topic)),
         "components": {
             "messages": {topic.name: _message(topic, schemas) for topic in topics},
             "messageTraits": {"cloudEvent": {"headers": dict(CLOUD_EVENT)}},
@@ -91,16 +91,21 @@ def _channel(topic: Topic) -> dict[str, Any]:
     }
 
 
-def _operation(topic: Topic) -> tuple[str, dict[str, Any]]:
-    """Return name and description of what Redlane does with a topic."""
-    action = "send" if OURS & set(topic.writer.split(" or ")) else "receive"
+def _operations(topic: Topic) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and description of what Redlane does with a topic that others share."""
+    writers = set(topic.writer.split(" or "))
     channel = f"#/channels/{topic.name}"
-    return f"{action}-{topic.name}", {
-        "action": action,
-        "channel": {"$ref": channel},
-        "summary": topic.why,
-        "messages": [{"$ref": f"{channel}/messages/{topic.name}"}],
-    }
+    for action, acts in (("receive", writers - OURS), ("send", writers & OURS)):
+        if acts:
+            yield (
+                f"{action}-{topic.name}",
+                {
+                    "action": action,
+                    "channel": {"$ref": channel},
+                    "summary": topic.why,
+                    "messages": [{"$ref": f"{channel}/messages/{topic.name}"}],
+                },
+            )
 
 
 def _message(topic: Topic, schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
