@@ -11,7 +11,7 @@ from schemas.topics import TOPICS, Topic
 
 AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
 OURS: Final = frozenset(
-    {"intake", "screen", "explain", "learn", "console", "operators", "every stage"}
+    {"intake", "screen", "explain", "learn", "console", "dead-letters", "audit"}
 )
 """Writers in topics.toml that are commands of Redlane; the others are systems around it."""
 CLOUD_EVENT: Final[Mapping[str, Any]] = {
@@ -78,7 +78,8 @@ def _channel(topic: Topic) -> dict[str, Any]:
     return {
         "address": topic.name,
         "title": topic.name,
-        "description": f"{topic.why} Written by {topic.writer}; read by {_list(topic.readers)}.",
+        "description": f"{topic.why} Written by {_list(topic.writers)}; "
+        f"read by {_list(topic.readers) or 'nobody yet'}.",
         "messages": {topic.name: {"$ref": f"#/components/messages/{topic.name}"}},
         "bindings": {
             "kafka": {
@@ -93,7 +94,7 @@ def _channel(topic: Topic) -> dict[str, Any]:
 
 def _operations(topic: Topic) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield name and description of what Redlane does with a topic that others share."""
-    writers = set(topic.writer.split(" or "))
+    writers = set(topic.writers)
     channel = f"#/channels/{topic.name}"
     for action, acts in (("receive", writers - OURS), ("send", writers & OURS)):
         if acts:

@@ -19,7 +19,7 @@ RECORDS = HERE / "records.py"
 EVENTS = HERE.parent / "docs" / "events.md"
 ASYNCAPI = HERE.parent / "docs" / "asyncapi.yaml"
 GENERATED = "by `python -m schemas.generate` from schemas/avro; do not edit."
-PRIMITIVES = {"string": "str", "int": "int", "long": "int", "double": "float"}
+PRIMITIVES = {"string": "str", "int": "int", "long": "int", "double": "float", "boolean": "bool"}
 LOGICAL = {"timestamp-millis": "datetime", "decimal": "Decimal"}
 MAX_LINE = 100
 
@@ -187,15 +187,16 @@ def events_document() -> str:
         "",
         "## Topics",
         "",
-        "| topic | value | key | partitions | kept | writer | readers | why |",
+        "| topic | value | key | partitions | kept | writers | readers | why |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for topic in TOPICS.values():
         kept = "last of each key" if topic.compacted else f"{topic.retention_days} days"
         value = f"[{topic.schema}](#{topic.schema})" if topic.schema else "as received"
+        readers = ", ".join(topic.readers) or "nobody yet"
         lines.append(
             f"| `{topic.name}` | {value} | {topic.key} | {topic.partitions} | {kept} "
-            f"| {topic.writer} | {', '.join(topic.readers)} | {topic.why} |"
+            f"| {', '.join(topic.writers)} | {readers} | {topic.why} |"
         )
     for stem, schema in event_schemas().items():
         lines += ["", f"## {stem}", "", schema["doc"]]

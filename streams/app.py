@@ -8,9 +8,10 @@ import structlog
 from redis.asyncio import Redis
 from threadpoolctl import threadpool_limits
 
+from models.encoding.backends import InferenceFailed, observe_faults
 from models.encoding.image import PHOTO_SIZE
 from models.explanation.explainer import Explainer
-from models.scoring.bundle import check_released, verify
+from models.scoring.bundle import BadBundle, check_released, verify
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.records import Declaration, GoodsItem
 from schemas.topics import (
@@ -18,10 +19,14 @@ from schemas.topics import (
     ASSESSMENTS,
     CUSTOMS_MESSAGES,
     DECLARATIONS,
+    EXCHANGE_RATES,
     EXPLANATIONS,
     INSPECTION_OUTCOMES,
+    SCREENING_RECORDS,
+    TARIFF_MEASURES,
     Topic,
 )
+from streams import metrics
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
@@ -35,6 +40,7 @@ from streams.kafka.registry import AllowList, Decoder, Registry
 from streams.kafka.unread import Unread
 from streams.kafka.worker import App, worker
 from streams.object_storage import ObjectStorage
+from streams.operations.access import admit
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
@@ -58,17 +64,27 @@ def load_scorer(settings: Settings) -> Scorer:
 
     Raises:
         NotConfigured: no bundle is named.
-        BadBundle: it is incomplete or was changed.
+        BadBundle: it is incomplete or was changed, or does not run here.
         NotReleased: it may not be used.
     """
     threadpool_limits(settings.threads, user_api="blas")
     bundle = settings.required_bundle()
     verify(bundle)
     check_released(bundle)  # one that is only for evaluation may lack what scoring needs
+    observe_faults(tell_fault)
     scorer = Scorer.load(bundle, threads=settings.threads)
-    scorer.score([_warm_up_evidence(scorer)])
-    log.info("model warm", bundle_id=scorer.bundle_id, arithmetic=scorer.arithmetic)
+    try:
+        scorer.score([_warm_up_evidence(scorer)])
+        log.info("model warm", bundle_id=scorer.bundle_id, arithmetic=scorer.arithmetic)
+    except InferenceFailed as error:
+        raise BadBundle(f"The networks of {bundle} do not run on this machine: {error}.") from error
     return scorer
+
+
+def tell_fault(remedy: str, error: Exception) -> None:
+    """Count and log a network's run that failed."""
+    metrics.INFERENCE_FAULTS.labels(remedy).inc()
+    log.warning("inference failed", remedy=remedy, error=type(error).__name__)
 
 
 def load_explainer(settings: Settings, scorer: Scorer) -> Explainer:
@@ -99,6 +115,7 @@ def taking_in(settings: Settings) -> App:
         schema = XmlSchema(settings.intake_schemas) if settings.intake_schemas else None
     except ValueError as error:
         raise NotConfigured(f"Correct REDLANE_INTAKE_SCHEMAS: {error}") from error
+    admit(settings, "intake")
     registry = Registry(settings.registry_url)
     registry.wait(DECLARATIONS)
     unread = begun(settings, settings.intake_consumer_group, CUSTOMS_MESSAGES)
@@ -128,12 +145,13 @@ def screening(settings: Settings) -> App:
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
-        NoAnswer: Kafka does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
     registry.wait(DECLARATIONS)
+    admit(settings, "screen")
     allowed = AllowList(registry.writers, DECLARATIONS)
     reference = Reference(settings)
     reference.start()
@@ -144,7 +162,9 @@ def screening(settings: Settings) -> App:
     executor = inference_threads()
     stage = Screen(
         writers=allowed.writers,
-        schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
+        schema_ids={
+            topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS, SCREENING_RECORDS)
+        },
         scorer=scorer,
         gatherer=evidence_gatherer(
             settings, scorer, redis=redis, signals=signals, storage=storage, executor=executor
@@ -178,13 +198,14 @@ def explaining(settings: Settings) -> App:
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
-        NoAnswer: Kafka does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
     registry.wait(ALERTS)
-    reference = Reference(settings)
+    admit(settings, "explain")
+    reference = Reference(settings, topics=[TARIFF_MEASURES, EXCHANGE_RATES])
     reference.start()
     unread = begun(settings, settings.explain_consumer_group, ALERTS)
     redis = redis_client(settings)
@@ -228,11 +249,13 @@ def learning(settings: Settings) -> App:
     Raises:
         NotConfigured: a key that workers share is missing.
         NotDeployed: the registry lacks a schema, or Kafka a topic.
-        RegistryFailed, NoAnswer: the registry or Kafka does not answer for a while.
+        RegistryFailed: the registry does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     keys = signal_keys(settings)
     registry = Registry(settings.registry_url)
     registry.wait(INSPECTION_OUTCOMES)
+    admit(settings, "learn")
     allowed = AllowList(registry.writers, INSPECTION_OUTCOMES)
     unread = begun(settings, settings.learn_consumer_group, INSPECTION_OUTCOMES)
     stage = Learn(
@@ -255,7 +278,7 @@ def begun(settings: Settings, group: str, topic: Topic) -> Unread:
 
     Raises:
         NotDeployed: the topic is missing.
-        NoAnswer: Kafka does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     unread = Unread(settings, group=group, topic=topic)
     unread.begin()
@@ -274,6 +297,7 @@ def redis_client(settings: Settings) -> Redis:
         protocol=3,
         socket_timeout=settings.cache_timeout_s,
         socket_connect_timeout=settings.cache_timeout_s,
+        **settings.redis_tls(),
     )
 
 

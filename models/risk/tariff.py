@@ -86,6 +86,12 @@ class Goods:
     preference: str = ""
     additional_codes: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Return a text that is the same for the same goods alone."""
+        numbers = (self.value, self.net_mass, self.supplementary_quantity)
+        texts = ("" if number is None else str(number) for number in numbers)
+        return "|".join((*texts, self.preference, *self.additional_codes))
+
     @classmethod
     def of(cls, item: GoodsItem) -> Self:
         """Return what a goods item declares; its value only where that is in EUR."""
@@ -135,6 +141,18 @@ class Tariff:
             }
         )
 
+        self._conditional = sorted(
+            {
+                measure.commodity_code
+                for here in self._measures.values()
+                for measure in here
+                if _rate(measure) is None
+                or measure.additional_code
+                or measure.programme
+                or measure.measure_type == "preference"
+            }
+        )
+
     def duty(self, code: str, origin: str, at: datetime, goods: Goods = ANY_GOODS) -> float | None:
         """Return the duty on goods, in percent of the customs value; None where it is unknown.
 
@@ -168,6 +186,19 @@ class Tariff:
             if known:
                 return statistics.median_low(known)
         return None
+
+    def depends_on_goods(self, code: str) -> bool:
+        """Return whether a duty on this code, above or below it depends on more than the origin."""
+
+        def has(prefix: str) -> bool:
+            first = bisect_left(self._conditional, prefix)
+            return self._conditional[first : first + 1] == [prefix]
+
+        first = bisect_left(self._conditional, code)
+        below = self._conditional[first : first + 1]
+        return any(has(code[:length]) for length in LENGTHS) or any(
+            other.startswith(code) for other in below
+        )
 
     def owed(self, code: str, origin: str, at: datetime, goods: Goods) -> Fraction | None:
         """Return the duty on goods under a code that has measures, exactly. Unit: EUR.

@@ -6,6 +6,8 @@ from typing import Final
 import typer
 
 from streams.cli.assess import assess
+from streams.cli.audit.log import audit
+from streams.cli.audit.replay import replay
 from streams.cli.bundle import bundle
 from streams.cli.classify import classify
 from streams.cli.console import console
@@ -33,13 +35,14 @@ app = typer.Typer(
 
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     "Workers and pages": (intake, screen, learn, explain, console),
-    "Try and operate": (demo, up, deploy, doctor, send, watch, convert),
+    "Try and operate": (demo, up, deploy, doctor, send, watch, replay, convert),
     "Models": (bundle, classify, assess, simulate),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.command(hidden=True)(worker)
+app.add_typer(audit, name="audit", rich_help_panel="Try and operate")
 app.add_typer(letters, name="dead-letters", rich_help_panel="Try and operate")
 app.add_typer(profiles, name="profile", rich_help_panel="Try and operate")
 app.add_typer(tariffs, name="tariff", rich_help_panel="Try and operate")

@@ -57,6 +57,7 @@ def send(
     from rich.progress import Progress
 
     from models.datasets.goods import BadCatalogue, read
+    from streams.kafka.contact import reach
     from streams.kafka.delivery import NotDelivered
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.operations.watch import Watch
@@ -87,6 +88,7 @@ def send(
 
         with Progress() as progress:
             task = progress.add_task("sent", total=count)
+            reach(settings, within_s=10)
             delivered = send_all(
                 settings, source.consignments(count), rate=rate, truth=truth, sent=sent
             )

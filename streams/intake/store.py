@@ -75,7 +75,7 @@ class S3Ledgers:
 
     def __init__(self, settings: Settings) -> None:
         """Take the address; connects when it is first asked."""
-        deadline = timedelta(seconds=settings.photo_deadline_s)
+        deadline, ca_file = timedelta(seconds=settings.photo_deadline_s), settings.s3_ca_file
         self._store = S3Store(
             settings.s3_intake_bucket,
             endpoint=settings.s3_endpoint,
@@ -87,6 +87,7 @@ class S3Ledgers:
                 "allow_http": settings.s3_endpoint.startswith("http://"),
                 "timeout": deadline,
                 "connect_timeout": deadline / 2,
+                **({"root_certificate": ca_file.read_text()} if ca_file else {}),
             },
             retry_config={"retry_timeout": deadline, "max_retries": 3},
         )

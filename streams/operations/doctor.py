@@ -9,10 +9,13 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from redis import Redis
 
 from models.scoring.bundle import check_released, verify
-from schemas.topics import ALERTS, DECLARATIONS, INSPECTION_OUTCOMES, TOPICS
+from schemas.topics import ALERTS, CUSTOMS_MESSAGES, DECLARATIONS, INSPECTION_OUTCOMES, TOPICS
+from streams.kafka.contact import reach
+from streams.kafka.origin import Refused
 from streams.kafka.registry import Registry, RegistryFailed
 from streams.kafka.unread import Unread
 from streams.object_storage import NoSuchKey, ObjectStorage
+from streams.operations import access
 from streams.settings import Settings
 
 LOCALLY = "on this machine `redlane up` starts one"
@@ -70,9 +73,12 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _kafka(settings: Settings) -> str:
-    admin = AdminClient(settings.confluent() | {"log_level": 0})
     try:
+        admin = reach(settings, within_s=5)
+        access.check(admin, settings, "doctor")
         cluster = admin.list_topics(timeout=5)
+    except Refused as error:
+        raise Unwell(error.problem, error.remedy) from error
     except KafkaException as error:
         raise Unwell(error.args[0].str()) from error
     if missing := sorted(TOPICS.keys() - cluster.topics.keys()):
@@ -93,6 +99,7 @@ def _kafka(settings: Settings) -> str:
 
 def _groups(settings: Settings) -> tuple[Unread, ...]:
     return (
+        Unread(settings, group=settings.intake_consumer_group, topic=CUSTOMS_MESSAGES),
         Unread(settings, group=settings.consumer_group, topic=DECLARATIONS),
         Unread(settings, group=settings.explain_consumer_group, topic=ALERTS),
         Unread(settings, group=settings.learn_consumer_group, topic=INSPECTION_OUTCOMES),
@@ -144,7 +151,8 @@ async def _ask_storage(settings: Settings) -> None:
 
 def _redis(settings: Settings) -> str:
     url = settings.redis_url.get_secret_value()
-    with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
+    tls = settings.redis_tls()
+    with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3, **tls) as redis:
         version = redis.info("server")["redis_version"]
     return f"answers, version {version}"
 
