@@ -5,18 +5,18 @@ from typing import Final
 
 import typer
 
-from streams.cli.assess import assess
 from streams.cli.audit.log import audit
 from streams.cli.audit.replay import replay
-from streams.cli.bundle import bundle
-from streams.cli.classify import classify
 from streams.cli.console import console
 from streams.cli.convert import convert
 from streams.cli.dead_letters import letters
 from streams.cli.exits import Commands
-from streams.cli.learning import evaluation, training
+from streams.cli.models.assess import assess
+from streams.cli.models.bundle import bundle
+from streams.cli.models.classify import classify
+from streams.cli.models.learning import evaluation, training
+from streams.cli.models.simulate import simulate
 from streams.cli.profile import profiles
-from streams.cli.simulate import simulate
 from streams.cli.stack import deploy, doctor, up
 from streams.cli.synthetic import demo, send
 from streams.cli.tariff import tariffs
