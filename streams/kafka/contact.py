@@ -25,14 +25,12 @@ class Asker:
 
     def __init__(self, settings: Settings) -> None:
         """Connect."""
-        self._problem: KafkaError | None = None
+        # Not a method of ours: a client in a circle of references is ended by the collector of
+        # garbage, at any time and in any thread.
+        self._problems: list[KafkaError] = []
         # It fails while no broker answers, which is what we tell ourselves.
-        more: dict[str, Any] = {"log_level": 0, "error_cb": self._note}
+        more: dict[str, Any] = {"log_level": 0, "error_cb": self._problems.append}
         self.admin = AdminClient(settings.confluent() | more)
-
-    def _note(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - its name
-            self._problem = error
 
     def __call__(self, topic: str | None = None, *, within_s: float) -> None:
         """Ask for a topic, or for all.
@@ -40,12 +38,13 @@ class Asker:
         Raises:
             KafkaException: none answers in time, or this user may not see the topic; it says why.
         """
-        self._problem = None
+        self._problems.clear()
         try:
             answer = self.admin.list_topics(topic, timeout=within_s)
         except KafkaException as error:
-            self.admin.poll(0)  # calls `_note`
-            raise KafkaException(self._problem or error.args[0]) from error
+            self.admin.poll(0)  # tells of the problems
+            known = [one for one in self._problems if one.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001 - its name
+            raise KafkaException(known[-1] if known else error.args[0]) from error
         hidden = None if topic is None else answer.topics[topic].error
         if hidden is not None and hidden.code() in DENIALS:
             raise KafkaException(hidden)

@@ -6,6 +6,7 @@ may read or write may also describe.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its
     ResourcePatternType,
     ResourceType,
 )
-from structlog.contextvars import bound_contextvars
 
 from schemas.topics import TOPICS
 from streams.audit import log as log_of_decisions
@@ -33,7 +33,6 @@ from streams.kafka.origin import DENIALS, GIVE_RIGHTS, NoAnswer, Refused, absent
 from streams.operations import span
 from streams.redis import rights as redis_rights
 from streams.reference import follower
-from streams.retry import retrying_blocking
 from streams.settings import Settings
 
 Operation = Literal["read", "write", "describe", "describe_configs", "create"]
@@ -42,8 +41,9 @@ PREFIX: Final = "redlane-"
 ANSWER_S: Final = 10.0
 START_S: Final = 30.0
 """For Kafka to answer at a worker's start: it may start at the same time."""
-CHECKS: Final = 6
-"""Of the rights at a worker's start, at most."""
+CHECKS: Final = 10
+"""Of the rights at the start, at most, while Kafka does not say who coordinates the groups."""
+CHECK_AGAIN_S: Final = 0.5
 log = structlog.get_logger(__name__)
 EXTERNAL: Final = ("customs IT", "case management")
 """Readers that are no programs of ours: each has one consumer group, of its user's name."""
@@ -246,14 +246,7 @@ def admit(settings: Settings, component: str, *, within_s: float = START_S) -> N
             "waiting for a service", service="Kafka", error=error.str()
         ),
     )
-    retry = retrying_blocking(attempts=CHECKS, delay_s=0.5)
-    with bound_contextvars(service="Kafka"):
-        retry(_may_pass, check, admin, settings, component)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether it is not about us: who coordinates the groups is not known at once."""
-    return isinstance(error, NoAnswer) and not isinstance(error, Refused)
+    check(admin, settings, component)
 
 
 def check(admin: AdminClient, settings: Settings, component: str) -> None:
@@ -265,7 +258,17 @@ def check(admin: AdminClient, settings: Settings, component: str) -> None:
         NoAnswer: Kafka does not answer.
     """
     needed = [right for right in rights(settings) if right.component == component]
-    if missing := _missing(admin, needed):
+    for _ in range(CHECKS):
+        try:
+            missing = _missing(admin, needed)
+            break
+        except Refused:
+            raise
+        except NoAnswer:  # who coordinates the groups is not known at once
+            time.sleep(CHECK_AGAIN_S)
+    else:
+        missing = _missing(admin, needed)
+    if missing:
         user = settings.kafka_username or "this user"
         raise Refused(
             f"Kafka does not let {user} {', '.join(map(_text, missing))}, as `{component}` does",

@@ -21,6 +21,8 @@ from streams.audit.verify import KafkaEvents, verify
 from streams.cli import app
 from streams.kafka.delivery import Deliveries, NotDelivered, producer
 from streams.kafka.registry import Decoder, Registry
+from streams.local.stack import local_stack
+from streams.operations.deploy import deploy
 from streams.synthetic.send import new_run
 from tests.conftest import ready
 
@@ -39,6 +41,14 @@ AFTER_COMMIT = (
     "l.ChainWriter.append = lambda s, e: (a(s, e), next(n) < {0} or os._exit({1}))"
 )
 """Lines that end a process between sending entries and committing them, or just after."""
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """Services of our own: others take every assessment for the answer to a declaration."""
+    with local_stack() as running:
+        deploy(running.settings())
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,13 @@ from models.scoring.bundle import MANIFEST
 from models.training.bundle_builder import write_manifest
 from schemas.codec import schema_id as schema_id_of
 from schemas.reasons import Reason
-from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS
+from schemas.topics import (
+    ALERTS,
+    ASSESSMENTS,
+    DEAD_LETTERS,
+    DECLARATIONS,
+    SCREENING_RECORDS,
+)
 from streams.kafka.registry import Registry
 from streams.operations.dead_letters import Choice, read_letters, replay
 from tests.chaos.changed import described, under_newer_schema
@@ -119,7 +125,7 @@ def test_a_newer_schema_comes_and_goes(fleet, stack):
     fleet.send(15)
     registry = Registry(stack.settings().registry_url, token=stack.registry.token)
     ids = {}
-    for topic in (DECLARATIONS, ASSESSMENTS, ALERTS):
+    for topic in (DECLARATIONS, ASSESSMENTS, ALERTS, SCREENING_RECORDS):
         schema = Schema(newer_schema(topic.schema), "AVRO")
         ids[topic] = registry._client.register_schema(topic.subject, schema)
 

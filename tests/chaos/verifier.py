@@ -348,6 +348,7 @@ PASSING: Final = {
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
     KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._DESTROY_BROKER,
 }
 """What a fresh broker answers while it elects coordinators and leaders: ask again."""
 
