@@ -1,6 +1,6 @@
-"""avro/*.avsc, topics.toml and reasons.py → records.py and docs/events.md.
+"""avro/*.avsc, topics.toml and reasons.py → records.py, docs/events.md and docs/asyncapi.yaml.
 
-`python -m schemas.generate` writes both, `--check` fails when they are out of date.
+`python -m schemas.generate` writes them, `--check` fails when they are out of date.
 """
 
 import argparse
@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from schemas import asyncapi
 from schemas.reasons import TEXTS
 from schemas.topics import TOPICS
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records.py"
 EVENTS = HERE.parent / "docs" / "events.md"
+ASYNCAPI = HERE.parent / "docs" / "asyncapi.yaml"
 GENERATED = "by `python -m schemas.generate` from schemas/avro; do not edit."
 PRIMITIVES = {"string": "str", "int": "int", "long": "int", "double": "float", "boolean": "bool"}
 LOGICAL = {"timestamp-millis": "datetime", "decimal": "Decimal"}
@@ -215,7 +217,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail when a file is out of date")
     check = parser.parse_args().check
-    for path, text in ((RECORDS, records_module()), (EVENTS, events_document())):
+    generated = {
+        RECORDS: records_module(),
+        EVENTS: events_document(),
+        ASYNCAPI: asyncapi.document(event_schemas()),
+    }
+    for path, text in generated.items():
         if path.exists() and path.read_text() == text:
             continue
         if check:

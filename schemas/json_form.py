@@ -1,4 +1,4 @@
-"""JSON as a person writes an event → its record. Decimals and times stand as text.
+"""JSON as a person writes an event ↔ its record. Decimals and times stand as text.
 
 As in examples/. A field that is left out has its default.
 """
@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, NoReturn
 
-from schemas.codec import R, schema_text
+from schemas.codec import R, Record, schema_text
 from schemas.records import EPOCH
 
 BITS: Final = {"int": 32, "long": 64}
@@ -57,6 +57,19 @@ def _records(node: Any) -> Iterator[dict[str, Any]]:
         parts = [field["type"] for field in node.get("fields", ())] + [node.get("items")]
         for part in parts:
             yield from _records(part)
+
+
+def write(record: Record, *, indent: int | None = None) -> str:
+    """Return an event as `read` takes it."""
+    return json.dumps(record.to_avro(), indent=indent, ensure_ascii=False, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    raise TypeError(f"{type(value).__name__} is no type of the contract")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -68,6 +68,11 @@ class Reason(StrEnum):
     OUTCOME_INVALID = "outcome_invalid"
     SCREENING_FAILED = "screening_failed"
     RESULT_TOO_LARGE = "result_too_large"
+    # dead letters of customs messages
+    MESSAGE_NOT_XML = "message_not_xml"
+    MESSAGE_UNKNOWN = "message_unknown"
+    MESSAGE_INVALID = "message_invalid"
+    AMENDMENT_UNMATCHED = "amendment_unmatched"
 
 
 LANGUAGES: Final = ("en", "fr", "nl", "de")

@@ -597,6 +597,8 @@ class GoodsItem:
     """Product title on the e-commerce platform; empty where there is none. No unit."""
     product_url: str = ""
     """Product page on the e-commerce platform; never fetched. No unit."""
+    preference: str = ""
+    """WCO: DutyTaxFee/DutyRegimeCode. UCC D.E. 14 11 000 000. Preference that is claimed: 100 for none, 2 and 3 as first digit for a preference; empty where it is not known. No unit."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -613,6 +615,7 @@ class GoodsItem:
             "images": [x.to_avro() for x in self.images],
             "product_title": self.product_title,
             "product_url": self.product_url,
+            "preference": self.preference,
         }
 
     @classmethod
@@ -631,6 +634,7 @@ class GoodsItem:
             images=tuple(ImageReference.from_avro(x) for x in datum["images"]),
             product_title=datum["product_title"],
             product_url=datum["product_url"],
+            preference=datum["preference"],
         )
 
 
@@ -666,6 +670,8 @@ class Declaration:
     """WCO: GovernmentProcedure/CurrentCode and PreviousCode. UCC D.E. 11 09 000 000. Four digits, 4000 for free circulation. No unit."""
     goods_items: tuple[GoodsItem, ...] = ()
     """WCO: GovernmentAgencyGoodsItem. At least one; a declaration without goods is a bad datum. No unit."""
+    status: str = ""
+    """WCO: Declaration/FunctionCode and TypeCode. cancelled where the declarant asked to cancel it, which customs may refuse; empty as lodged or amended. It is screened all the same. No unit."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -683,6 +689,7 @@ class Declaration:
             "mode_of_transport": self.mode_of_transport,
             "procedure": self.procedure,
             "goods_items": [x.to_avro() for x in self.goods_items],
+            "status": self.status,
         }
 
     @classmethod
@@ -702,6 +709,7 @@ class Declaration:
             mode_of_transport=datum["mode_of_transport"],
             procedure=datum["procedure"],
             goods_items=tuple(GoodsItem.from_avro(x) for x in datum["goods_items"]),
+            status=datum["status"],
         )
 
 
@@ -1259,7 +1267,7 @@ class UsedRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedDuty:
-    """A duty that revenue at risk was computed with."""
+    """A duty, or a rate of VAT, that revenue at risk was computed with."""
 
     commodity_code: str = ""
     """That was looked up. No unit."""
@@ -1267,6 +1275,10 @@ class UsedDuty:
     """ISO 3166-1 alpha-2. No unit."""
     duty_rate: float = 0.0
     """Ad valorem. Unit: percent of the customs value."""
+    goods: str = ""
+    """What else the duty depends on, as declared, in a form of its own; empty where it depends on nothing else. No unit."""
+    measure_type: str = ""
+    """vat for a rate of VAT; empty for a duty. No unit."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -1274,6 +1286,8 @@ class UsedDuty:
             "commodity_code": self.commodity_code,
             "country_of_origin": self.country_of_origin,
             "duty_rate": self.duty_rate,
+            "goods": self.goods,
+            "measure_type": self.measure_type,
         }
 
     @classmethod
@@ -1283,6 +1297,8 @@ class UsedDuty:
             commodity_code=datum["commodity_code"],
             country_of_origin=datum["country_of_origin"],
             duty_rate=datum["duty_rate"],
+            goods=datum["goods"],
+            measure_type=datum["measure_type"],
         )
 
 
@@ -1437,7 +1453,7 @@ class ScreeningRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TariffMeasure:
-    """Duty on a code from an origin. WCO: DutyTaxFee."""
+    """Duty or tax on a code from an origin. WCO: DutyTaxFee."""
 
     SCHEMA: ClassVar[str] = "tariff-measure"
 
@@ -1446,15 +1462,27 @@ class TariffMeasure:
     commodity_code: str = ""
     """6, 8 or 10 digits. UCC D.E. 18 09 000 000. No unit."""
     country_of_origin: str = ""
-    """ISO 3166-1 alpha-2; empty for all third countries. No unit."""
+    """ISO 3166-1 alpha-2; empty for all third countries, or where origins has any. No unit."""
     duty_rate: float = 0.0
-    """WCO: DutyTaxFee/TaxRateNumeric. Ad valorem duty. Unit: percent of the customs value."""
+    """WCO: DutyTaxFee/TaxRateNumeric. Ad valorem duty, where duty_expression is empty. Unit: percent of the customs value."""
     valid_from: datetime = EPOCH
     """Unit: milliseconds since 1970-01-01T00:00Z."""
     valid_until: datetime = EPOCH
     """First moment at which it no longer holds; 0 for open. Unit: milliseconds since 1970-01-01T00:00Z."""
     source: str = ""
     """Regulation or data set. No unit."""
+    duty_expression: str = ""
+    """The duty as a tariff writes it: ad valorem and specific terms, their sum, MIN and MAX, as in `10.2 % + 93.1 EUR/DTN MAX 20 %`; goes before duty_rate. Units of UN/ECE Recommendation 20. No unit."""
+    measure_type: str = ""
+    """third_country, preference, anti_dumping, countervailing, additional or vat; empty for third_country. Anti-dumping, countervailing and additional duties are added to the duty. No unit."""
+    programme: str = ""
+    """Preference that must be claimed for it, as goods items declare it (preference); empty where the origin suffices. No unit."""
+    additional_code: str = ""
+    """UCC D.E. 18 09 059 000. TARIC additional code of four characters, of an exporter for instance, that must be declared for it; empty for all others. No unit."""
+    supplementary_unit: str = ""
+    """Unit of the code's supplementary quantity, UN/ECE Recommendation 20; empty for that of duty_expression. No unit."""
+    origins: tuple[str, ...] = ()
+    """Countries of origin, where it holds for several. ISO 3166-1 alpha-2. No unit."""
 
     def to_avro(self) -> dict[str, Any]:
         """Return the record as fastavro writes it."""
@@ -1466,6 +1494,12 @@ class TariffMeasure:
             "valid_from": self.valid_from,
             "valid_until": self.valid_until,
             "source": self.source,
+            "duty_expression": self.duty_expression,
+            "measure_type": self.measure_type,
+            "programme": self.programme,
+            "additional_code": self.additional_code,
+            "supplementary_unit": self.supplementary_unit,
+            "origins": list(self.origins),
         }
 
     @classmethod
@@ -1479,4 +1513,10 @@ class TariffMeasure:
             valid_from=datum["valid_from"],
             valid_until=datum["valid_until"],
             source=datum["source"],
+            duty_expression=datum["duty_expression"],
+            measure_type=datum["measure_type"],
+            programme=datum["programme"],
+            additional_code=datum["additional_code"],
+            supplementary_unit=datum["supplementary_unit"],
+            origins=tuple(datum["origins"]),
         )

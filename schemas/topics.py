@@ -44,6 +44,7 @@ def _load() -> dict[str, Topic]:
 
 
 TOPICS: Final = _load()
+CUSTOMS_MESSAGES: Final = TOPICS["customs-messages"]
 DECLARATIONS: Final = TOPICS["declarations"]
 ASSESSMENTS: Final = TOPICS["assessments"]
 ALERTS: Final = TOPICS["alerts"]

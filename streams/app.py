@@ -18,6 +18,7 @@ from schemas.records import Declaration, GoodsItem
 from schemas.topics import (
     ALERTS,
     ASSESSMENTS,
+    CUSTOMS_MESSAGES,
     DECLARATIONS,
     EXCHANGE_RATES,
     EXPLANATIONS,
@@ -33,6 +34,8 @@ from streams.evidence.gatherer import Gatherer
 from streams.evidence.past_inspections import PastInspections
 from streams.evidence.photos import Photos
 from streams.evidence.signals import Signals
+from streams.intake.store import S3Ledgers
+from streams.intake.xml_document import XmlSchema
 from streams.kafka.origin import Origins
 from streams.kafka.registry import AllowList, Decoder, Registry
 from streams.kafka.unread import Unread
@@ -46,6 +49,7 @@ from streams.selection.capacity import Capacity
 from streams.selection.lanes import Lanes
 from streams.settings import NotConfigured, Settings
 from streams.stages.explain import Explain
+from streams.stages.intake import Intake
 from streams.stages.learn import Learn
 from streams.stages.screen import Screen
 
@@ -98,6 +102,39 @@ def _warm_up_evidence(scorer: Scorer) -> DeclarationEvidence:
     (text,), (photo,) = scorer.embed_texts([item.description]), scorer.embed_photos([GREY])
     return DeclarationEvidence(
         Declaration(goods_items=(item,)), (ItemEvidence(item, text, (photo,)),)
+    )
+
+
+def taking_in(settings: Settings) -> App:
+    """Wire a worker that turns customs messages into declarations.
+
+    Raises:
+        NotConfigured: an XML schema cannot be read.
+        NotDeployed: the registry lacks a schema, or Kafka a topic.
+        RegistryFailed, NoAnswer: the registry or Kafka does not answer for a while.
+    """
+    try:
+        schema = XmlSchema(settings.intake_schemas) if settings.intake_schemas else None
+    except ValueError as error:
+        raise NotConfigured(f"Correct REDLANE_INTAKE_SCHEMAS: {error}") from error
+    admit(settings, "intake")
+    registry = Registry(settings.registry_url)
+    registry.wait(DECLARATIONS)
+    unread = begun(settings, settings.intake_consumer_group, CUSTOMS_MESSAGES)
+    stage = Intake(
+        schema_id=registry.schema_id(DECLARATIONS),
+        ledgers=S3Ledgers(settings),
+        now=lambda: datetime.now(UTC),
+        wait=timedelta(hours=settings.intake_wait_hours),
+        schema=schema,
+    )
+    return worker(
+        settings,
+        name="intake",
+        group=settings.intake_consumer_group,
+        topic=CUSTOMS_MESSAGES,
+        stage=stage,
+        unread=unread,
     )
 
 

@@ -12,6 +12,8 @@ from streams import steps
 
 DECLARATIONS = Counter("redlane_declarations_total", "Declarations assessed or refused.", ["fate"])
 """fate: green, yellow, red or dead_letter."""
+CUSTOMS_MESSAGES = Counter("redlane_customs_messages_total", "Customs messages read.", ["fate"])
+"""fate: declaration, amendment, cancellation, waiting (for its original) or dead_letter."""
 DEGRADATIONS = Counter(
     "redlane_degradations_total", "Missing evidence of declarations.", ["evidence", "code"]
 )

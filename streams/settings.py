@@ -89,6 +89,18 @@ class Settings(BaseSettings):
         default="explanations", description="that heat maps are written to"
     )
 
+    s3_intake_bucket: str = Field(
+        default="intake",
+        description="that `redlane intake` keeps what it knows of declarations in",
+    )
+    intake_schemas: Annotated[tuple[File, ...], NoDecode] = Field(
+        default=(),
+        description="XML schemas (XSD) that customs messages must follow, comma-separated",
+    )
+    intake_wait_hours: float = Field(
+        default=24.0, gt=0, description="that an amendment waits for its original"
+    )
+
     bundle: Path | None = Field(
         default=None, description="folder of the model bundle, as `redlane bundle` prints it"
     )
@@ -96,6 +108,7 @@ class Settings(BaseSettings):
         default=1, ge=1, description="of an inference on the CPU; two run at a time"
     )
     consumer_group: str = "redlane-screen"
+    intake_consumer_group: str = "redlane-intake"
     learn_consumer_group: str = "redlane-learn"
     explain_consumer_group: str = "redlane-explain"
     audit_consumer_group: str = "redlane-audit"
@@ -251,7 +264,12 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "s3_buckets", "console_hosts", "console_buckets", "console_proxy_addresses", mode="before"
+        "s3_buckets",
+        "intake_schemas",
+        "console_hosts",
+        "console_buckets",
+        "console_proxy_addresses",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -267,7 +285,7 @@ class Settings(BaseSettings):
                 raise ValueError("a bucket's name has 3 to 63 of a-z, 0-9, dot and hyphen")
         return names
 
-    @field_validator("s3_explanations_bucket")
+    @field_validator("s3_explanations_bucket", "s3_intake_bucket")
     @classmethod
     def _is_bucket(cls, name: str) -> str:
         return cls._are_buckets((name,))[0]

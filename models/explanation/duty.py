@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from models.hs.editions import current
-from models.risk.tariff import Tariff
+from models.risk.tariff import Goods, Tariff
 from schemas.records import GoodsItem
 
 
@@ -28,7 +28,7 @@ def duty_difference(
         return None
     if item.item_amount is None or item.item_currency != "EUR":
         return None
-    duty = tariff.duty(suggested, item.country_of_origin, at)
+    duty = tariff.duty(suggested, item.country_of_origin, at, Goods.of(item))
     if duty is None or declared_duty is None:
         return None
     return round(item.item_amount * Decimal(str(duty - declared_duty)) / 100, 2)

@@ -47,7 +47,7 @@ from models.risk.model import (
 )
 from models.risk.signals import ItemSignals, LiveSignals, Peers
 from models.risk.tabular import TabularModel
-from models.risk.tariff import Tariff, expected_revenue
+from models.risk.tariff import Goods, Tariff, expected_revenue
 from models.risk.vagueness import vague
 from models.scoring import bundle
 from models.scoring.loading import load_hs, load_peers
@@ -337,7 +337,7 @@ class Scorer:
         """Return the declared attributes of a goods item."""
         declaration, item = evidence.declaration, evidence.items[place].item
         duty = evidence.tariff.duty(
-            current(item.commodity_code), item.country_of_origin, evidence.accepted
+            current(item.commodity_code), item.country_of_origin, evidence.accepted, Goods.of(item)
         )
         return Attributes.of(declaration, item, duty)
 

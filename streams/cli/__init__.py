@@ -5,22 +5,25 @@ from typing import Final
 
 import typer
 
-from streams.cli.assess import assess
 from streams.cli.audit.log import audit
 from streams.cli.audit.replay import replay
-from streams.cli.bundle import bundle
-from streams.cli.classify import classify
 from streams.cli.console import console
+from streams.cli.convert import convert
 from streams.cli.dead_letters import letters
 from streams.cli.exits import Commands
-from streams.cli.learning import evaluation, training
+from streams.cli.models.assess import assess
+from streams.cli.models.bundle import bundle
+from streams.cli.models.classify import classify
+from streams.cli.models.learning import evaluation, training
+from streams.cli.models.simulate import simulate
 from streams.cli.operations.lag import lag
 from streams.cli.operations.support_bundle import support_bundle
 from streams.cli.profile import profiles
-from streams.cli.simulate import simulate
 from streams.cli.stack import deploy, doctor, up
 from streams.cli.synthetic import demo, send
-from streams.cli.workers import explain, learn, screen, worker
+from streams.cli.tariff import tariffs
+from streams.cli.watch import watch
+from streams.cli.workers import explain, intake, learn, screen, worker
 
 # Each command imports what it needs itself: `redlane --help` should not wait for a model library.
 app = typer.Typer(
@@ -33,8 +36,19 @@ app = typer.Typer(
 )
 
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
-    "Workers and pages": (screen, learn, explain, console),
-    "Try and operate": (demo, up, deploy, doctor, lag, support_bundle, send, replay),
+    "Workers and pages": (intake, screen, learn, explain, console),
+    "Try and operate": (
+        demo,
+        up,
+        deploy,
+        doctor,
+        lag,
+        support_bundle,
+        send,
+        watch,
+        replay,
+        convert,
+    ),
     "Models": (bundle, classify, assess, simulate),
 }
 for panel, commands in PANELS.items():
@@ -44,6 +58,7 @@ app.command(hidden=True)(worker)
 app.add_typer(audit, name="audit", rich_help_panel="Try and operate")
 app.add_typer(letters, name="dead-letters", rich_help_panel="Try and operate")
 app.add_typer(profiles, name="profile", rich_help_panel="Try and operate")
+app.add_typer(tariffs, name="tariff", rich_help_panel="Try and operate")
 app.add_typer(training, name="train", rich_help_panel="Models")
 app.add_typer(evaluation, name="evaluate", rich_help_panel="Models")
 

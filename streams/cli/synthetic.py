@@ -1,13 +1,21 @@
 """`redlane send` and `redlane demo`: declarations made from a catalogue."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from streams.cli.exits import exit_on, requires
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.operations.watch import Verdict, Watch
+
+VERDICT_S: Final = 30.0
+"""Longest wait for the next verdict: a worker that just started warms its model first."""
 
 
 def send(
@@ -27,6 +35,9 @@ def send(
         Path,
         typer.Option(help="Write what is irregular here; the events never say it."),
     ] = Path("truth.jsonl"),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the verdict on each as it comes.")
+    ] = False,
 ) -> None:
     """Send declarations made from a catalogue, some of them irregular.
 
@@ -36,6 +47,8 @@ def send(
     and may have title, price_eur, net_mass_kg, origin and lower_duty_hs6.
 
     **Examples**
+
+    `redlane send --count 20 --watch`
 
     `redlane send --count 500 --rate 20 --truth truth.jsonl`
 
@@ -47,8 +60,9 @@ def send(
     from streams.kafka.contact import reach
     from streams.kafka.delivery import NotDelivered
     from streams.kafka.registry import NotDeployed, RegistryFailed
+    from streams.operations.watch import Watch
     from streams.synthetic import sample_catalogue as sample
-    from streams.synthetic.irregularities import DEFAULT_SHARES, Irregularities
+    from streams.synthetic.irregularities import DEFAULT_SHARES, Consignment, Irregularities
     from streams.synthetic.send import new_run
     from streams.synthetic.send import send as send_all
 
@@ -64,17 +78,46 @@ def send(
             shares=shares,
             start=datetime.now(UTC).replace(microsecond=0),
         )
-    with exit_on(NotDelivered, NotDeployed, RegistryFailed), Progress() as progress:
-        task = progress.add_task("sent", total=count)
-        reach(settings, within_s=10)
-        delivered = send_all(
-            settings,
-            source.consignments(count),
-            rate=rate,
-            truth=truth,
-            sent=lambda _: progress.advance(task),
+    with exit_on(NotDelivered, NotDeployed, RegistryFailed), ExitStack() as stack:
+        watching = stack.enter_context(Watch(settings)) if watch else None
+        ids = set()
+
+        def sent(consignment: Consignment) -> None:
+            ids.add(consignment.declaration.declaration_id)
+            progress.advance(task)
+
+        with Progress() as progress:
+            task = progress.add_task("sent", total=count)
+            reach(settings, within_s=10)
+            delivered = send_all(
+                settings, source.consignments(count), rate=rate, truth=truth, sent=sent
+            )
+        typer.echo(
+            f"{delivered} declarations delivered; {truth} says what is irregular about them."
         )
-    typer.echo(f"{delivered} declarations delivered; {truth} says what is irregular about them.")
+        if watching is not None:
+            _show_verdicts(watching, frozenset(ids))
+
+
+def _show_verdicts(watching: "Watch", ids: frozenset[str]) -> None:
+    from streams.cli.watch import show
+    from streams.operations.watch import until_silent
+
+    seen: set[str] = set()
+
+    def noted() -> Iterator["Verdict"]:
+        for verdict in until_silent(watching, ids, silence_s=VERDICT_S):
+            seen.add(verdict.declaration_id)
+            yield verdict
+
+    show(noted())
+    if missing := len(ids - seen):
+        typer.echo(
+            f"{missing} have no verdict yet. Is `redlane screen` running? `redlane watch` shows "
+            "what comes later.",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def _shares(kinds: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""`redlane screen`, `learn` and `explain`: the three workers."""
+"""`redlane intake`, `screen`, `learn` and `explain`: the workers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,24 @@ import typer
 
 from streams.cli.exits import exit_on
 from streams.settings import Settings
+
+
+def intake() -> None:
+    """Take customs messages in: customs-messages → declarations, dead-letters.
+
+    Runs like `redlane screen`, and needs neither a model nor Redis. Reads declarations, amendments
+    and cancellations of the WCO Data Model 3 in XML, each under its LRN as key. An amendment before
+    its original waits in the bucket REDLANE_S3_INTAKE_BUCKET (intake), at most for
+    REDLANE_INTAKE_WAIT_HOURS. `redlane convert` shows what becomes of files without any service;
+    which field comes from where: docs/customs-messages.md.
+
+    **Example**
+
+    `. ./redlane.env; REDLANE_HEALTH_PORT=6069 redlane intake`
+    """
+    from streams.app import taking_in
+
+    _run(taking_in, needs_keys=False)
 
 
 def screen() -> None:
@@ -73,7 +91,7 @@ def explain() -> None:
     _run(explaining)
 
 
-def _run(wire: Callable[[Settings], Any]) -> None:
+def _run(wire: Callable[[Settings], Any], *, needs_keys: bool = True) -> None:
     """Run the worker that `wire` builds until a signal stops it."""
     from models.scoring.bundle import BadBundle, NotReleased
     from streams import logs
@@ -85,7 +103,8 @@ def _run(wire: Callable[[Settings], Any]) -> None:
 
     settings = Settings()
     with exit_on(BadBundle, NotReleased, NotDeployed, RegistryFailed, ReferenceLost, NoAnswer):
-        settings.secret_keys()  # before it contacts a service or loads a model
+        if needs_keys:
+            settings.secret_keys()  # before it contacts a service or loads a model
         check_free(
             settings.health_host, settings.health_port, "REDLANE_HEALTH_HOST, REDLANE_HEALTH_PORT"
         )

@@ -19,7 +19,7 @@ from models.risk.acceptance import accepted
 from models.risk.attributes import Attributes
 from models.risk.exchange import Comparable, comparable
 from models.risk.signals import LiveSignals
-from models.risk.tariff import Tariff
+from models.risk.tariff import Goods, Tariff
 from models.risk.vagueness import texts_to_read
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence
 from schemas.reasons import Reason
@@ -338,7 +338,9 @@ def _observation(
     at = accepted(declaration.acceptance_time, datetime.fromtimestamp(arrived, UTC))
     attributes = (
         Attributes.of(
-            declaration, item, tariff.duty(current(item.commodity_code), item.country_of_origin, at)
+            declaration,
+            item,
+            tariff.duty(current(item.commodity_code), item.country_of_origin, at, Goods.of(item)),
         )
         for item in declaration.goods_items
     )

@@ -12,7 +12,7 @@ from typing import Final
 
 from models.risk.exchange import ExchangeRates, Quote
 from models.risk.signals import LiveSignals
-from models.risk.tariff import Tariff
+from models.risk.tariff import ANY_GOODS, VAT, VAT_TYPE, Goods, Tariff
 from schemas.records import (
     ImageReference,
     MatchedProfile,
@@ -36,15 +36,25 @@ class AskedTariff(Tariff):
 
     def __init__(self, tariff: Tariff) -> None:
         self._tariff = tariff
-        self.told: dict[tuple[str, str], float] = {}
-        """Code and origin → duty, of those that are known. Percent."""
+        self.told: dict[tuple[str, str, str], float] = {}
+        """Code, origin, and the goods where it depends on them → duty that is known. Percent."""
+        self.told_vat: dict[str, float] = {}
+        """Code → VAT, of those that have a rate of their own. Percent."""
 
-    def duty(self, code: str, origin: str, at: datetime) -> float | None:
+    def duty(self, code: str, origin: str, at: datetime, goods: Goods = ANY_GOODS) -> float | None:
         """See `Tariff.duty`; `at` is the same for all goods items of a declaration."""
-        duty = self._tariff.duty(code, origin, at)
+        duty = self._tariff.duty(code, origin, at, goods)
         if duty is not None:
-            self.told[code, origin] = duty
+            depends = self._tariff.depends_on_goods(code)
+            self.told[code, origin, str(goods) if depends else ""] = duty
         return duty
+
+    def vat(self, code: str, at: datetime) -> float:
+        """See `Tariff.vat`."""
+        vat = self._tariff.vat(code, at)
+        if vat != VAT:
+            self.told_vat[code] = vat
+        return vat
 
 
 class AskedRates(ExchangeRates):
@@ -134,8 +144,10 @@ def _rates(rates: AskedRates) -> Iterable[UsedRate]:
 
 
 def _duties(tariff: AskedTariff) -> Iterable[UsedDuty]:
-    for (code, origin), duty in sorted(tariff.told.items()):
-        yield UsedDuty(commodity_code=code, country_of_origin=origin, duty_rate=duty)
+    for (code, origin, goods), duty in sorted(tariff.told.items()):
+        yield UsedDuty(commodity_code=code, country_of_origin=origin, goods=goods, duty_rate=duty)
+    for code, vat in sorted(tariff.told_vat.items()):
+        yield UsedDuty(commodity_code=code, duty_rate=vat, measure_type=VAT_TYPE)
 
 
 def _profiles(profiles: Sequence[RiskProfile]) -> tuple[MatchedProfile, ...]:

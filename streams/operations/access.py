@@ -63,6 +63,7 @@ def buckets(settings: Settings) -> dict[str, dict[str, list[str]]]:
     """Return component → action → the buckets of the object storage on which it may do it."""
     photos, maps = list(settings.s3_buckets), [settings.s3_explanations_bucket]
     allowed = {
+        "intake": {action: [settings.s3_intake_bucket] for action in ("read", "write", "list")},
         "screen": {"read": photos},
         "explain": {"read": photos, "write": maps},
         "console": {"read": sorted({*photos, *settings.console_buckets})},
@@ -120,6 +121,7 @@ def _named(writers: Iterable[str], readers: Iterable[str]) -> dict[Operation, It
 def _joined(settings: Settings, prefix: str) -> Mapping[str, Iterable[str]]:
     """Return the consumer groups in which components read and commit."""
     return {
+        "intake": [settings.intake_consumer_group],
         "screen": [settings.consumer_group],
         "learn": [settings.learn_consumer_group],
         "explain": [settings.explain_consumer_group],
@@ -140,6 +142,7 @@ def _named_only(settings: Settings) -> Mapping[str, Iterable[str]]:
         "auditors": [log_of_decisions.GROUP],
         "replay": [span.GROUP],
         "doctor": [
+            settings.intake_consumer_group,
             settings.consumer_group,
             settings.learn_consumer_group,
             settings.explain_consumer_group,

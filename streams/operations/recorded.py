@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from models.risk.exchange import ExchangeRates, Quote
 from models.risk.signals import LiveSignals
-from models.risk.tariff import Tariff
+from models.risk.tariff import ANY_GOODS, VAT, VAT_TYPE, Goods, Tariff
 from models.scoring.scorer import Scorer
 from models.selection.policy import Thresholds
 from models.selection.profiles import Matcher
@@ -39,12 +39,30 @@ class RecordedTariff(Tariff):
 
     def __init__(self, record: ScreeningRecord) -> None:
         self._told = {
-            (duty.commodity_code, duty.country_of_origin): duty.duty_rate for duty in record.duties
+            (duty.commodity_code, duty.country_of_origin, duty.goods): duty.duty_rate
+            for duty in record.duties
+            if duty.measure_type != VAT_TYPE
+        }
+        self._vat = {
+            duty.commodity_code: duty.duty_rate
+            for duty in record.duties
+            if duty.measure_type == VAT_TYPE
         }
 
-    def duty(self, code: str, origin: str, at: datetime) -> float | None:  # noqa: ARG002 - as then
+    def duty(
+        self,
+        code: str,
+        origin: str,
+        at: datetime,  # noqa: ARG002 - as then
+        goods: Goods = ANY_GOODS,
+    ) -> float | None:
         """See `Tariff.duty`."""
-        return self._told.get((code, origin))
+        whatever_goods = self._told.get((code, origin, ""))
+        return self._told.get((code, origin, str(goods)), whatever_goods)
+
+    def vat(self, code: str, at: datetime) -> float:  # noqa: ARG002 - as then
+        """See `Tariff.vat`."""
+        return self._vat.get(code, VAT)
 
 
 class RecordedRates(ExchangeRates):

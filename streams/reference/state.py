@@ -83,12 +83,13 @@ class ReferenceState:
 
     def snapshot(self) -> Snapshot:
         """Return the current reference data."""
+        rates = ExchangeRates(self._rates.values())
         profiles = tuple(sorted(self._profiles.values(), key=lambda profile: profile.profile_id))
         return Snapshot(
             profiles,
             Matcher(profiles),
-            Tariff(self._measures.values()),
-            ExchangeRates(self._rates.values()),
+            Tariff(self._measures.values(), rates),
+            rates,
         )
 
     def _take_profile(self, key: bytes, value: bytes, where: Any) -> None:

@@ -38,7 +38,7 @@ from streams.synthetic.irregularities import (
     Irregularities,
 )
 from streams.synthetic.sample_catalogue import sample, unseen
-from streams.synthetic.sample_tariff import TARIFF, load_tariff_csv
+from streams.synthetic.sample_tariff import sample_tariff
 from streams.synthetic.scoreboard import Scoreboard
 from streams.synthetic.send import new_run, send
 
@@ -92,7 +92,7 @@ def run(options: Options) -> int:
         settings = stack.settings()
         deploy(settings, say=lambda _: None)
         publisher = Publisher(settings, source="redlane/demo")
-        publisher.put(TARIFF_MEASURES, load_tariff_csv(TARIFF))
+        publisher.put(TARIFF_MEASURES, sample_tariff())
         publisher.put(RISK_PROFILES, [PROFILE])
         try:
             with _all_running(stack, bundle) as (processes, console_url):

@@ -38,16 +38,19 @@ from streams.local.kafka import ADMIN
 from streams.object_storage import Denied, NoSuchKey, ObjectStorage
 from streams.operations.access import Right, acl, components, grant
 
-EVENTS_OF_STAGES = "declarations alerts assessments explanations inspection-outcomes"
+EVENTS_OF_STAGES = (
+    "customs-messages declarations alerts assessments explanations inspection-outcomes"
+)
 DECIDED = "assessments inspection-outcomes risk-profiles model-releases"
 KAFKA = {
     # component: topics it reads; topics it writes; groups it joins; groups it only asks about
+    "intake": ("customs-messages", "declarations dead-letters", "redlane-intake", ""),
     "screen": ("declarations risk-profiles tariff-measures exchange-rates", "assessments alerts screening-records dead-letters", "redlane-screen", "redlane-reference"),
     "explain": ("alerts declarations tariff-measures exchange-rates", "explanations dead-letters", "redlane-explain", "redlane-reference redlane-origin"),
     "learn": ("inspection-outcomes", "dead-letters", "redlane-learn", ""),
     "console": ("alerts assessments explanations inspection-outcomes", "inspection-outcomes dead-letters", "redlane-console", "redlane-console-outbox"),
     "dead-letters": ("dead-letters dead-letter-replays", f"dead-letter-replays {EVENTS_OF_STAGES}", "", "redlane-contents"),
-    "customs IT": ("assessments", "declarations", "redlane-customs-it", ""),
+    "customs IT": ("assessments", "customs-messages declarations", "redlane-customs-it", ""),
     "case management": ("alerts explanations", "inspection-outcomes", "redlane-case-management", ""),
     "audit": (f"{DECIDED} decision-log", "decision-log", "redlane-audit", "redlane-log-ends redlane-contents"),
     "auditors": (f"{DECIDED} decision-log", "", "", "redlane-log-ends"),
@@ -57,7 +60,7 @@ KAFKA = {
     "exchange rate service": ("", "exchange-rates", "", ""),
     "model owner": ("", "model-releases", "", ""),
     "deploy": ("", "", "", ""),
-    "doctor": ("", "", "", "redlane-screen redlane-explain redlane-learn"),
+    "doctor": ("", "", "", "redlane-intake redlane-screen redlane-explain redlane-learn"),
 }  # fmt: skip
 ALL = frozenset(TOPICS)
 DESCRIBE_ALL = {"deploy", "doctor"}
@@ -247,6 +250,7 @@ def test_each_reaches_its_keys_in_redis_and_nothing_else(secured, component):
 # Object storage.
 
 S3 = {
+    "intake": {("read", "intake"), ("write", "intake")},
     "screen": {("read", "goods-photos")},
     "explain": {("read", "goods-photos"), ("write", "explanations")},
     "console": {("read", "goods-photos"), ("read", "explanations")},
@@ -259,7 +263,7 @@ S3 = {
 async def test_each_reaches_its_buckets_and_nothing_else(secured, component):
     """Over HTTPS, known by the tests' authority."""
     storage, allowed = ObjectStorage(secured.settings(component)), set()
-    for name in ("goods-photos", "explanations"):
+    for name in ("goods-photos", "explanations", "intake"):
         bucket = storage.bucket(name)
         with contextlib.suppress(Denied):
             with contextlib.suppress(NoSuchKey):

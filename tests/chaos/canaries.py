@@ -35,6 +35,8 @@ FIELDS = {
     "goods_items.images.media_type": NOWHERE,
     "goods_items.product_title": NOWHERE,
     "goods_items.product_url": NOWHERE,
+    "goods_items.preference": NOWHERE,
+    "status": NOWHERE,
 }
 """Each string field of a declaration → where it is found, besides the topic of declarations and the
 values of dead letters, which are events as they were received. Never in metrics, the object storage,

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from models.networks.fusion import KINDS
 from streams.cli import app
-from streams.cli.learning import Fusion
+from streams.cli.models.learning import Fusion
 from streams.kafka.delivery import NotDelivered
 from streams.kafka.registry import RegistryFailed
 from streams.local.preflight import NotReady

@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 
 import obstore
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 
 from models.risk.exchange import ExchangeRates
-from models.risk.tariff import Tariff
+from models.risk.tariff import Goods, Tariff
 from models.selection.policy import Budget
 from models.selection.profiles import Matcher
 from schemas import codec
@@ -26,7 +27,8 @@ from schemas.records import (
 )
 from schemas.topics import ALERTS, ASSESSMENTS, DECLARATIONS, SCREENING_RECORDS
 from streams.evidence.photos import Photos
-from streams.evidence.recording import AskedRates, AskedTariff
+from streams.evidence.recording import AskedRates, AskedTariff, _duties
+from streams.operations.recorded import RecordedTariff
 from streams.operations.replay import Replay, first_difference
 from streams.operations.span import Span, place_of
 from streams.reference.state import Snapshot
@@ -260,11 +262,30 @@ def test_the_first_difference_is_named():
     assert first_difference(then, then)[0] == ""
 
 
+def test_a_duty_that_depends_on_the_goods_is_told_for_them_alone():
+    """By weight, and the rate of VAT; a replay tells the same, and nothing of other goods."""
+    measures = (
+        TariffMeasure(measure_id="d", commodity_code="0405", duty_expression="93.1 EUR/DTN"),
+        TariffMeasure(
+            measure_id="v", commodity_code="0405", duty_expression="6 %", measure_type="vat"
+        ),
+    )
+    butter = Goods(value=Fraction(1000), net_mass=Fraction(100))
+    tariff = AskedTariff(Tariff(measures))
+    duty, vat = tariff.duty("04051011", "NZ", NOW, butter), tariff.vat("04051011", NOW)
+    assert (duty, vat) == (pytest.approx(9.31), 6.0)
+    recorded = RecordedTariff(ScreeningRecord(duties=tuple(_duties(tariff))))
+    assert recorded.duty("04051011", "NZ", NOW, butter) == duty
+    assert recorded.duty("04051011", "NZ", NOW, Goods(value=Fraction(1))) is None
+    assert recorded.vat("04051011", NOW) == 6.0
+    assert recorded.vat("640411", NOW) == 21.0
+
+
 def test_what_was_asked_is_remembered():
     """Only what is known: nothing else can be told again."""
     tariff = AskedTariff(REFERENCE.tariff)
     assert (tariff.duty("640411", "CN", NOW), tariff.duty("0101", "", NOW)) == (8.0, None)
-    assert tariff.told == {("640411", "CN"): 8.0}
+    assert tariff.told == {("640411", "CN", ""): 8.0}
     rates = AskedRates(REFERENCE.rates)
     assert rates.quote("XXX", NOW) is None
     assert rates.told == {}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from streams.cli.bundle import BundleOption, model_bundle
 from streams.cli.exits import exit_on
+from streams.cli.models.bundle import BundleOption, model_bundle
 from streams.progress import Bar
 
 if TYPE_CHECKING:

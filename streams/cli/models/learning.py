@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from streams.cli import tables
-from streams.cli.bundle import BundleOption, check_artifacts, model_bundle
 from streams.cli.exits import exit_on, requires
+from streams.cli.models import tables
+from streams.cli.models.bundle import BundleOption, check_artifacts, model_bundle
 from streams.progress import Bar
 
 training = typer.Typer(

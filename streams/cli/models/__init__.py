@@ -1,0 +1,1 @@
+"""Commands about the model: bundles, verdicts without services, training and evaluation."""

@@ -1,0 +1,1 @@
+"""Messages of customs systems → declarations of the contract. No service is asked."""

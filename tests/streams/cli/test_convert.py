@@ -1,0 +1,93 @@
+"""`redlane convert`: a line per file, originals first, no service."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from schemas import json_form
+from schemas.records import Declaration
+from streams.cli import app
+from tests.streams.intake.messages import element, item, message, pointed
+
+
+def convert(*arguments):
+    """Run the command; return its status and output."""
+    done = CliRunner().invoke(app, ["convert", *map(str, arguments)])
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An amendment before its original, one without, a cancellation, and what is no message."""
+    changed = element(
+        "GovernmentAgencyGoodsItem",
+        element("SequenceNumeric", "1"),
+        element("Commodity", element("Description", "Hair clippers")),
+    )
+    pointers = pointed(("42A", 1), ("67A", 1), ("68A", 1), ("23A", 1, "137"))
+    change = {"function": "13", "mrn": "26GB1", "header": pointers}
+    files = {
+        "1-amendment.xml": message(changed, type_="COR", **change),
+        "2-original.XML": message(item()),
+        "3-orphan.xml": message(changed, type_="COR", lrn="LRN2", function="13"),
+        "4-cancellation.xml": message(type_="INV", **change),
+        "5-broken.xml": b"<a>",
+        "6-empty.xml": b"",
+        "7-without-goods.xml": message(lrn="LRN3"),
+        "readme.txt": b"not read",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder.xml.d").mkdir()
+    return tmp_path
+
+
+def test_a_folder(folder):
+    """Every file in order, none forgotten; the amendment found its original."""
+    status, output = convert(folder, "--json")
+    assert status == 0
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [(one["file"][0], one["outcome"], one["reason"].partition(":")[0]) for one in lines] == [
+        ("1", "amendment", ""),
+        ("2", "declaration", ""),
+        ("3", "amendment", "amendment_unmatched"),
+        ("4", "cancellation", ""),
+        ("5", "dead_letter", "message_not_xml"),
+        ("6", "dead_letter", "value_empty"),
+        ("7", "dead_letter", "declaration_invalid"),
+    ]
+    amended, original = (
+        json_form.read(json.dumps(one["declaration"]), Declaration) for one in lines[:2]
+    )
+    assert (original.version, amended.version) == (1, 2)
+    assert amended.goods_items[0].description == "Hair clippers"
+    assert original.goods_items[0].description == "Electric shavers"
+
+
+def test_for_a_person(folder):
+    """A table and the counts."""
+    status, output = convert(folder)
+    assert status == 0
+    assert "amendment 2, cancellation 1, dead_letter 3, declaration 1" in output
+
+
+def test_one_file(folder):
+    """Its declaration can be read back, and sent on."""
+    status, output = convert(folder / "2-original.XML", "--json")
+    assert status == 0
+    assert json_form.read(json.dumps(json.loads(output)["declaration"]), Declaration).version == 1
+
+
+def test_a_folder_without_messages(tmp_path):
+    """One line that says so."""
+    status, output = convert(tmp_path)
+    assert (status, output) == (1, f"{tmp_path}: there is no XML file.\n")
+
+
+def test_a_schema_that_is_none(folder):
+    """One line that names the file."""
+    status, output = convert(folder, "--schema", folder / "5-broken.xml")
+    assert status == 1
+    assert "5-broken.xml" in output
+    assert "Traceback" not in output
