@@ -185,15 +185,16 @@ def events_document() -> str:
         "",
         "## Topics",
         "",
-        "| topic | value | key | partitions | kept | writer | readers | why |",
+        "| topic | value | key | partitions | kept | writers | readers | why |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for topic in TOPICS.values():
         kept = "last of each key" if topic.compacted else f"{topic.retention_days} days"
         value = f"[{topic.schema}](#{topic.schema})" if topic.schema else "as received"
+        readers = ", ".join(topic.readers) or "nobody yet"
         lines.append(
             f"| `{topic.name}` | {value} | {topic.key} | {topic.partitions} | {kept} "
-            f"| {topic.writer} | {', '.join(topic.readers)} | {topic.why} |"
+            f"| {', '.join(topic.writers)} | {readers} | {topic.why} |"
         )
     for stem, schema in event_schemas().items():
         lines += ["", f"## {stem}", "", schema["doc"]]

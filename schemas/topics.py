@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+SIDES: Final = ("writers", "readers")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
@@ -13,8 +15,9 @@ class Topic:
     name: str
     key: str
     partitions: int
-    writer: str
+    writers: tuple[str, ...]
     readers: tuple[str, ...]
+    """Components that write and read it; see streams/operations/access.py."""
     why: str
     schema: str | None = None
     """Stem of the Avro file of the value; None where the value is kept as received."""
@@ -35,7 +38,7 @@ class Topic:
 def _load() -> dict[str, Topic]:
     declared = tomllib.loads((Path(__file__).parent / "topics.toml").read_text())
     return {
-        name: Topic(name=name, **fields | {"readers": tuple(fields["readers"])})
+        name: Topic(name=name, **fields | {side: tuple(fields[side]) for side in SIDES})
         for name, fields in declared.items()
     }
 

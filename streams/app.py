@@ -17,8 +17,10 @@ from schemas.topics import (
     ALERTS,
     ASSESSMENTS,
     DECLARATIONS,
+    EXCHANGE_RATES,
     EXPLANATIONS,
     INSPECTION_OUTCOMES,
+    TARIFF_MEASURES,
     Topic,
 )
 from streams.evidence.embedding import Embedder
@@ -32,6 +34,7 @@ from streams.kafka.registry import AllowList, Decoder, Registry
 from streams.kafka.unread import Unread
 from streams.kafka.worker import App, worker
 from streams.object_storage import ObjectStorage
+from streams.operations.access import admit
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
@@ -92,12 +95,13 @@ def screening(settings: Settings) -> App:
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
-        NoAnswer: Kafka does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
     registry.wait(DECLARATIONS)
+    admit(settings, "screen")
     allowed = AllowList(registry.writers, DECLARATIONS)
     reference = Reference(settings)
     reference.start()
@@ -142,13 +146,14 @@ def explaining(settings: Settings) -> App:
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         ReferenceLost: the reference topics cannot be read.
-        NoAnswer: Kafka does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     settings.secret_keys()  # before a service is asked, or a model loaded
     scorer = load_scorer(settings)
     registry = Registry(settings.registry_url)
     registry.wait(ALERTS)
-    reference = Reference(settings)
+    admit(settings, "explain")
+    reference = Reference(settings, topics=[TARIFF_MEASURES, EXCHANGE_RATES])
     reference.start()
     unread = begun(settings, settings.explain_consumer_group, ALERTS)
     redis = redis_client(settings)
@@ -192,11 +197,13 @@ def learning(settings: Settings) -> App:
     Raises:
         NotConfigured: a key that workers share is missing.
         NotDeployed: the registry lacks a schema, or Kafka a topic.
-        RegistryFailed, NoAnswer: the registry or Kafka does not answer for a while.
+        RegistryFailed: the registry does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     keys = signal_keys(settings)
     registry = Registry(settings.registry_url)
     registry.wait(INSPECTION_OUTCOMES)
+    admit(settings, "learn")
     allowed = AllowList(registry.writers, INSPECTION_OUTCOMES)
     unread = begun(settings, settings.learn_consumer_group, INSPECTION_OUTCOMES)
     stage = Learn(
@@ -219,7 +226,7 @@ def begun(settings: Settings, group: str, topic: Topic) -> Unread:
 
     Raises:
         NotDeployed: the topic is missing.
-        NoAnswer: Kafka does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     unread = Unread(settings, group=group, topic=topic)
     unread.begin()

@@ -42,11 +42,12 @@ def console(
     from streams.console.state.tables import Unusable
     from streams.console.web.identity import Misconfigured
     from streams.kafka.health import check_free
+    from streams.kafka.origin import Refused
     from streams.kafka.registry import NotDeployed, RegistryFailed
 
     settings = Settings()
     check_free(host, port, "--host, --port")
     logs.configure(settings.log_level)
-    with exit_on(Misconfigured, NotDeployed, RegistryFailed, Unusable, status=2):
+    with exit_on(Misconfigured, NotDeployed, Refused, RegistryFailed, Unusable, status=2):
         status = serve(settings, host=host, port=port, demo_user=demo_user, database_url=database)
     raise typer.Exit(status)

@@ -236,6 +236,8 @@ def _read(settings: Settings) -> "Snapshot":
 
     import structlog
 
+    from schemas.topics import RISK_PROFILES
+    from streams.kafka.origin import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.reference.follower import ReferenceLost, read
 
@@ -245,8 +247,8 @@ def _read(settings: Settings) -> "Snapshot":
         printer, [structlog.processors.KeyValueRenderer(key_order=["event"])]
     )
     try:
-        return read(settings, log=log)
-    except (NotDeployed, RegistryFailed, ReferenceLost) as problem:
+        return read(settings, topics=[RISK_PROFILES], log=log)
+    except (NotDeployed, RegistryFailed, NoAnswer, ReferenceLost) as problem:
         _fail(str(problem))
 
 

@@ -64,22 +64,50 @@ def up(
         )
 
 
-def deploy() -> None:
+def deploy(
+    acls: Annotated[
+        bool, typer.Option("--acls", help="Also give every component's user its rights in Kafka.")
+    ] = False,
+    print_acls: Annotated[
+        bool, typer.Option("--print-acls", help="Only print these rights, as JSON.")
+    ] = False,
+    user_prefix: Annotated[
+        str, typer.Option(help="Of the users' names: PREFIXscreen, PREFIXcustoms-it, …")
+    ] = "redlane-",
+) -> None:
     """Create the topics and register the schemas that are missing.
 
     Workers do neither. Run it before the first worker, and after an upgrade. It changes nothing
-    that already exists.
+    that already exists. --acls needs a user who may alter the cluster; see SECURITY.md.
 
-    **Example**
+    **Examples**
 
     `REDLANE_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 REDLANE_KAFKA_REPLICATION=3 redlane deploy`
+
+    `REDLANE_KAFKA_USERNAME=admin redlane deploy --acls`
+
+    `redlane deploy --print-acls`
     """
+    import json
+    from dataclasses import asdict
+
     from streams.kafka.origin import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
+    from streams.operations.access import grant, rights, user_of
     from streams.operations.deploy import deploy as deploy_all
 
+    settings = Settings()
+    if print_acls:
+        listed = [
+            {"user": user_of(right.component, user_prefix), **asdict(right)}
+            for right in rights(settings, user_prefix)
+        ]
+        typer.echo(json.dumps(listed, indent=2))
+        return
     with exit_on(NotDeployed, RegistryFailed, NoAnswer):
-        deploy_all(Settings(), say=typer.echo)
+        deploy_all(settings, say=typer.echo)
+        if acls:
+            grant(settings, user_prefix, say=typer.echo)
 
 
 def doctor() -> None:

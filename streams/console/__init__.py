@@ -27,6 +27,7 @@ def serve(
     Raises:
         Misconfigured: the console would trust nobody, or everybody.
         NotDeployed: the registry lacks a schema.
+        Refused: Kafka refuses this user, or a right is missing.
         RegistryFailed: the registry does not answer.
         Unusable: the database does not answer, or belongs to another version of the console.
     """

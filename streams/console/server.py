@@ -24,9 +24,13 @@ from streams.console.web.pages import application
 from streams.console.web.pictures import Pictures
 from streams.console.web.requests import Parts
 from streams.exit_deadline import ExitDeadline
+from streams.kafka.origin import NoAnswer, Refused
+from streams.operations.access import admit
 from streams.pseudonym import pseudonym
 from streams.settings import Settings
 
+KAFKA_S = 5.0
+"""For Kafka to answer at the start."""
 CHECK_S = 1.0
 """Between checks whether the threads run."""
 log = structlog.get_logger(__name__)
@@ -133,6 +137,12 @@ def run(
     hosts: tuple[str, ...],
 ) -> int:
     """Serve until SIGTERM or SIGINT; arguments, result and errors as of `streams.console.serve`."""
+    try:
+        admit(settings, "console", within_s=KAFKA_S)
+    except Refused:
+        raise
+    except NoAnswer as error:  # the pages say so until it does
+        log.warning("Kafka does not answer", problem=str(error))
     console = build(
         settings, host=host, demo_user=demo_user, database_url=database_url, hosts=hosts
     )

@@ -1,20 +1,83 @@
-"""Whether Kafka answers, asked every few seconds, also while there is nothing to do."""
+"""Whether Kafka answers us: asked before anything begins, and then every few seconds."""
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from schemas.topics import Topic
+from streams.kafka.origin import Refused, no_answer
 from streams.settings import Settings
 
 ASK_EVERY_S: Final = 3.0
 ANSWER_S: Final = 5.0
 log = structlog.get_logger(__name__)
+
+
+class Asker:
+    """Asks the brokers, and keeps what they say where they refuse: the client only gives up."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect."""
+        self._problem: KafkaError | None = None
+        # It fails while no broker answers, which is what we tell ourselves.
+        more: dict[str, Any] = {"log_level": 0, "error_cb": self._note}
+        self.admin = AdminClient(settings.confluent() | more)
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - its name
+            self._problem = error
+
+    def __call__(self, topic: str | None = None, *, within_s: float) -> None:
+        """Ask for a topic, or for all.
+
+        Raises:
+            KafkaException: none answers in time; it says why.
+        """
+        self._problem = None
+        try:
+            self.admin.list_topics(topic, timeout=within_s)
+        except KafkaException as error:
+            self.admin.poll(0)  # calls `_note`
+            raise KafkaException(self._problem or error.args[0]) from error
+
+
+def reach(
+    settings: Settings,
+    *,
+    within_s: float,
+    waiting: Callable[[KafkaError], object] = lambda _: None,
+) -> AdminClient:
+    """Wait until Kafka answers this user; return the client.
+
+    Args:
+        settings: of Kafka.
+        within_s: at most. Unit: s.
+        waiting: told once, if it does not answer at once.
+
+    Raises:
+        Refused: it refuses the user, or TLS fails.
+        NoAnswer: it does not answer in time.
+    """
+    ask = Asker(settings)
+    deadline = time.monotonic() + within_s
+    told = False
+    while True:
+        try:
+            ask(within_s=min(1.0, within_s))
+        except KafkaException as error:
+            problem = no_answer(error)
+            if isinstance(problem, Refused) or time.monotonic() > deadline:
+                raise problem from error
+            if not told:
+                told = True
+                waiting(error.args[0])
+        else:
+            return ask.admin
 
 
 class Contact:
@@ -83,6 +146,5 @@ def asking_for(settings: Settings, topic: Topic) -> Callable[[], object]:
 
     It raises KafkaException where none answers within ANSWER_S.
     """
-    # It fails while no broker answers, which is what we tell ourselves.
-    admin = AdminClient(settings.confluent() | {"log_level": 0})
-    return lambda: admin.list_topics(topic.name, timeout=ANSWER_S)
+    ask = Asker(settings)
+    return lambda: ask(topic.name, within_s=ANSWER_S)

@@ -16,6 +16,15 @@ from streams.settings import Settings
 
 TRANSIENT: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)  # noqa: SLF001 - their names
 """The client goes on trying."""
+DENIALS: Final = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+GIVE_RIGHTS: Final = "an administrator gives rights with `redlane deploy --acls`"
+ORIGINS_GROUP: Final = "redlane-origin"
+CONTENTS_GROUP: Final = "redlane-contents"
+"""Groups that nobody joins: Kafka's client needs a name."""
 PLACE: Final = re.compile(
     r"(?P<topic>[\w.-]+)/(?P<partition>\d{1,9})/(?P<offset>\d{1,18})", re.ASCII
 )
@@ -39,7 +48,7 @@ class Origins:
         self._consumer = Consumer(
             settings.confluent()
             | {
-                "group.id": "redlane-origin",  # required, though it joins no group
+                "group.id": ORIGINS_GROUP,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 # A fetch waits behind the previous one, which asks for more records than there are.
@@ -92,12 +101,38 @@ class NoAnswer(NotDelivered):
     """Kafka does not answer."""
 
 
+class Refused(NoAnswer):
+    """Kafka answers, but not to this user: another attempt would fail too."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}: {remedy}.")
+        self.problem = problem
+        self.remedy = remedy
+
+
 def no_answer(error: KafkaException) -> NoAnswer:
-    """Return what to say, and to do, where Kafka does not answer."""
+    """Return what to say, and to do, where Kafka does not answer, or refuses to."""
+    cause: KafkaError = error.args[0]
+    if cause.code() in DENIALS:
+        return Refused(f"Kafka refuses: {cause.str()}", GIVE_RIGHTS)
+    if cause.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001 - its name
+        remedy = "check REDLANE_KAFKA_USERNAME and REDLANE_KAFKA_PASSWORD"
+        return Refused(f"Kafka refuses the user: {cause.str()}", remedy)
+    # That the broker refuses our certificate, only the text says.
+    if cause.code() == KafkaError._SSL or "SSL alert" in cause.str():  # noqa: SLF001 - its name
+        remedy = "check REDLANE_KAFKA_CA_FILE, and when the certificates of both sides expire"
+        return Refused(f"TLS to Kafka fails: {cause.str()}", remedy)
     return NoAnswer(
-        f"Kafka does not answer: {error.args[0].str()}. Check REDLANE_KAFKA_BOOTSTRAP_SERVERS, or "
+        f"Kafka does not answer: {cause.str()}. Check REDLANE_KAFKA_BOOTSTRAP_SERVERS, or "
         "start it on this machine with `redlane up`."
     )
+
+
+def absent(error: KafkaError, topic: str) -> NotDeployed | NoAnswer:
+    """Return what to say of a topic that is not there, or that this user may not see."""
+    if error.code() in DENIALS:
+        return no_answer(KafkaException(error))
+    return NotDeployed(f"{error.str()}: {topic}. Run `redlane deploy` first.")
 
 
 def partitions_of(consumer: Consumer, topic: Topic, within_s: float) -> list[int]:
@@ -105,11 +140,12 @@ def partitions_of(consumer: Consumer, topic: Topic, within_s: float) -> list[int
 
     Raises:
         NotDeployed: the topic is missing.
+        Refused: this user may not see it.
         KafkaException: Kafka does not answer.
     """
     described = consumer.list_topics(topic.name, timeout=within_s).topics[topic.name]
     if described.error is not None:
-        raise NotDeployed(f"{described.error.str()}: {topic.name}. Run `redlane deploy` first.")
+        raise absent(described.error, topic.name)
     return list(described.partitions)
 
 
@@ -132,7 +168,7 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
     consumer = Consumer(
         settings.confluent()
         | {
-            "group.id": "redlane-contents",  # required, though it joins no group
+            "group.id": CONTENTS_GROUP,
             "enable.auto.commit": False,
             # Retention may remove the first event between the question and the fetch.
             "auto.offset.reset": "earliest",
@@ -155,7 +191,9 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
             if error is None and (message.offset() or 0) < ends.get(partition, 0):
                 yield message
             elif error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                raise NotDelivered(f"{topic.name} cannot be read: {error.str()}")
+                raise NotDelivered(
+                    f"{topic.name} cannot be read. {no_answer(KafkaException(error))}"
+                )
             if error is not None or (message.offset() or 0) + 1 >= ends.get(partition, 0):
                 ends.pop(partition, None)
     finally:

@@ -1,10 +1,11 @@
-"""Apache Kafka in KRaft mode, one broker or three, without ZooKeeper."""
+"""Apache Kafka in KRaft mode, one broker or three, without ZooKeeper; secured, or open to all."""
 
 import base64
 import contextlib
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -13,16 +14,32 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streams.local import fetch
+from streams.local.certificates import Authority
 from streams.local.process import LOOPBACK, Process, ServiceFailed, free_port
 
 JAVA_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+ADMIN = "admin"
+"""The user who may do everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """Clients need TLS, a user by SCRAM-SHA-512 or by certificate, and rights."""
+
+    authority: Authority
+    passwords: Mapping[str, str]
+    """User → password; ADMIN among them."""
 
 
 class Kafka:
     """A cluster of brokers that are controllers too; each can be killed and started again."""
 
-    def __init__(self, directory: Path, *, ports: Sequence[int] = (0,)) -> None:
+    def __init__(
+        self, directory: Path, *, ports: Sequence[int] = (0,), secured: Secured | None = None
+    ) -> None:
         self._directory = directory
+        self._secured = secured
+        self._mutual_ports = [free_port() for _ in ports] if secured else []
         self._ports = [port or free_port() for port in ports]
         self._controllers = [free_port() for _ in ports]
         self._jars = ":".join(map(str, fetch.kafka_jars()))
@@ -34,6 +51,11 @@ class Kafka:
         """host:port of every broker, by commas."""
         return ",".join(f"{LOOPBACK}:{port}" for port in self._ports)
 
+    @property
+    def mutual_servers(self) -> str:
+        """The same for clients that show a certificate; only where it is secured."""
+        return ",".join(f"{LOOPBACK}:{port}" for port in self._mutual_ports)
+
     def start(self) -> Self:
         """Format the storage and start every broker; returns before they answer."""
         for number, broker in enumerate(self.brokers):
@@ -43,7 +65,7 @@ class Kafka:
 
     def wait(self) -> None:
         """Wait until every broker is in the cluster."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        admin = AdminClient(self._admin() | {"log_level": 0})
 
         def ready() -> bool:
             with contextlib.suppress(KafkaException):
@@ -57,6 +79,19 @@ class Kafka:
         """Stop every broker."""
         for broker in self.brokers:
             broker.stop()
+
+    def _admin(self) -> dict[str, str]:
+        """Return the connection settings of one who may do everything."""
+        servers = {"bootstrap.servers": self.bootstrap_servers}
+        if self._secured is None:
+            return servers
+        return servers | {
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": str(self._secured.authority.ca_file),
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": ADMIN,
+            "sasl.password": self._secured.passwords[ADMIN],
+        }
 
     def _java(self, main: str, *arguments: str) -> list[str | Path]:
         level = "-Dorg.apache.logging.log4j.level=INFO"
@@ -79,11 +114,6 @@ class Kafka:
             "process.roles": "broker,controller",
             "node.id": number,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://{LOOPBACK}:{self._ports[number]},"
-            f"CONTROLLER://{LOOPBACK}:{self._controllers[number]}",
-            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self._ports[number]}",
-            "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": file.parent / "log",
             "auto.create.topics.enable": "false",
             "default.replication.factor": replicas,
@@ -98,15 +128,66 @@ class Kafka:
             "log.cleaner.dedupe.buffer.size": 16 << 20,
         }
         file.parent.mkdir(parents=True, exist_ok=True)
+        settings |= self._listeners(number)
+        users: list[str] = []
+        if self._secured is not None:
+            settings |= self._security(number, self._secured)
+            users = [
+                f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]"
+                for user, password in self._secured.passwords.items()
+            ]
+        file.touch(mode=0o600)
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         # Option and id in one word, because one id in 64 begins with a hyphen.
         cluster = f"--cluster-id={self._cluster}"
         format_ = self._java("kafka.tools.StorageTool", "format", cluster)
         done = subprocess.run(  # noqa: S603 - our own command
-            [*format_, "-c", file, "--ignore-formatted"],
+            [*format_, "-c", file, "--ignore-formatted", *users],
             check=False,
             capture_output=True,
             text=True,
         )
         if done.returncode:
             raise ServiceFailed(f"Kafka's storage could not be formatted.\n{done.stderr}")
+
+    def _listeners(self, number: int) -> dict[str, object]:
+        if self._secured is None:
+            kinds = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
+        else:
+            kinds = {"USERS": "SASL_SSL", "MUTUAL": "SSL", "CONTROLLER": "SSL"}
+        mutual = self._mutual_ports[number : number + 1]
+        ports = (self._ports[number], *mutual, self._controllers[number])
+        listeners = [f"{name}://{LOOPBACK}:{port}" for name, port in zip(kinds, ports, strict=True)]
+        return {
+            "listeners": ",".join(listeners),
+            "advertised.listeners": ",".join(listeners[:-1]),
+            "inter.broker.listener.name": list(kinds)[-2],
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": ",".join(":".join(kind) for kind in kinds.items()),
+        }
+
+    def _security(self, number: int, secured: Secured) -> dict[str, object]:
+        """Return what only a secured broker has. Brokers know each other by certificate."""
+        broker = f"broker-{number}"
+        certificate, key = secured.authority.issue(broker)
+        store = certificate.with_suffix(".store.pem")
+        store.touch(mode=0o600)
+        store.write_bytes(key.read_bytes() + certificate.read_bytes())
+        return {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": store,
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": secured.authority.ca_file,
+            "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.controller.ssl.client.auth": "required",
+            "ssl.principal.mapping.rules": "RULE:^CN=(.*)$/$1/",
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": ";".join(
+                f"User:{name}"
+                for name in (ADMIN, *(f"broker-{n}" for n in range(len(self._ports))))
+            ),
+            "listener.name.users.scram-sha-512.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
+        }

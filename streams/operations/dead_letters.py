@@ -17,6 +17,7 @@ from confluent_kafka import Message, Producer
 from models.progress import Say
 from schemas.records import DeadLetterReplay
 from schemas.topics import DEAD_LETTER_REPLAYS, DEAD_LETTERS, TOPICS
+from streams.kafka.contact import reach
 from streams.kafka.dead_letter import (
     ATTEMPT,
     ERRORS,
@@ -138,6 +139,7 @@ def read_letters(settings: Settings) -> Iterator[Letter]:
         NotDeployed: the topic is missing.
         NotDelivered: the broker does not answer, or stopped answering.
     """
+    reach(settings, within_s=ANSWER_S)
     seen = set()
     for message in contents(settings, DEAD_LETTERS, within_s=ANSWER_S):
         letter = _letter(message)

@@ -6,12 +6,11 @@ A worker does neither, so it needs no right to create anything.
 from collections.abc import Callable, Iterable
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.topics import TOPICS, Topic
-from streams.kafka.origin import no_answer
+from streams.kafka.contact import reach
 from streams.kafka.registry import NotDeployed, Registry
 from streams.settings import Settings
 
@@ -47,13 +46,9 @@ def deploy(
         NotDeployed: Kafka refuses a topic, or the registry a schema.
         NoAnswer, RegistryFailed: Kafka or the registry does not answer.
     """
-    admin = AdminClient(settings.confluent() | {"log_level": 0})
+    admin = reach(settings, within_s=ANSWER_S)
     registry = Registry(settings.registry_url, token=settings.registry_token.get_secret_value())
     topics = tuple(topics)
-    try:
-        admin.list_topics(timeout=ANSWER_S)
-    except KafkaException as error:
-        raise no_answer(error) from error
     new_topics = [new_topic(topic, settings.kafka_replication) for topic in topics]
     for name, created in admin.create_topics(new_topics, operation_timeout=30).items():
         try:

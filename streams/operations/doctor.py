@@ -10,9 +10,12 @@ from redis import Redis
 
 from models.scoring.bundle import check_released, verify
 from schemas.topics import ALERTS, DECLARATIONS, INSPECTION_OUTCOMES, TOPICS
+from streams.kafka.contact import reach
+from streams.kafka.origin import Refused
 from streams.kafka.registry import Registry, RegistryFailed
 from streams.kafka.unread import Unread
 from streams.object_storage import NoSuchKey, ObjectStorage
+from streams.operations import access
 from streams.settings import Settings
 
 LOCALLY = "on this machine `redlane up` starts one"
@@ -70,9 +73,12 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _kafka(settings: Settings) -> str:
-    admin = AdminClient(settings.confluent() | {"log_level": 0})
     try:
+        admin = reach(settings, within_s=5)
+        access.check(admin, settings, "doctor")
         cluster = admin.list_topics(timeout=5)
+    except Refused as error:
+        raise Unwell(error.problem, error.remedy) from error
     except KafkaException as error:
         raise Unwell(error.args[0].str()) from error
     if missing := sorted(TOPICS.keys() - cluster.topics.keys()):

@@ -20,14 +20,20 @@ from confluent_kafka import (
 
 from models.selection import profiles
 from schemas.records import RiskProfile
-from streams.kafka.origin import TRANSIENT, no_answer
-from streams.kafka.registry import NotDeployed, Registry
+from schemas.topics import Topic
+from streams.kafka.contact import reach
+from streams.kafka.origin import TRANSIENT, absent, no_answer
+from streams.kafka.registry import Registry
 from streams.reference.state import TOPICS, ReferenceState, Snapshot
 from streams.settings import Settings
 
+GROUP: Final = "redlane-reference"
+"""That nobody joins: Kafka's client needs a name."""
 POLL_S: Final = 0.2
 """Longest wait for new events."""
 BATCH: Final = 1000
+ANSWER_S: Final = 10.0
+"""For Kafka to answer a command at all."""
 log = structlog.get_logger(__name__)
 
 
@@ -42,11 +48,19 @@ class Reference:
     `check` every second or so.
     """
 
-    def __init__(self, settings: Settings, *, within_s: float = 60.0, log: Any = log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        topics: Iterable[Topic] = tuple(TOPICS.values()),
+        within_s: float = 60.0,
+        log: Any = log,
+    ) -> None:
         """Connect; nothing is read yet.
 
         Args:
             settings: of Kafka and the registry.
+            topics: that are followed; the reader needs the right to read each.
             within_s: for everything on the topics to be read.
             log: structlog's.
 
@@ -55,12 +69,13 @@ class Reference:
             RegistryFailed: the registry does not answer.
         """
         self._state = ReferenceState(Registry(settings.registry_url).writers, log)
+        self._topics = [topic.name for topic in topics]
         self._within_s = within_s
         self._log = log
         self._consumer = Consumer(
             settings.confluent()
             | {
-                "group.id": "redlane-reference",  # required, though it joins no group
+                "group.id": GROUP,
                 "enable.auto.commit": False,
                 # Where an offset is gone, the topic was created again: start over, do not guess.
                 "auto.offset.reset": "error",
@@ -140,13 +155,13 @@ class Reference:
     def _assign(self) -> set[tuple[str, int]]:
         """Assign all partitions, from their beginning; returns topic and number of each."""
         partitions = []
-        for name in TOPICS:
+        for name in self._topics:
             try:
                 topic = self._consumer.list_topics(name, timeout=self._within_s).topics[name]
             except KafkaException as error:
                 raise ReferenceLost(str(no_answer(error))) from error
             if topic.error is not None:
-                raise NotDeployed(f"{topic.error.str()}: {name}. Run `redlane deploy` first.")
+                raise absent(topic.error, name)
             partitions += [
                 TopicPartition(name, number, OFFSET_BEGINNING) for number in topic.partitions
             ]
@@ -193,16 +208,24 @@ class Reference:
                 )
 
 
-def read(settings: Settings, *, within_s: float = 60.0, log: Any = log) -> Snapshot:
-    """Return the reference data that is on the topics now.
+def read(
+    settings: Settings,
+    *,
+    topics: Iterable[Topic] = tuple(TOPICS.values()),
+    within_s: float = 60.0,
+    log: Any = log,
+) -> Snapshot:
+    """Return the reference data that is on topics now.
 
     Raises:
         NotDeployed: a topic or a schema is missing.
         RegistryFailed: the registry does not answer.
+        NoAnswer: Kafka does not answer, or refuses.
         ReferenceLost: the topics could not be read in time.
     """
-    reference = Reference(settings, within_s=within_s, log=log)
+    reference = Reference(settings, topics=topics, within_s=within_s, log=log)
     try:
+        reach(settings, within_s=min(ANSWER_S, within_s))
         return reference.load()
     finally:
         reference.stop()

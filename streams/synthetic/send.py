@@ -15,12 +15,15 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from schemas.topics import DECLARATIONS
+from streams.kafka.contact import reach
 from streams.kafka.delivery import Deliveries, NotDelivered, producer
 from streams.kafka.events import cloud_event, new_trace
 from streams.kafka.registry import Registry
 from streams.settings import Settings
 from streams.synthetic.irregularities import Consignment
 
+ANSWER_S = 10.0
+"""For Kafka to answer at all."""
 NAMESPACE = uuid.UUID("0f3b0c86-4b0a-5d3f-9f55-8c4d1f0e2a11")
 
 
@@ -47,6 +50,7 @@ class Sender:
     """Uploads photos, each once, and produces declarations, every one delivered."""
 
     def __init__(self, settings: Settings) -> None:
+        reach(settings, within_s=ANSWER_S)
         self._store = photo_store(settings)
         self._schema_id = Registry(settings.registry_url).schema_id(DECLARATIONS)
         # One more than the topic takes: the broker, not the client, refuses what is too large.
