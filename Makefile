@@ -29,6 +29,7 @@ check: $(INSTALLED) ## Lint, types, import directions, generated files, compatib
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m schemas.compat
+	$(BIN)/python -m streams.operations.helm_chart --check
 
 format: $(INSTALLED) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix .

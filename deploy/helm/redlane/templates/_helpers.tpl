@@ -220,6 +220,13 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* What each worker reads, and the setting that names its consumer group, as YAML. */}}
+{{- define "redlane.consumers" -}}
+screen: {topic: declarations, group: consumer_group}
+explain: {topic: alerts, group: explain_consumer_group}
+learn: {topic: inspection-outcomes, group: learn_consumer_group}
+{{- end }}
+
 {{/* Whether `deploy` is a hook: its Secrets must be there before all that the chart makes. */}}
 {{- define "redlane.deployHook" -}}
 {{- if not (or .Values.externalSecrets.enabled (and .Values.strimzi.enabled .Values.strimzi.users)) }}yes{{ end }}
