@@ -41,11 +41,16 @@ chaos: $(INSTALLED) ## The longer proofs: workers killed again and again.
 bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
 
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+  --custom-compile-command "make lock"
+
 lock: $(INSTALLED) ## Resolve the dependencies again.
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra console --universal --python-version 3.11 \
-	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-serve.lock
+	$(COMPILE) pyproject.toml --all-extras -o requirements.lock
+	$(COMPILE) pyproject.toml -o requirements-serve.lock
+	$(COMPILE) pyproject.toml --extra console -o requirements-console.lock
+	for image in cpu gpu sbom; do \
+	  $(COMPILE) deploy/requirements/$$image.in -c requirements-serve.lock \
+	    -o deploy/requirements/$$image.lock; done
 
 clean: ## Remove the virtual environment; the cache in ~/.cache/redlane stays.
 	rm -rf $(VENV)
