@@ -95,7 +95,7 @@ def kafka_file() -> dict[str, Any]:
     """Return topics and the rights of users; `${…}` stands for a group's setting or the prefix."""
     groups = {name: f"${{{name}}}" for name in GROUPS}
     acls: dict[str, dict[tuple[str, str], list[str]]] = {name: {} for name in components()}
-    for right in rights(Settings.model_construct(**groups), USER_PREFIX):
+    for right in rights(Settings(**groups), USER_PREFIX):
         place = (right.resource, right.name)
         operation = "".join(word.capitalize() for word in right.operation.split("_"))
         acls[right.component].setdefault(place, []).append(operation)
