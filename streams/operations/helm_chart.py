@@ -7,7 +7,7 @@ files/kafka.json; `--check` fails when they are out of date.
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,16 +25,14 @@ SECRETS: Final = {"s3_access_key_id"} | {
     name for name, field in Settings.model_fields.items() if field.annotation is SecretStr
 }
 """Settings that containers get from Secrets, as files."""
-SET_BY_CHART: Final = {
-    "bundle",
-    "health_host",
-    "health_port",
-    "kafka_ca_file",
-    "kafka_certificate_file",
-    "kafka_key_file",
-    "kafka_username",
-}
+OF_USERS: Final = {"kafka_certificate_file", "kafka_key_file", "kafka_username"}
+"""Settings that differ between components, because each is a user of its own in Kafka."""
+SET_BY_CHART: Final = OF_USERS | {"bundle", "health_host", "health_port"}
 """Settings that follow from other values."""
+FILES: Final = {name for name in Settings.model_fields if name.endswith("_file")} - OF_USERS
+"""Settings that name a file, which the chart mounts from a Secret."""
+OTHER_KEYS: Final = {"password", "user.crt", "user.key", "ca.crt"}
+"""Keys of the Secrets of Kafka's users and authorities."""
 GROUPS: Final = (
     "consumer_group",
     "learn_consumer_group",
@@ -51,7 +49,7 @@ def settings_schema() -> dict[str, Any]:
     plain = {
         name: _for_values(field)
         for name, field in schema["properties"].items()
-        if name not in SECRETS | SET_BY_CHART
+        if name not in SECRETS | SET_BY_CHART | FILES
     }
     definitions = {name: _for_values(node) for name, node in schema.get("$defs", {}).items()}
     return definitions | {
@@ -62,10 +60,24 @@ def settings_schema() -> dict[str, Any]:
             "additionalProperties": False,
             "properties": plain,
         },
-        "secretName": {
-            "description": "Setting that containers get from a Secret, as a file.",
-            "enum": sorted(f"REDLANE_{name.upper()}" for name in SECRETS),
-        },
+        "files": _with_keys(
+            "Settings that name a file, which is mounted from a Secret.", FILES, "fileInSecret"
+        ),
+        "storedSecret": _with_keys(
+            "Keys of a Secret, and where External Secrets finds them.",
+            {f"REDLANE_{name.upper()}" for name in SECRETS} | OTHER_KEYS,
+            "remoteKey",
+        ),
+    }
+
+
+def _with_keys(description: str, keys: Iterable[str], definition: str) -> dict[str, Any]:
+    """Return the schema of a mapping that may have these keys, to values of a definition."""
+    return {
+        "description": description,
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {key: {"$ref": f"#/definitions/{definition}"} for key in sorted(keys)},
     }
 
 

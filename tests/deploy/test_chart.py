@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from streams.operations.helm_chart import (
+    FILES,
     KAFKA,
     SCHEMA,
     SECRETS,
@@ -145,7 +146,8 @@ def test_every_setting_reaches_the_components(rendered, monkeypatch, tmp_path, c
 
 def test_every_secret_setting_reaches_a_component(rendered):
     """As a file, never as a variable; and what the chart sets itself is set."""
-    words = ("--set=kafka.clientCertificates=true", "--set=kafka.caSecret.name=ca")
+    mounted = json.dumps({name: {"secret": "authorities", "key": "ca.crt"} for name in FILES})
+    words = ("--set=kafka.clientCertificates=true", f"--set-json=files={mounted}")
     files, variables = set(), set()
     for pod in pods(rendered("external-kafka", *words)).values():
         variables |= environment(pod).keys()
@@ -154,7 +156,8 @@ def test_every_secret_setting_reaches_a_component(rendered):
             files |= {item["path"] for item in source["secret"]["items"]}
     assert {f"REDLANE_{name.upper()}" for name in SECRETS} <= files
     assert not {f"REDLANE_{name.upper()}" for name in SECRETS} & variables
-    assert {f"REDLANE_{name.upper()}" for name in SET_BY_CHART} <= variables
+    assert {f"REDLANE_{name.upper()}" for name in SET_BY_CHART | FILES} <= variables
+    assert FILES <= files
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,8 @@ def test_every_secret_setting_reaches_a_component(rendered):
         ("screen.replicass=2", "additional properties 'replicass'"),
         ("screen.resources.limits=null", "at '/screen/resources': missing property 'limits'"),
         ("console.replicas=2", "at '/console/replicas': value must be 1"),
+        ("files.kafka_ca.secret=x", "at '/files': additional properties 'kafka_ca'"),
+        ("externalSecrets.secrets.redlane.REDLANE_KEY.key=x", "properties 'REDLANE_KEY'"),
         ("bundle.id=abc", "at '/bundle/id'"),
         ("bundle.uri=https://models", "at '/bundle/uri'"),
         ("strimzi.enabled=true", "at '/strimzi/cluster'"),

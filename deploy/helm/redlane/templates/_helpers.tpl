@@ -64,9 +64,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 - name: REDLANE_KAFKA_USERNAME
   value: {{ include "redlane.kafkaUser" . }}
 {{- end }}
-{{- if .root.Values.kafka.caSecret.name }}
-- name: REDLANE_KAFKA_CA_FILE
-  value: /run/secrets/redlane/kafka-ca.crt
+{{- range $name, $file := .root.Values.files }}
+- name: REDLANE_{{ upper $name }}
+  value: /run/secrets/redlane/{{ $name }}
 {{- end }}
 {{- if .root.Values.kafka.clientCertificates }}
 - name: REDLANE_KAFKA_CERTIFICATE_FILE
@@ -140,13 +140,11 @@ deploy:
             - {key: user.crt, path: kafka-user.crt}
             - {key: user.key, path: kafka-user.key}
       {{- end }}
-      {{- with .root.Values.kafka.caSecret }}
-      {{- if .name }}
+      {{- range $name, $file := .root.Values.files }}
       - secret:
-          name: {{ .name }}
+          name: {{ $file.secret }}
           items:
-            - {key: {{ .key }}, path: kafka-ca.crt}
-      {{- end }}
+            - {key: {{ $file.key }}, path: {{ $name }}}
       {{- end }}
 {{- end }}
 
