@@ -245,6 +245,7 @@ def redis_client(settings: Settings) -> Redis:
         protocol=3,
         socket_timeout=settings.cache_timeout_s,
         socket_connect_timeout=settings.cache_timeout_s,
+        **settings.redis_tls(),
     )
 
 

@@ -6,11 +6,42 @@ No personal data: log identifications of declarations and codes of reasons, neve
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
 
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+from structlog.typing import EventDict
 
 log = structlog.get_logger(__name__)
+_remedies: dict[type[BaseException], str] = {}
+"""Kind of error → what an operator does about it."""
+
+
+def tell_plainly(remedy: str, *kinds: type[BaseException]) -> None:
+    """Log errors of these kinds without a trace: not our code is wrong, but a user or a right."""
+    _remedies.update(dict.fromkeys(kinds, remedy))
+
+
+def _plain(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Replace the trace of such an error by what it says and what to do."""
+    error = event.get("exc_info")
+    if error is True or isinstance(error, tuple):
+        error = sys.exc_info()[1] if error is True else error[1]
+    causes = list(_leaves(error)) if isinstance(error, BaseException) else []
+    remedies = {_remedies.get(type(cause)) for cause in causes}
+    if causes and None not in remedies:
+        del event["exc_info"]
+        event["problem"] = "; ".join(f"{type(cause).__name__}: {cause}"[:300] for cause in causes)
+        event["remedy"] = "; ".join(sorted(filter(None, remedies)))
+    return event
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
 
 
 def configure(level: str) -> None:
@@ -20,6 +51,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _plain,
         structlog.processors.format_exc_info,
     ]
     structlog.configure(

@@ -6,11 +6,15 @@ which clients that read a key as a path refuse or change.
 """
 
 import asyncio
+import math
+import ssl
+import time
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import quote
 
 import aiohttp
+import structlog
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -21,8 +25,11 @@ from streams.settings import Settings
 ATTEMPTS: Final = 4
 DELAY_S: Final = 0.1
 """Before the second attempt; each wait is twice the last."""
+TELL_EVERY_S: Final = 60.0
+DENIALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 KEY_REFUSED: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_URI_TOO_LONG)
 """Status with which a storage refuses a key that it cannot hold."""
+log = structlog.get_logger(__name__)
 
 
 class StorageFailed(OSError):  # noqa: N818 - says what happened
@@ -35,6 +42,10 @@ class Redirected(StorageFailed):
 
 class NoSuchKey(StorageFailed):
     """There is no object under the key."""
+
+
+class Denied(StorageFailed):
+    """It refuses our keys, or we its certificate: another attempt would fail too."""
 
 
 class KeyRefused(StorageFailed):
@@ -82,6 +93,8 @@ class ObjectStorage:
         )
         self._signer = S3SigV4Auth(keys, "s3", settings.s3_region)
         self._deadline_s = settings.photo_deadline_s
+        self._ca_file = settings.s3_ca_file
+        self._told_at = -math.inf
         self._session: aiohttp.ClientSession | None = None
 
     def bucket(self, name: str) -> Bucket:
@@ -136,13 +149,27 @@ class ObjectStorage:
             ) as answer:
                 _check(answer.status)
                 return b"" if data else await _body(answer, max_bytes)
+        except Denied as error:
+            self._tell(error, "give the user of REDLANE_S3_ACCESS_KEY_ID its rights")
+            raise
+        except aiohttp.ClientSSLError as error:
+            self._tell(error, "check REDLANE_S3_CA_FILE and when the certificate expires")
+            raise Denied(type(error).__name__) from error
         except aiohttp.ClientError as error:
             raise _NoAnswer(type(error).__name__) from error
+
+    def _tell(self, problem: Exception, remedy: str) -> None:
+        """Log now and then what only an operator can repair: each object would meet it."""
+        if time.monotonic() - self._told_at > TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            log.error("object storage refuses us", problem=str(problem)[:200], remedy=remedy)
 
     def _connected(self) -> aiohttp.ClientSession:
         """Return the connections, without cookies and without proxies of the environment."""
         if self._session is None:
+            certificates = ssl.create_default_context(cafile=self._ca_file)
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=certificates),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._deadline_s / 2),
@@ -171,6 +198,8 @@ def _check(status: int) -> None:
         raise KeyRefused(f"status {status}")
     if status == HTTPStatus.NOT_FOUND:
         raise NoSuchKey(f"status {status}")
+    if status in DENIALS:
+        raise Denied(f"status {status}")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise _NoAnswer(f"status {status}")
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:

@@ -56,11 +56,16 @@ class Settings(BaseSettings):
     registry_token: SecretStr = Field(
         default=SecretStr(""), description="with the right to register, for `redlane deploy` alone"
     )
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="redis:// or, with TLS, rediss://, with USER:PASSWORD@ before the host",
+    )
+    redis_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
 
     s3_endpoint: str = "http://127.0.0.1:8333"
     s3_access_key_id: str = ""
     s3_secret_access_key: SecretStr = SecretStr("")
+    s3_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
     s3_region: str = "us-east-1"
     s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("goods-photos",),
@@ -306,6 +311,12 @@ class Settings(BaseSettings):
                 "sasl.password": self.kafka_password.get_secret_value(),
             }
         return {name: str(value) for name, value in given.items() if value is not None}
+
+    def redis_tls(self) -> dict[str, Any]:
+        """Return how the server's certificate is checked, as redis-py takes it."""
+        if self.redis_ca_file is None or not self.redis_url.get_secret_value().startswith("rediss"):
+            return {}
+        return {"ssl_ca_certs": str(self.redis_ca_file)}
 
 
 def _check_address(url: str, schemes: tuple[str, ...]) -> None:

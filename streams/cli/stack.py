@@ -69,7 +69,8 @@ def deploy(
         bool, typer.Option("--acls", help="Also give every component's user its rights in Kafka.")
     ] = False,
     print_acls: Annotated[
-        bool, typer.Option("--print-acls", help="Only print these rights, as JSON.")
+        bool,
+        typer.Option("--print-acls", help="Only print the rights in Kafka, Redis and S3, as JSON."),
     ] = False,
     user_prefix: Annotated[
         str, typer.Option(help="Of the users' names: PREFIXscreen, PREFIXcustoms-it, …")
@@ -88,21 +89,14 @@ def deploy(
 
     `redlane deploy --print-acls`
     """
-    import json
-    from dataclasses import asdict
-
     from streams.kafka.origin import NoAnswer
     from streams.kafka.registry import NotDeployed, RegistryFailed
-    from streams.operations.access import grant, rights, user_of
+    from streams.operations.access import as_json, grant
     from streams.operations.deploy import deploy as deploy_all
 
     settings = Settings()
     if print_acls:
-        listed = [
-            {"user": user_of(right.component, user_prefix), **asdict(right)}
-            for right in rights(settings, user_prefix)
-        ]
-        typer.echo(json.dumps(listed, indent=2))
+        typer.echo(as_json(settings, user_prefix))
         return
     with exit_on(NotDeployed, RegistryFailed, NoAnswer):
         deploy_all(settings, say=typer.echo)

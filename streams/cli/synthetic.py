@@ -44,6 +44,7 @@ def send(
     from rich.progress import Progress
 
     from models.datasets.goods import BadCatalogue, read
+    from streams.kafka.contact import reach
     from streams.kafka.delivery import NotDelivered
     from streams.kafka.registry import NotDeployed, RegistryFailed
     from streams.synthetic import sample_catalogue as sample
@@ -65,6 +66,7 @@ def send(
         )
     with exit_on(NotDelivered, NotDeployed, RegistryFailed), Progress() as progress:
         task = progress.add_task("sent", total=count)
+        reach(settings, within_s=10)
         delivered = send_all(
             settings,
             source.consignments(count),

@@ -15,6 +15,8 @@ from streams.settings import Settings
 
 ASK_EVERY_S: Final = 3.0
 ANSWER_S: Final = 5.0
+FIRST_S: Final = 0.25
+"""Of the first question at the start; the next are twice as long each."""
 log = structlog.get_logger(__name__)
 
 
@@ -65,10 +67,11 @@ def reach(
     """
     ask = Asker(settings)
     deadline = time.monotonic() + within_s
-    told = False
+    told, patience_s = False, FIRST_S
     while True:
         try:
-            ask(within_s=min(1.0, within_s))
+            # The client says only in the end that it was refused, so it is not asked for long.
+            ask(within_s=min(patience_s, within_s))
         except KafkaException as error:
             problem = no_answer(error)
             if isinstance(problem, Refused) or time.monotonic() > deadline:
@@ -76,6 +79,7 @@ def reach(
             if not told:
                 told = True
                 waiting(error.args[0])
+            patience_s = min(2 * patience_s, ANSWER_S)
         else:
             return ask.admin
 

@@ -13,16 +13,19 @@ from typing import Any
 
 import faust
 import structlog
+from aiokafka import errors
 from aiokafka.helpers import create_ssl_context
 from mode import CrashingSupervisor
 
 from schemas.topics import DEAD_LETTERS, Topic
+from streams import logs
 from streams.exit_deadline import ExitDeadline
 from streams.kafka.acker import Acker
 from streams.kafka.contact import Contact, asking_for
 from streams.kafka.dead_letter import DeadLetterLimit
 from streams.kafka.events import Inbound, Outbound
 from streams.kafka.health import Health
+from streams.kafka.origin import GIVE_RIGHTS
 from streams.kafka.pump import Pumps, Stage, Weigh
 from streams.kafka.transport import TOO_LARGE, Transport
 from streams.kafka.unread import Unread
@@ -34,6 +37,12 @@ COMMIT_S = 5.0
 LOG_APPEND_TIME = 1
 """Timestamp type of aiokafka: the broker set it."""
 log = structlog.get_logger(__name__)
+logs.tell_plainly(
+    GIVE_RIGHTS,
+    errors.TopicAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+)
 
 
 def _credentials(settings: Settings) -> Any:

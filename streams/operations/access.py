@@ -5,6 +5,7 @@ use, here. `redlane deploy --acls` gives these rights, `--print-acls` prints the
 may read or write may also describe.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its
     ResourcePatternType,
     ResourceType,
 )
+from structlog.contextvars import bound_contextvars
 
 from schemas.topics import TOPICS
 from streams.kafka import origin
 from streams.kafka.contact import reach
-from streams.kafka.origin import DENIALS, GIVE_RIGHTS, Refused, absent, no_answer
+from streams.kafka.origin import DENIALS, GIVE_RIGHTS, NoAnswer, Refused, absent, no_answer
+from streams.redis import rights as redis_rights
 from streams.reference import follower
+from streams.retry import retrying_blocking
 from streams.settings import Settings
 
 Operation = Literal["read", "write", "describe", "describe_configs", "create"]
@@ -35,6 +39,8 @@ PREFIX: Final = "redlane-"
 ANSWER_S: Final = 10.0
 START_S: Final = 30.0
 """For Kafka to answer at a worker's start: it may start at the same time."""
+CHECKS: Final = 6
+"""Of the rights at a worker's start, at most."""
 log = structlog.get_logger(__name__)
 EXTERNAL: Final = ("customs IT", "case management", "audit")
 """Readers that are no programs of ours: each has one consumer group, of its user's name."""
@@ -48,6 +54,18 @@ class Right:
     resource: Literal["topic", "group"]
     name: str
     operation: Operation
+
+
+def buckets(settings: Settings) -> dict[str, dict[str, list[str]]]:
+    """Return component → action → the buckets of the object storage on which it may do it."""
+    photos, maps = list(settings.s3_buckets), [settings.s3_explanations_bucket]
+    return {
+        "screen": {"read": photos},
+        "explain": {"read": photos, "write": maps},
+        "console": {"read": sorted({*photos, *settings.console_buckets})},
+        "customs IT": {"write": photos[:1]},
+        "doctor": {"read": photos},
+    }
 
 
 def components() -> list[str]:
@@ -116,6 +134,25 @@ def _named_only(settings: Settings) -> Mapping[str, Iterable[str]]:
             settings.explain_consumer_group,
         ],
     }
+
+
+def as_json(settings: Settings, prefix: str = PREFIX) -> str:
+    """Return the rights of every user in Kafka, Redis and the object storage."""
+    of_kafka, of_buckets = rights(settings, prefix), buckets(settings)
+    users = {
+        user_of(component, prefix): {
+            "component": component,
+            "kafka": [
+                {"resource": right.resource, "name": right.name, "operation": right.operation}
+                for right in of_kafka
+                if right.component == component
+            ],
+            "redis": redis_rights.rules(component) if component in redis_rights.KEYS else [],
+            "s3": of_buckets.get(component, {}),
+        }
+        for component in components()
+    }
+    return json.dumps(users, indent=2)
 
 
 def grant(settings: Settings, prefix: str = PREFIX, say: Callable[[str], object] = print) -> None:
@@ -195,7 +232,14 @@ def admit(settings: Settings, component: str, *, within_s: float = START_S) -> N
             "waiting for a service", service="Kafka", error=error.str()
         ),
     )
-    check(admin, settings, component)
+    retry = retrying_blocking(attempts=CHECKS, delay_s=0.5)
+    with bound_contextvars(service="Kafka"):
+        retry(_may_pass, check, admin, settings, component)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is not about us: who coordinates the groups is not known at once."""
+    return isinstance(error, NoAnswer) and not isinstance(error, Refused)
 
 
 def check(admin: AdminClient, settings: Settings, component: str) -> None:

@@ -150,7 +150,8 @@ async def _ask_storage(settings: Settings) -> None:
 
 def _redis(settings: Settings) -> str:
     url = settings.redis_url.get_secret_value()
-    with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
+    tls = settings.redis_tls()
+    with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3, **tls) as redis:
         version = redis.info("server")["redis_version"]
     return f"answers, version {version}"
 

@@ -1,16 +1,25 @@
 """A Redis that fails or is slow is left alone for a while, so that no declaration waits for it."""
 
+import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+
+from streams import logs
 
 FAILURES: Final = (RedisError, OSError)
 """What a failing Redis looks like."""
+DENIALS: Final = (AuthenticationError, NoPermissionError)
+REMEDY: Final = (
+    "check user and password in REDLANE_REDIS_URL, and the user's rights: "
+    "`redlane deploy --print-acls`"
+)
 log = structlog.get_logger(__name__)
+logs.tell_plainly(REMEDY, *DENIALS)
 
 
 class CircuitBreaker:
@@ -40,9 +49,15 @@ class CircuitBreaker:
         return self._clock() < self._open_until
 
     def trip(self, error: Exception) -> None:
-        """Open for `pause_s`, and log the kind of the error."""
+        """Open for `pause_s`, and log the kind of the error; and what to do, where Redis denies."""
         self._open_until = self._clock() + self._pause_s
-        log.warning(self._lost, error=type(error).__name__, pause_s=self._pause_s)
+        more = {"error": type(error).__name__, "pause_s": self._pause_s}
+        if isinstance(error, DENIALS):
+            log.error(self._lost, **more, remedy=REMEDY)
+        elif isinstance(error.__cause__, ssl.SSLError):
+            log.error(self._lost, **more, remedy="check REDLANE_REDIS_CA_FILE and the certificate")
+        else:
+            log.warning(self._lost, **more)
 
     def __enter__(self) -> None:
         pass

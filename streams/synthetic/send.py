@@ -1,5 +1,6 @@
 """A catalogue → declarations on their topic, photos in object storage, the truth in a file."""
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -7,51 +8,27 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import S3Store
-
 from schemas.topics import DECLARATIONS
-from streams.kafka.contact import reach
 from streams.kafka.delivery import Deliveries, NotDelivered, producer
 from streams.kafka.events import cloud_event, new_trace
 from streams.kafka.registry import Registry
+from streams.object_storage import ObjectStorage
 from streams.settings import Settings
 from streams.synthetic.irregularities import Consignment
 
-ANSWER_S = 10.0
-"""For Kafka to answer at all."""
 NAMESPACE = uuid.UUID("0f3b0c86-4b0a-5d3f-9f55-8c4d1f0e2a11")
-
-
-def photo_store(settings: Settings) -> S3Store:
-    """Return the first bucket that photos may be read from, to write to."""
-    deadline = timedelta(seconds=settings.photo_deadline_s)
-    return S3Store(
-        settings.s3_buckets[0],
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        access_key_id=settings.s3_access_key_id,
-        secret_access_key=settings.s3_secret_access_key.get_secret_value(),
-        virtual_hosted_style_request=False,
-        client_options={
-            "allow_http": settings.s3_endpoint.startswith("http://"),
-            "timeout": deadline,
-            "connect_timeout": deadline / 2,
-        },
-        retry_config={"retry_timeout": deadline, "max_retries": 3},
-    )
 
 
 class Sender:
     """Uploads photos, each once, and produces declarations, every one delivered."""
 
     def __init__(self, settings: Settings) -> None:
-        reach(settings, within_s=ANSWER_S)
-        self._store = photo_store(settings)
+        self._storage = ObjectStorage(settings)
+        self._photos = self._storage.bucket(settings.s3_buckets[0])
+        self._loop = asyncio.Runner()
         self._schema_id = Registry(settings.registry_url).schema_id(DECLARATIONS)
         # One more than the topic takes: the broker, not the client, refuses what is too large.
         limit_mb = DECLARATIONS.max_message_mb + 1
@@ -67,11 +44,11 @@ class Sender:
         for key, photo in consignment.photos.items():
             if key not in self._uploaded:
                 try:
-                    obstore.put(self._store, key, photo)
-                except (OSError, BaseError) as error:
-                    first_line = str(error).partition("\n")[0]
+                    self._loop.run(self._photos.write(key, photo, media_type="image/jpeg"))
+                except OSError as error:
+                    problem = str(error) or type(error).__name__
                     raise NotDelivered(
-                        f"A photo could not be uploaded: {first_line}. Check REDLANE_S3_ENDPOINT, "
+                        f"A photo could not be uploaded: {problem}. Check REDLANE_S3_ENDPOINT, "
                         "its keys and buckets, or start it on this machine with `redlane up`."
                     ) from error
                 self._uploaded.add(key)
@@ -97,6 +74,11 @@ class Sender:
             NotDelivered: an event was refused, or the broker does not answer.
         """
         self._deliveries.wait()
+
+    def close(self) -> None:
+        """Close the connections to the object storage."""
+        self._loop.run(self._storage.close())
+        self._loop.close()
 
 
 def new_run() -> str:
@@ -130,7 +112,10 @@ def send(
     """
     sender = Sender(settings)
     begin, count = time.monotonic(), 0
-    with truth.open("w") if truth else contextlib.nullcontext() as file:
+    with (
+        contextlib.closing(sender),
+        truth.open("w") if truth else contextlib.nullcontext() as file,
+    ):
         for consignment in consignments:
             if stopped():
                 break
@@ -141,5 +126,5 @@ def send(
             sender.send(consignment)
             sent(consignment)
             count += 1
-    sender.flush()
+        sender.flush()
     return count

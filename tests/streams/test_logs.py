@@ -75,3 +75,30 @@ async def test_the_last_error_propagates_after_the_attempts():
     with pytest.raises(KeyError):
         await retry(OSError, act, KeyError)
     assert calls == [OSError] * 3 + [KeyError]
+
+
+def test_a_refusal_is_told_with_what_to_do_and_without_a_trace():
+    """Alone or in a group; a bug beside it keeps its trace."""
+
+    class Denied(Exception):
+        pass
+
+    logs.tell_plainly("give it its rights", Denied)
+    log = structlog.get_logger("test")
+    with written_lines() as written:
+        for error in (
+            Denied("topic alerts"),
+            ExceptionGroup("a", [Denied("topic alerts")]),
+            ExceptionGroup("b", [Denied("topic alerts"), ValueError("a bug")]),
+        ):
+            try:
+                raise error
+            except Exception:
+                log.exception("ended")
+                logging.getLogger("library").exception("ended")
+    plain, bugs = written[:4], written[4:]
+    assert {(line["problem"], line["remedy"]) for line in plain} == {
+        ("Denied: topic alerts", "give it its rights")
+    }
+    assert not [line for line in plain if "exception" in line]
+    assert all("a bug" in line["exception"] for line in bugs)

