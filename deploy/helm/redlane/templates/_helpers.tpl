@@ -74,37 +74,70 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 - name: REDLANE_KAFKA_KEY_FILE
   value: /run/secrets/redlane/kafka-user.key
 {{- end }}
-{{- if not (has .component (list "console" "deploy")) }}
+{{- $it := index (include "redlane.components" . | fromYaml) .component }}
+{{- if $it.topic }}
 - name: REDLANE_HEALTH_HOST
   value: "0.0.0.0"
 - name: REDLANE_HEALTH_PORT
   value: "6066"
 {{- end }}
-{{- if has .component (list "screen" "explain") }}
+{{- if $it.bundle }}
 - name: REDLANE_BUNDLE
   value: /bundle/model
 {{- end }}
 {{- end }}
 
-{{/* Secret settings by component: those it cannot do without, and those that depend. */}}
-{{- define "redlane.secretNames" -}}
+{{/*
+What each component is, as YAML. topic and group, the setting that names its consumer group: of workers.
+calls: the services that it uses. required: secret settings that it cannot do without; optional: those
+that depend on the installation.
+*/}}
+{{- define "redlane.components" -}}
+deploy:
+  calls: [kafka, registry]
+  required: []
+  optional: [REGISTRY_TOKEN]
 screen:
+  topic: declarations
+  group: consumer_group
+  bundle: true
+  calls: [kafka, registry, redis, objectStorage]
   required: [PSEUDONYM_KEY, REDIS_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, SELECTION_KEY]
+  optional: []
 explain:
+  topic: alerts
+  group: explain_consumer_group
+  bundle: true
+  calls: [kafka, registry, redis, objectStorage]
   required: [PSEUDONYM_KEY, REDIS_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, SELECTION_KEY]
+  optional: []
 learn:
+  topic: inspection-outcomes
+  group: learn_consumer_group
+  calls: [kafka, registry, redis]
   required: [PSEUDONYM_KEY, REDIS_URL, SELECTION_KEY]
+  optional: []
 console:
+  calls: [kafka, registry, objectStorage, database]
   required: [PSEUDONYM_KEY, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY]
   optional: [CONSOLE_DATABASE_URL, CONSOLE_PROXY_SECRET]
-deploy:
-  optional: [REGISTRY_TOKEN]
+{{- end }}
+
+{{/* Those that are switched on, as YAML; workers alone where told. Takes (root, workers). */}}
+{{- define "redlane.enabled" -}}
+{{- $enabled := dict }}
+{{- range $component, $it := include "redlane.components" . | fromYaml }}
+{{- if and (index $.root.Values $component).enabled (or $it.topic (not $.workers)) }}
+{{- $_ := set $enabled $component $it }}
+{{- end }}
+{{- end }}
+{{- toYaml $enabled }}
 {{- end }}
 
 {{/* The volumes that every pod has. Takes (root, component). */}}
 {{- define "redlane.volumes" -}}
 {{- $secret := (index .root.Values .component).secret | default .root.Values.secrets.existing }}
-{{- $names := index (include "redlane.secretNames" . | fromYaml) .component }}
+{{- $names := index (include "redlane.components" . | fromYaml) .component }}
 {{- $settings := include "redlane.settings" . | fromJson }}
 - name: tmp
   emptyDir: {sizeLimit: 256Mi}
@@ -216,13 +249,6 @@ imagePullSecrets:
   - name: {{ . }}
   {{- end }}
 {{- end }}
-{{- end }}
-
-{{/* What each worker reads, and the setting that names its consumer group, as YAML. */}}
-{{- define "redlane.consumers" -}}
-screen: {topic: declarations, group: consumer_group}
-explain: {topic: alerts, group: explain_consumer_group}
-learn: {topic: inspection-outcomes, group: learn_consumer_group}
 {{- end }}
 
 {{/* Whether `deploy` is a hook: its Secrets must be there before all that the chart makes. */}}
