@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+FUZZER := $(VENV)/.fuzzer
 ARGS ?=
 
-.PHONY: help demo unit test coverage check format chaos bench lock clean
+.PHONY: help demo unit test coverage check format chaos chaos-nightly soak fuzz bench lock clean
 
 help: ## List the targets.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
 demo: $(INSTALLED) ## Show the whole system; ARGS="--once --json FILE" exits by itself.
 	@$(BIN)/redlane demo $(if $(JSON),--json $(JSON)) $(ARGS)
@@ -35,8 +36,19 @@ format: $(INSTALLED) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-chaos: $(INSTALLED) ## The longer proofs: workers killed again and again.
-	$(BIN)/pytest tests/chaos -m "slow or not slow" $(ARGS)
+CHAOS = $(BIN)/pytest tests/chaos $(if $(SEED),--chaos-seed $(SEED)) $(if $(JSON),--chaos-json $(JSON))
+
+chaos: $(INSTALLED) ## The proof by breaking; SEED=N repeats a run, JSON=FILE gets the figures.
+	$(CHAOS) -m "not soak" $(ARGS)
+
+chaos-nightly: $(INSTALLED) ## Ten minutes of it: fewer faults, and another part with every seed.
+	$(CHAOS) -m "not soak" --chaos-scale 0.2 --chaos-minutes 9 $(ARGS)
+
+soak: $(INSTALLED) ## An hour under load; ARGS="--minutes 5" for less.
+	$(CHAOS) -m soak -s $(ARGS)
+
+fuzz: $(FUZZER) ## Hostile input, guided by coverage; ARGS="--minutes 10 --target photo".
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
@@ -52,6 +64,9 @@ lock: $(INSTALLED) ## Resolve the dependencies again.
 	  $(COMPILE) deploy/requirements/$$image.in -c requirements-serve.lock \
 	    -o deploy/requirements/$$image.lock; done
 
+	$(BIN)/uv pip compile --group pyproject.toml:fuzz --universal --python-version 3.11 \
+	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-fuzz.lock
+
 clean: ## Remove the virtual environment; the cache in ~/.cache/redlane stays.
 	rm -rf $(VENV)
 
@@ -66,3 +81,7 @@ $(INSTALLED): requirements.lock requirements-data.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $(INSTALLED)
+
+$(FUZZER): $(INSTALLED) requirements-fuzz.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-fuzz.lock
+	@touch $(FUZZER)

@@ -1,8 +1,8 @@
 """Records ⇄ Avro in the Confluent wire format: a zero byte, four bytes of schema id, the record.
 
 fastavro is not bounded on hostile input, so what it is given is bounded here: the size of a value,
-the writers' schemas (allow-listed by the caller, none recursive, none with items of no size) and
-the length of a decimal. Then time and memory grow no faster than the value.
+the writers' schemas (allow-listed by the caller, none recursive, none with items of no size), the
+members of lists and the length of a decimal. Then time and memory grow no faster than the value.
 """
 
 import io
@@ -20,12 +20,20 @@ import fastavro
 from fastavro.read import LOGICAL_READERS
 from fastavro.schema import parse_schema
 
+from schemas.members import has_more_members
 from schemas.reasons import Reason
 
 MAX_VALUE_BYTES: Final = 1 << 20
 """Largest value that is decoded where nothing else is said: a declaration of 999 goods items, and
 room to spare."""
 MAX_DECIMAL_BYTES: Final = 16
+MAX_DEPTH: Final = 16
+"""Records inside each other."""
+MAX_MEMBERS: Final = 100_000
+"""Of all lists of a value together. Each takes up to a kilobyte of memory, and two bytes as it is
+written."""
+COUNTED_BYTES: Final = 1 << 18
+"""Values larger than this have their lists' members counted before they are decoded."""
 PREFIX: Final = struct.Struct(">bI")
 
 Schema = dict[str, Any]
@@ -96,34 +104,51 @@ def vetted(text: Schema) -> Schema:
     """Parse a writer's schema, refusing what makes decoding unbounded.
 
     Raises:
-        ValueError: the schema is recursive, or has items of no size.
+        ValueError: the schema is recursive, nested too deeply, or has parts of no size.
     """
-    _refuse_unbounded(text, ())
+    _refuse_unbounded(text, (), {})
     parsed: Schema = parse_schema(text)  # type: ignore[assignment] # a record's is a dict
     return parsed
 
 
-def _refuse_unbounded(node: Any, inside: tuple[str, ...]) -> int:
-    """Return the least number of bytes that a value of this type takes."""
+def _refuse_unbounded(node: Any, inside: tuple[str, ...], named: dict[str, int]) -> int:
+    """Return the least number of bytes that a value of this type takes.
+
+    Args:
+        node: the type.
+        inside: names of the records around it.
+        named: names of the records and fixed types so far → their least number of bytes.
+    """
+    if len(inside) > MAX_DEPTH:
+        raise ValueError("Records are nested too deeply: such schemas are not decoded.")
     if isinstance(node, list):
-        return 1 + min((_refuse_unbounded(branch, inside) for branch in node), default=0)
+        branches = [
+            0 if branch == "null" else _refuse_unbounded(branch, inside, named) for branch in node
+        ]
+        return 1 + min(branches, default=0)
     if isinstance(node, str):
-        if node.rpartition(".")[2] in inside:
+        name = node.rpartition(".")[2]
+        if name in inside:
             raise ValueError(f"{node} contains itself: recursive schemas are not decoded.")
-        return 0 if node == "null" else 1
-    kind = node["type"]
+        return named.get(name, 0 if node == "null" else 1)
+    kind, name = node["type"], str(node.get("name", "")).rpartition(".")[2]
     if kind == "record":
-        within = (*inside, str(node["name"]).rpartition(".")[2])
-        return sum(_refuse_unbounded(field["type"], within) for field in node["fields"])
+        within = (*inside, name)
+        sizes = [_refuse_unbounded(field["type"], within, named) for field in node["fields"]]
+        # Such parts may be doubled by name at every level: of no bytes, and without end.
+        if 0 in sizes or not sizes:
+            raise ValueError(f"{name} or a field of it takes no bytes: it is not decoded.")
+        named[name] = sum(sizes)
+        return named[name]
     if kind in {"array", "map"}:
         items = node["items" if kind == "array" else "values"]
-        if kind == "array" and _refuse_unbounded(items, inside) == 0:
-            raise ValueError("An array's items take no bytes: such schemas are not decoded.")
-        _refuse_unbounded(items, inside)
+        if _refuse_unbounded(items, inside, named) == 0:
+            raise ValueError(f"An {kind}'s items take no bytes: such schemas are not decoded.")
         return 1
     if kind == "fixed":
-        return int(node["size"])
-    return 1 if kind == "enum" else _refuse_unbounded(kind, inside)
+        named[name] = int(node["size"])
+        return named[name]
+    return 1 if kind == "enum" else _refuse_unbounded(kind, inside, named)
 
 
 def decode(
@@ -155,6 +180,8 @@ def decode(
         raise Undecodable(Reason.SCHEMA_UNKNOWN, f"schema id {writer}; this topic has {allowed}")
     body = io.BytesIO(value)
     body.seek(PREFIX.size)
+    if len(value) > COUNTED_BYTES and has_more_members(value, writers[writer], MAX_MEMBERS):
+        raise Undecodable(Reason.VALUE_TOO_LARGE, f"lists of more than {MAX_MEMBERS} members")
     try:
         datum = fastavro.schemaless_reader(body, writers[writer], schema(record_type.SCHEMA))
     except Undecodable:

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 RECORDS = HERE / "records.py"
 EVENTS = HERE.parent / "docs" / "events.md"
 GENERATED = "by `python -m schemas.generate` from schemas/avro; do not edit."
-PRIMITIVES = {"string": "str", "int": "int", "long": "int", "double": "float"}
+PRIMITIVES = {"string": "str", "int": "int", "long": "int", "double": "float", "boolean": "bool"}
 LOGICAL = {"timestamp-millis": "datetime", "decimal": "Decimal"}
 MAX_LINE = 100
 

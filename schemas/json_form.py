@@ -4,14 +4,17 @@ As in examples/. A field that is left out has its default.
 """
 
 import json
+import math
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, NoReturn
 
 from schemas.codec import R, schema_text
 from schemas.records import EPOCH
 
-INT_BITS: Final = 31
+BITS: Final = {"int": 32, "long": 64}
 MAX_DIGITS: Final = 28
 """Of a decimal, zeros included: Python computes with so many exactly."""
 
@@ -32,8 +35,28 @@ def read(text: str | bytes, record_type: type[R]) -> R:
         raise Malformed("no JSON: it is nested too deeply") from error
     except ValueError as error:  # of the JSON, of its encoding, of an integer's length
         raise Malformed(f"no JSON: {error}") from error
-    schema = json.loads(schema_text(record_type.SCHEMA))
-    return record_type.from_avro(_read(value, schema, {}, ""))
+    schema, named = _schema(record_type.SCHEMA)
+    return record_type.from_avro(_read(value, schema, named, ""))
+
+
+@cache
+def _schema(stem: str) -> tuple[Any, dict[str, Any]]:
+    """Return an event's schema, and the records that it defines by their names."""
+    schema = json.loads(schema_text(stem))
+    return schema, {f"{each['namespace']}.{each['name']}": each for each in _records(schema)}
+
+
+def _records(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield the records that a type defines, wherever in it."""
+    if isinstance(node, list):
+        for branch in node:
+            yield from _records(branch)
+    elif isinstance(node, dict):
+        if node["type"] == "record":
+            yield node
+        parts = [field["type"] for field in node.get("fields", ())] + [node.get("items")]
+        for part in parts:
+            yield from _records(part)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -49,7 +72,6 @@ def _read(value: Any, node: Any, named: dict[str, Any], place: str) -> Any:
             return _read(value, named[node], named, place)
         return _primitive(value, node, place)
     if node["type"] == "record":
-        named[f"{node['namespace']}.{node['name']}"] = node
         return _record(value, node, named, place)
     if node["type"] == "array":
         if not isinstance(value, list):
@@ -73,17 +95,9 @@ def _record(value: Any, node: Any, named: dict[str, Any], place: str) -> dict[st
         if name in value:
             read[name] = _read(value[name], field["type"], named, f"{prefix}{name}")
         else:
-            _define(field["type"], named)
             is_time = isinstance(field["type"], dict) and field["type"]["type"] == "long"
             read[name] = EPOCH if is_time else field["default"]
     return read
-
-
-def _define(node: Any, named: dict[str, Any]) -> None:
-    """Remember the records that a field defines: later fields may name them."""
-    for part in node if isinstance(node, list) else [node]:
-        if isinstance(part, dict) and part["type"] == "record":
-            named[f"{part['namespace']}.{part['name']}"] = part
 
 
 def _primitive(value: Any, kind: str, place: str) -> Any:
@@ -95,14 +109,28 @@ def _primitive(value: Any, kind: str, place: str) -> Any:
         except (AttributeError, UnicodeEncodeError) as error:
             raise Malformed(f"{place} is no text") from error
         return value
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if kind == "int":
-        if not is_integer or not -(1 << INT_BITS) <= value < 1 << INT_BITS:
-            raise Malformed(f"{place} is no integer of 32 bits")
+    if kind == "boolean":
+        if not isinstance(value, bool):
+            raise Malformed(f"{place} is neither true nor false")
         return value
-    if not is_integer and not isinstance(value, Decimal):
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if bits := BITS.get(kind):
+        if not is_integer or not -(1 << bits - 1) <= value < 1 << bits - 1:
+            raise Malformed(f"{place} is no integer of {bits} bits")
+        return value
+    return _double(value, place)
+
+
+def _double(value: Any, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Malformed(f"{place} is no number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer; a decimal becomes infinite
+        number = math.inf
+    if not math.isfinite(number):
+        raise Malformed(f"{place} is too large a number")
+    return number
 
 
 def _time(value: Any, place: str) -> datetime:

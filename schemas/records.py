@@ -441,6 +441,77 @@ class DeadLetterReplay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionLogEntry:
+    """One event with a decision, as an entry of a hash chain. It depends on that event and on the entry before alone, so that whoever appends it again writes the same bytes."""
+
+    SCHEMA: ClassVar[str] = "decision-log-entry"
+
+    chain: str = ""
+    """Topic and partition of the event, topic/partition. The event's key. No unit."""
+    sequence: int = 0
+    """Number of the entry in its chain. From 1."""
+    source_offset: int = 0
+    """Offset of the event in that partition. No unit."""
+    source_time: datetime = EPOCH
+    """Kafka's timestamp of the event. Unit: milliseconds since 1970-01-01T00:00Z."""
+    kind: str = ""
+    """assessment, inspection-outcome, risk-profile or model-release. No unit."""
+    event_id: str = ""
+    """ce_id of the event, or its topic/partition/offset. No unit."""
+    subject: str = ""
+    """Key of the event: what was decided on. No unit."""
+    decision: str = ""
+    """What was decided, in a few words, without personal data; empty where the event cannot be read. No unit."""
+    value_sha256: str = ""
+    """SHA-256 of the event's value; empty where it has none. No unit."""
+    headers_sha256: str = ""
+    """SHA-256 of the event's headers: of each in turn name and value, written as netstrings. No unit."""
+    previous_hash: str = ""
+    """hash of the entry before; 64 zeros in the first. No unit."""
+    hash: str = ""
+    """SHA-256 of format and all fields above, in this order, written as netstrings; times in milliseconds. No unit."""
+    format: int = 1
+    """Which fields the hash covers, and how. From 1."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "chain": self.chain,
+            "sequence": self.sequence,
+            "source_offset": self.source_offset,
+            "source_time": self.source_time,
+            "kind": self.kind,
+            "event_id": self.event_id,
+            "subject": self.subject,
+            "decision": self.decision,
+            "value_sha256": self.value_sha256,
+            "headers_sha256": self.headers_sha256,
+            "previous_hash": self.previous_hash,
+            "hash": self.hash,
+            "format": self.format,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            chain=datum["chain"],
+            sequence=datum["sequence"],
+            source_offset=datum["source_offset"],
+            source_time=datum["source_time"],
+            kind=datum["kind"],
+            event_id=datum["event_id"],
+            subject=datum["subject"],
+            decision=datum["decision"],
+            value_sha256=datum["value_sha256"],
+            headers_sha256=datum["headers_sha256"],
+            previous_hash=datum["previous_hash"],
+            hash=datum["hash"],
+            format=datum["format"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
     """A trader as declared. Personal data: never in logs, metrics, traces or headers."""
 
@@ -1121,6 +1192,246 @@ class RiskProfile:
             valid_until=datum["valid_until"],
             author=datum["author"],
             approver=datum["approver"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoFate:
+    """What became of a declared photo."""
+
+    sha256: str = ""
+    """Of the file; empty where it is that which is declared, or none was fetched. No unit."""
+    code: str = ""
+    """Reason code where none was fetched, else empty. No unit."""
+    detail: str = ""
+    """For a person, without personal data. No unit."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "sha256": self.sha256,
+            "code": self.code,
+            "detail": self.detail,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            sha256=datum["sha256"],
+            code=datum["code"],
+            detail=datum["detail"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedRate:
+    """A rate that amounts were converted with."""
+
+    currency: str = ""
+    """ISO 4217 code. No unit."""
+    rate: str = ""
+    """Amount in the currency for 1 EUR, as a decimal number. No unit."""
+    since: datetime = EPOCH
+    """From when it is. Unit: milliseconds since 1970-01-01T00:00Z."""
+    valid: bool = False
+    """Whether it was valid when the declaration was accepted. No unit."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "currency": self.currency,
+            "rate": self.rate,
+            "since": self.since,
+            "valid": self.valid,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            currency=datum["currency"],
+            rate=datum["rate"],
+            since=datum["since"],
+            valid=datum["valid"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedDuty:
+    """A duty that revenue at risk was computed with."""
+
+    commodity_code: str = ""
+    """That was looked up. No unit."""
+    country_of_origin: str = ""
+    """ISO 3166-1 alpha-2. No unit."""
+    duty_rate: float = 0.0
+    """Ad valorem. Unit: percent of the customs value."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "commodity_code": self.commodity_code,
+            "country_of_origin": self.country_of_origin,
+            "duty_rate": self.duty_rate,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            commodity_code=datum["commodity_code"],
+            country_of_origin=datum["country_of_origin"],
+            duty_rate=datum["duty_rate"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchedProfile:
+    """A risk profile that selects the declaration."""
+
+    profile_id: str = ""
+    """As published. No unit."""
+    version: int = 0
+    """As published. No unit."""
+    lane: str = ""
+    """yellow or red. No unit."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "profile_id": self.profile_id,
+            "version": self.version,
+            "lane": self.lane,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            profile_id=datum["profile_id"],
+            version=datum["version"],
+            lane=datum["lane"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedThresholds:
+    """Thresholds of the lanes."""
+
+    yellow: float = 0.0
+    """Least risk of the yellow lane. Fraction, 0 to 1."""
+    red: float = 0.0
+    """Least risk of the red lane. Fraction, 0 to 1."""
+    random: float = 0.0
+    """Probability of selection whatever the risk. Fraction, 0 to 1."""
+    yellow_tie: float = 0.0
+    """Probability of selection where the risk equals the threshold. Fraction, 0 to 1."""
+    red_tie: float = 0.0
+    """The same for the red lane. Fraction, 0 to 1."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "yellow": self.yellow,
+            "red": self.red,
+            "random": self.random,
+            "yellow_tie": self.yellow_tie,
+            "red_tie": self.red_tie,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            yellow=datum["yellow"],
+            red=datum["red"],
+            random=datum["random"],
+            yellow_tie=datum["yellow_tie"],
+            red_tie=datum["red_tie"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreeningRecord:
+    """What a declaration was screened with, besides its own event and the bundle. With it the same verdict can be computed again, byte for byte."""
+
+    SCHEMA: ClassVar[str] = "screening-record"
+
+    declaration_id: str = ""
+    """As declared; the event's key. No unit."""
+    declaration_event: str = ""
+    """Place of the declaration's event, topic/partition/offset. No unit."""
+    assessment_id: str = ""
+    """ce_id of the assessment. No unit."""
+    assessment_sha256: str = ""
+    """SHA-256 of the assessment's value. No unit."""
+    alert_sha256: str = ""
+    """SHA-256 of the alert's value; empty for the green lane. No unit."""
+    bundle_id: str = ""
+    """SHA-256 of the model bundle's manifest. No unit."""
+    redlane_version: str = ""
+    """Of the program. No unit."""
+    read_at: float = 0.0
+    """When the event arrived, at this delivery; the first is among the signals. Unit: s since 1970-01-01T00:00Z."""
+    signals: str = ""
+    """What other declarations and past inspections said, in JSON, as streams/evidence/signals.py records it; empty where that was unavailable. No unit."""
+    photos_per_item: int = 0
+    """Photos of a goods item that were looked at, at most. No unit."""
+    photos: tuple[PhotoFate, ...] = ()
+    """Those looked at, goods item by goods item, in the order declared. No unit."""
+    rates: tuple[UsedRate, ...] = ()
+    """Of each declared currency other than EUR that has one. No unit."""
+    duties: tuple[UsedDuty, ...] = ()
+    """Of each code that was looked up and is in the tariff. No unit."""
+    profiles: tuple[MatchedProfile, ...] = ()
+    """All in force that match. No unit."""
+    thresholds: UsedThresholds | None = None
+    """In force when it was screened. No unit."""
+    capacity_unknown: bool = False
+    """The thresholds are the fallback, because Redis could not be asked. No unit."""
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the record as fastavro writes it."""
+        return {
+            "declaration_id": self.declaration_id,
+            "declaration_event": self.declaration_event,
+            "assessment_id": self.assessment_id,
+            "assessment_sha256": self.assessment_sha256,
+            "alert_sha256": self.alert_sha256,
+            "bundle_id": self.bundle_id,
+            "redlane_version": self.redlane_version,
+            "read_at": self.read_at,
+            "signals": self.signals,
+            "photos_per_item": self.photos_per_item,
+            "photos": [x.to_avro() for x in self.photos],
+            "rates": [x.to_avro() for x in self.rates],
+            "duties": [x.to_avro() for x in self.duties],
+            "profiles": [x.to_avro() for x in self.profiles],
+            "thresholds": None if self.thresholds is None else self.thresholds.to_avro(),
+            "capacity_unknown": self.capacity_unknown,
+        }
+
+    @classmethod
+    def from_avro(cls, datum: dict[str, Any]) -> Self:
+        """Build the record from what fastavro read."""
+        return cls(
+            declaration_id=datum["declaration_id"],
+            declaration_event=datum["declaration_event"],
+            assessment_id=datum["assessment_id"],
+            assessment_sha256=datum["assessment_sha256"],
+            alert_sha256=datum["alert_sha256"],
+            bundle_id=datum["bundle_id"],
+            redlane_version=datum["redlane_version"],
+            read_at=datum["read_at"],
+            signals=datum["signals"],
+            photos_per_item=datum["photos_per_item"],
+            photos=tuple(PhotoFate.from_avro(x) for x in datum["photos"]),
+            rates=tuple(UsedRate.from_avro(x) for x in datum["rates"]),
+            duties=tuple(UsedDuty.from_avro(x) for x in datum["duties"]),
+            profiles=tuple(MatchedProfile.from_avro(x) for x in datum["profiles"]),
+            thresholds=None if datum["thresholds"] is None else UsedThresholds.from_avro(datum["thresholds"]),
+            capacity_unknown=datum["capacity_unknown"],
         )
 
 

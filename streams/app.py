@@ -8,9 +8,10 @@ import structlog
 from redis.asyncio import Redis
 from threadpoolctl import threadpool_limits
 
+from models.encoding.backends import InferenceFailed, observe_faults
 from models.encoding.image import PHOTO_SIZE
 from models.explanation.explainer import Explainer
-from models.scoring.bundle import check_released, verify
+from models.scoring.bundle import BadBundle, check_released, verify
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.records import Declaration, GoodsItem
 from schemas.topics import (
@@ -20,9 +21,11 @@ from schemas.topics import (
     EXCHANGE_RATES,
     EXPLANATIONS,
     INSPECTION_OUTCOMES,
+    SCREENING_RECORDS,
     TARIFF_MEASURES,
     Topic,
 )
+from streams import metrics
 from streams.evidence.embedding import Embedder
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.evidence.gatherer import Gatherer
@@ -57,17 +60,27 @@ def load_scorer(settings: Settings) -> Scorer:
 
     Raises:
         NotConfigured: no bundle is named.
-        BadBundle: it is incomplete or was changed.
+        BadBundle: it is incomplete or was changed, or does not run here.
         NotReleased: it may not be used.
     """
     threadpool_limits(settings.threads, user_api="blas")
     bundle = settings.required_bundle()
     verify(bundle)
     check_released(bundle)  # one that is only for evaluation may lack what scoring needs
+    observe_faults(tell_fault)
     scorer = Scorer.load(bundle, threads=settings.threads)
-    scorer.score([_warm_up_evidence(scorer)])
-    log.info("model warm", bundle_id=scorer.bundle_id, arithmetic=scorer.arithmetic)
+    try:
+        scorer.score([_warm_up_evidence(scorer)])
+        log.info("model warm", bundle_id=scorer.bundle_id, arithmetic=scorer.arithmetic)
+    except InferenceFailed as error:
+        raise BadBundle(f"The networks of {bundle} do not run on this machine: {error}.") from error
     return scorer
+
+
+def tell_fault(remedy: str, error: Exception) -> None:
+    """Count and log a network's run that failed."""
+    metrics.INFERENCE_FAULTS.labels(remedy).inc()
+    log.warning("inference failed", remedy=remedy, error=type(error).__name__)
 
 
 def load_explainer(settings: Settings, scorer: Scorer) -> Explainer:
@@ -112,7 +125,9 @@ def screening(settings: Settings) -> App:
     executor = inference_threads()
     stage = Screen(
         writers=allowed.writers,
-        schema_ids={topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS)},
+        schema_ids={
+            topic: registry.schema_id(topic) for topic in (ASSESSMENTS, ALERTS, SCREENING_RECORDS)
+        },
         scorer=scorer,
         gatherer=evidence_gatherer(
             settings, scorer, redis=redis, signals=signals, storage=storage, executor=executor

@@ -1,17 +1,25 @@
 """One JSON object a line on standard error, of this program and of the libraries it uses.
 
 No personal data: log identifications of declarations and codes of reasons, never parties or texts.
+Others' code knows nothing of that. So libraries log at INFO at most: below, Kafka's client repeats
+whole events, and the one that signs requests the keys of photos. And of errors only the text of our
+own is repeated, which quotes no data; of others the kind, and the lines of code.
 """
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
+from types import TracebackType
+from typing import Final
 
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from structlog.typing import EventDict
 
+OURS: Final = ("schemas", "models", "streams")
+"""Packages whose loggers and errors are our own."""
 log = structlog.get_logger(__name__)
 _remedies: dict[type[BaseException], str] = {}
 """Kind of error → what an operator does about it."""
@@ -45,14 +53,17 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def configure(level: str) -> None:
-    """Send every log record, also of the standard library, through structlog as JSON."""
+    """Send every log record, also of the standard library, through structlog as JSON.
+
+    So is the error that ends the process, or a thread of it.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _plain,
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(lambda exc_info: described(exc_info[1])),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -68,13 +79,57 @@ def configure(level: str) -> None:
             ],
         )
     )
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    handler.addFilter(_name_errors)
+    libraries = "INFO" if level == "DEBUG" else level
+    logging.basicConfig(level=libraries, handlers=[handler], force=True)
+    for package in OURS:
+        logging.getLogger(package).setLevel("DEBUG" if level == "DEBUG" else logging.NOTSET)
+    sys.excepthook = _log_end
+    threading.excepthook = lambda ended: _log_end(ended.exc_type, ended.exc_value)
     set_on_retry_hooks([log_wait])
 
 
 def trace(error: BaseException) -> str:
     """Return where an error was raised, without its text, which may quote data."""
     return "".join(traceback.format_tb(error.__traceback__))
+
+
+def described(error: BaseException) -> str:
+    """Return an error as Python prints it, with the text of our own errors alone."""
+    return "\n".join(_lines(error, set()))
+
+
+def _lines(error: BaseException, known: set[int]) -> list[str]:
+    """Return its lines, after those of what caused it; each error once."""
+    known.add(id(error))
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    lines = []
+    if before is not None and id(before) not in known:
+        lines += [*_lines(before, known), "which led to:"]
+    kind = type(error)
+    text = f": {error}" if kind.__module__.partition(".")[0] in OURS else ""
+    lines += [*trace(error).splitlines(), f"{kind.__module__}.{kind.__qualname__}{text}"]
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            lines += [f"  | {line}" for line in _lines(each, known)]
+    return lines
+
+
+def _name_errors(record: logging.LogRecord) -> bool:
+    """Put the kind of an error in its place where a library logs one in its message."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            type(value).__qualname__ if isinstance(value, BaseException) else value
+            for value in record.args
+        )
+    return True
+
+
+def _log_end(
+    _kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None = None
+) -> None:
+    if error is not None and not isinstance(error, KeyboardInterrupt):
+        log.critical("ended by an error", exc_info=error)
 
 
 def log_wait(details: RetryDetails) -> None:

@@ -17,6 +17,12 @@ REDIS_REFUSED = Counter(
     ["contents"],
 )
 """contents: what should lie there, such as `signals price` or `capacity thresholds`."""
+INFERENCE_FAULTS = Counter(
+    "redlane_inference_faults_total",
+    "Runs of a network that failed, or were not finite.",
+    ["remedy"],
+)
+"""remedy: halved (a batch), row_on_cpu, cpu_for_good (the GPU is lost) or none."""
 PHOTO_BYTES = Counter("redlane_photo_bytes_total", "Bytes of photos fetched.")
 STAGE_SECONDS = Histogram(
     "redlane_stage_seconds",
@@ -40,6 +46,16 @@ EXPIRED = Counter(
     "Events that retention removed before they were read.",
     ["topic", "partition"],
 )
+REFERENCE_SKIPPED = Counter(
+    "redlane_reference_events_skipped_total",
+    "Events of the reference topics that are no record; the last good one of each key stays.",
+    ["topic"],
+)
+DECISIONS_LOGGED = Counter(
+    "redlane_decisions_logged_total", "Events appended to the decision log.", ["topic"]
+)
+ANCHORS = Counter("redlane_anchors_total", "Anchors of the decision log.", ["result"])
+"""result: told or failed."""
 ASSIGNED = Gauge("redlane_assigned_partitions", "Partitions of this worker.")
 
 

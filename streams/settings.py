@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.selection.policy import Budget
@@ -23,6 +23,23 @@ WEEK_S: Final = 7 * 86_400
 SECRETS_DIR: Final = "REDLANE_SECRETS_DIR"
 
 
+MOST_DAYS: Final = 36_500
+"""Days that something is kept, at most."""
+
+
+def _is_file(path: Path) -> Path:
+    try:
+        is_file = path.is_file()
+    except OSError:  # no file can have such a name
+        is_file = False
+    if not is_file:
+        raise ValueError("there is no such file")
+    return path
+
+
+File = Annotated[Path, AfterValidator(_is_file)]
+
+
 class NotConfigured(Exception):  # noqa: N818 - says what it is
     """A setting without a sensible default is missing or wrong."""
 
@@ -30,7 +47,7 @@ class NotConfigured(Exception):  # noqa: N818 - says what it is
 class Settings(BaseSettings):
     """Settings, each from the environment variable REDLANE_<NAME IN CAPITALS>."""
 
-    model_config = SettingsConfigDict(env_prefix="REDLANE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="REDLANE_", frozen=True, allow_inf_nan=False)
 
     kafka_bootstrap_servers: str = Field(
         default="127.0.0.1:9092", description="host:port, comma-separated"
@@ -38,9 +55,9 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
     kafka_username: str = Field(default="", description="for SCRAM-SHA-512, with SASL_SSL")
     kafka_password: SecretStr = SecretStr("")
-    kafka_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
-    kafka_certificate_file: FilePath | None = Field(default=None, description="PEM, for mutual TLS")
-    kafka_key_file: FilePath | None = Field(default=None, description="PEM, for mutual TLS")
+    kafka_ca_file: File | None = Field(default=None, description="PEM; the system's by default")
+    kafka_certificate_file: File | None = Field(default=None, description="PEM, for mutual TLS")
+    kafka_key_file: File | None = Field(default=None, description="PEM, for mutual TLS")
     kafka_compression: Literal["gzip", "lz4", "snappy", "zstd", "none"] = Field(
         default="gzip", description="of events that are published; every client reads gzip"
     )
@@ -60,12 +77,12 @@ class Settings(BaseSettings):
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="redis:// or, with TLS, rediss://, with USER:PASSWORD@ before the host",
     )
-    redis_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
+    redis_ca_file: File | None = Field(default=None, description="PEM; the system's by default")
 
     s3_endpoint: str = "http://127.0.0.1:8333"
     s3_access_key_id: str = ""
     s3_secret_access_key: SecretStr = SecretStr("")
-    s3_ca_file: FilePath | None = Field(default=None, description="PEM; the system's by default")
+    s3_ca_file: File | None = Field(default=None, description="PEM; the system's by default")
     s3_region: str = "us-east-1"
     s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("goods-photos",),
@@ -85,6 +102,11 @@ class Settings(BaseSettings):
     consumer_group: str = "redlane-screen"
     learn_consumer_group: str = "redlane-learn"
     explain_consumer_group: str = "redlane-explain"
+    audit_consumer_group: str = "redlane-audit"
+    audit_anchors_bucket: str = Field(
+        default="", description="that anchors of the decision log are written to; none by default"
+    )
+    audit_anchor_s: float = Field(default=3600.0, gt=0, description="between two anchors")
     health_host: str = "127.0.0.1"
     health_port: int = Field(
         default=6066,
@@ -117,7 +139,7 @@ class Settings(BaseSettings):
         default=3600, gt=0, description="for which thresholds hold; divides a week"
     )
     signals_ttl_days: int = Field(
-        default=30, ge=1, description="days a key survives without new observations"
+        default=30, ge=1, le=MOST_DAYS, description="days a key survives without new observations"
     )
     photo_concurrency: int = Field(default=32, ge=1, description="photos fetched at a time")
     photo_deadline_s: float = Field(default=5.0, gt=0, description="for a photo, retries included")
@@ -127,7 +149,7 @@ class Settings(BaseSettings):
     )
     cache_timeout_s: float = Field(default=0.5, gt=0, description="for a round trip to Redis")
     cache_pause_s: float = Field(default=5.0, ge=0, description="without Redis after a failure")
-    cache_ttl_days: int = Field(default=30, ge=1)
+    cache_ttl_days: int = Field(default=30, ge=1, le=MOST_DAYS)
     delivery_timeout_s: float = Field(
         default=60.0,
         gt=0,
@@ -205,8 +227,23 @@ class Settings(BaseSettings):
                 for fault in faults
             )
             raise NotConfigured(f"Correct {'; '.join(texts)}.") from None
+        except RecursionError:
+            raise NotConfigured(
+                "Correct REDLANE_CAPACITY or REDLANE_CONSOLE_ROLES: it is nested too deeply."
+            ) from None
         except SettingsError as error:  # names the setting
             raise NotConfigured(f"Correct the JSON of a setting: {error}.") from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str):
+            try:
+                text.encode()
+            except UnicodeEncodeError:  # the environment may hold any bytes
+                raise ValueError("it is no UTF-8") from None
+        return value
 
     @field_validator(
         "s3_buckets", "console_hosts", "console_buckets", "console_proxy_addresses", mode="before"
@@ -229,6 +266,11 @@ class Settings(BaseSettings):
     @classmethod
     def _is_bucket(cls, name: str) -> str:
         return cls._are_buckets((name,))[0]
+
+    @field_validator("audit_anchors_bucket")
+    @classmethod
+    def _is_bucket_or_none(cls, name: str) -> str:
+        return cls._is_bucket(name) if name else name
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def pytest_addoption(parser):
     group.addoption("--chaos-seed", type=int, help="repeat a run; a random seed by default")
     group.addoption("--chaos-json", metavar="FILE", help="write the figures there")
     group.addoption("--chaos-scale", type=float, default=1.0, help="number of faults, relative")
+    group.addoption("--minutes", type=float, default=60.0, help="of the soak")
+    group.addoption("--chaos-minutes", type=float, help="begin no test later; in seeded order")
 
 
 def pytest_collection_modifyitems(items):
@@ -55,7 +58,9 @@ def logging_as_before():
     """A command that a test runs in this process configures the logging of all."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    hooks = sys.excepthook, threading.excepthook
     yield
+    sys.excepthook, threading.excepthook = hooks
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -65,7 +70,7 @@ def logging_as_before():
 @pytest.fixture(scope="session")
 def stack():
     """Kafka, registry, Valkey and SeaweedFS, with topics and schemas deployed."""
-    with local_stack() as running:
+    with local_stack(kafka_proxies=[free_port()]) as running:
         deploy(running.settings())
         yield running
 
@@ -108,9 +113,13 @@ def start_worker(stack, bundle):
         environment |= {f"REDLANE_{name.upper()}": value for name, value in settings.items()}
         directory = stack.directory / f"{name}-{port}"
         run = f"{bug}; import runpy; runpy.run_module('streams.cli', run_name='__main__')"
-        command = [sys.executable, *(("-c", run) if bug else ("-m", "streams.cli")), name]
+        command = [sys.executable, *(("-c", run) if bug else ("-m", "streams.cli"))]
         worker = Process(
-            name, command, directory=directory, environment=environment, stop_within_s=90
+            name,
+            command + name.split(),
+            directory=directory,
+            environment=environment,
+            stop_within_s=90,
         )
         workers.append(worker)
         worker.health = f"http://{LOOPBACK}:{port}"

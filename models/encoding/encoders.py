@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -35,16 +34,22 @@ class Encoders:
         self._tokens_of = tokenizer(directory / "text.tokens.json")
         self._text = OnnxBackend(directory / "text.onnx", threads=threads)
         self._image = OnnxBackend(directory / "image.onnx", threads=threads)
+        self._arithmetic: dict[tuple[str, str], str] = {}
 
-    @cached_property
+    @property
     def arithmetic(self) -> str:
         """Hash of the embeddings of a fixed text and photo, in hexadecimal digits.
 
         Processors with an equal hash share embeddings; a GPU, an ARM processor or another version
-        of a library may differ in the last bits (docs/decisions/0014-one-arithmetic.md).
+        of a library may differ in the last bits (docs/decisions/0014-one-arithmetic.md). It changes
+        where the CPU takes over from a GPU that is lost.
         """
-        (text,), (photo,) = self.embed_texts([PROBE_TEXT]), self.embed_photos([PROBE_PHOTO])
-        return hashlib.sha256(text.tobytes() + photo.tobytes()).hexdigest()[:16]
+        while (providers := (self._text.provider, self._image.provider)) not in self._arithmetic:
+            (text,), (photo,) = self.embed_texts([PROBE_TEXT]), self.embed_photos([PROBE_PHOTO])
+            if providers == (self._text.provider, self._image.provider):
+                content = text.tobytes() + photo.tobytes()
+                self._arithmetic[providers] = hashlib.sha256(content).hexdigest()[:16]
+        return self._arithmetic[providers]
 
     def embed_texts(self, texts: Sequence[str]) -> list[Vector]:
         """Embed goods texts: (NGRAMS + D,), its n-grams before its meaning."""

@@ -13,6 +13,7 @@ from PIL import AvifImagePlugin, ExifTags, Image, ImageChops
 
 from models.encoding.photo_file import (
     BadPhoto,
+    check_coefficients,
     check_parts,
     check_scans,
     completed_webp,
@@ -24,10 +25,19 @@ from schemas.reasons import Reason
 
 PHOTO_SIZE: Final = 224
 """Side of the square that the image encoder sees. Unit: pixels."""
-MAX_PIXELS: Final = 50_000_000
-"""Of a JPEG, which is decoded at a smaller scale."""
-MAX_PIXELS_IN_FULL: Final = 4096 * 4096
-"""Of other formats, which are decoded in full: up to 20 bytes of memory a pixel, and a second."""
+MAX_PIXELS: Final = {
+    "JPEG": 50_000_000,
+    "PNG": 4096 * 4096,
+    "GIF": 4096 * 4096,
+    "WEBP": 5_000_000,
+    "AVIF": 5_000_000,
+}
+"""Of each format. A JPEG is decoded at a smaller scale; the others in full, for which PNG and GIF
+take up to 5 bytes of memory a pixel, WebP and AVIF up to 20. So a photo never takes 100 MB."""
+MAX_AT_ONCE: Final = 4_000_000
+"""Pixels that are turned, put on white and resized at once: copies of more take too much memory."""
+ROWS: Final = 128
+"""Rows of a larger picture that are at a time."""
 MOST_MISSING: Final = 0.2
 """Share of a photo that may be missing at its end."""
 UNDECODED: Final = 128
@@ -43,6 +53,8 @@ UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """Orientation (Exif) → what turns a photo upright."""
+SIDEWAYS: Final = frozenset(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+RESAMPLING: Final = Image.Resampling.BICUBIC
 
 # Photos are decoded in two threads; more would busy-wait for the cores that infer.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -50,11 +62,53 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A photo's first frame, upright, in the mode of its file, without metadata."""
+    """A photo's first frame."""
 
     image: Image.Image
+    """As the file has it."""
+    rows: int
+    """That are there, from the top of `image`."""
+    turn: Image.Transpose | None
+    """What turns `image` upright."""
     truncated: bool
     """The end of the file is missing, and with it rows at the end of the picture."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, upright. Unit: pixels."""
+        width, height = self.image.width, self.rows
+        return (height, width) if self.turn in SIDEWAYS else (width, height)
+
+    def resized(self, size: tuple[int, int], *, transparent: bool = False) -> Image.Image:
+        """Return the picture at another size, upright.
+
+        Args:
+            size: width and height. Unit: pixels.
+            transparent: keep transparency, as RGBA; else the picture is RGB on white.
+        """
+        width, height = self.size
+        if width * height <= MAX_AT_ONCE:
+            return self._strip(0, height, transparent=transparent).resize(size, RESAMPLING)
+        narrow = Image.new("RGBA" if transparent else "RGB", (size[0], height))
+        for top in range(0, height, ROWS):
+            strip = self._strip(top, min(top + ROWS, height), transparent=transparent)
+            narrow.paste(strip.resize((size[0], strip.height), RESAMPLING), (0, top))
+        return narrow.resize(size, RESAMPLING)
+
+    def _strip(self, top: int, bottom: int, *, transparent: bool) -> Image.Image:
+        """Return some rows of the upright picture, as RGBA or on white."""
+        width, height = self.image.width, self.rows
+        if self.turn in SIDEWAYS:
+            from_left = self.turn in {Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270}
+            ends = (top, bottom) if from_left else (width - bottom, width - top)
+            strip = self.image.crop((ends[0], 0, ends[1], height))
+        else:
+            from_top = self.turn in {None, Image.Transpose.FLIP_LEFT_RIGHT}
+            ends = (top, bottom) if from_top else (height - bottom, height - top)
+            strip = self.image.crop((0, ends[0], width, ends[1]))
+        if self.turn is not None:
+            strip = strip.transpose(self.turn)
+        return strip.convert("RGBA") if transparent else on_white(strip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +134,7 @@ def decode_photo(data: bytes) -> DecodedPhoto:
     """
     picture = decode_picture(data, PHOTO_SIZE)
     with _bad_photos():
-        small = on_white(picture.image).resize((PHOTO_SIZE, PHOTO_SIZE), Image.Resampling.BICUBIC)
+        small = picture.resized((PHOTO_SIZE, PHOTO_SIZE))
     return DecodedPhoto(np.asarray(small, dtype=np.uint8), picture.truncated)
 
 
@@ -102,10 +156,8 @@ def decode_picture(data: bytes, side: int) -> Picture:
     check_parts(data, format_)
     with _bad_photos():
         image, missing = _loaded(data, format_, side)
-        if missing:
-            image = image.crop((0, 0, image.width, round(image.height * (1 - missing))))
-        turn = UPRIGHT.get(_orientation(image))
-        return Picture(image if turn is None else image.transpose(turn), missing is not None)
+        rows = round(image.height * (1 - (missing or 0.0)))
+        return Picture(image, rows, UPRIGHT.get(_orientation(image)), missing is not None)
 
 
 def on_white(image: Image.Image) -> Image.Image:
@@ -154,10 +206,12 @@ def _opened(data: bytes, format_: str, side: int) -> Image.Image:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = Image.open(io.BytesIO(data), formats=(format_,))
     pixels = image.width * image.height
-    if pixels > (MAX_PIXELS if format_ == "JPEG" else MAX_PIXELS_IN_FULL):
+    if pixels > MAX_PIXELS[format_]:
         raise BadPhoto(Reason.PHOTO_TOO_MANY_PIXELS, f"{image.width} × {image.height}")
     if format_ == "JPEG":
         check_scans(data, pixels)
+        samplings = [(across, down) for _, across, down, _ in image.layer]  # type: ignore[attr-defined] # of a JPEG
+        check_coefficients(data, pixels, samplings, progressive="progressive" in image.info)
     image.draft("RGB", (side, side))
     return image
 
@@ -174,14 +228,21 @@ def _loaded(data: bytes, format_: str, side: int) -> tuple[Image.Image, float | 
         missing = _bearable(lacks / (len(data) + lacks))
         data = completed_webp(data)
     image = _opened(data, format_, side)
+    if _loads(image):
+        return image, missing
+    image = _opened(data + JPEG_END if format_ == "JPEG" else data, format_, side)
+    return image, _bearable(_load_truncated(image))
+
+
+def _loads(image: Image.Image) -> bool:
+    """Decode the pixels; returns False for a truncated photo."""
     try:
         image.load()
     except OSError as error:
         if "truncated" not in str(error):
             raise
-        image = _opened(data + JPEG_END if format_ == "JPEG" else data, format_, side)
-        return image, _bearable(_load_truncated(image))
-    return image, missing
+        return False
+    return True
 
 
 def _bearable(missing: float) -> float:
@@ -203,8 +264,12 @@ def _load_truncated(image: Image.Image) -> float:
         image.load()
     except OSError:
         image.tile = []  # type: ignore[attr-defined] # of a file: nothing more is to be decoded
-    rows = np.asarray(image).reshape(image.height, -1).view(np.uint8)
-    return float(np.mean([(UNDECODED - row <= 1).all() for row in rows]))
+    missing = 0
+    for top in range(0, image.height, ROWS):
+        strip = image.crop((0, top, image.width, min(top + ROWS, image.height)))
+        rows = np.asarray(strip).reshape(strip.height, -1).view(np.uint8)
+        missing += sum(bool((UNDECODED - row <= 1).all()) for row in rows)
+    return missing / image.height
 
 
 def _orientation(image: Image.Image) -> int:

@@ -4,6 +4,7 @@ Decoders read headers part by part in Python, and a progressive JPEG scan by sca
 small file could keep one busy for hours. What a file may hold of these is counted first.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from schemas.reasons import Reason
@@ -13,6 +14,9 @@ MAX_PARTS: Final = 5000
 10 MB in the small blocks of libpng 1,250."""
 MAX_SCANNED: Final = 800_000_000
 """Scans of a JPEG, times its pixels; as for 50 million pixels in 16 scans. Takes about a second."""
+MAX_COEFFICIENTS: Final = 40_000_000
+"""Of a JPEG that is decoded in several scans: they are kept in full, whatever the scale, in two
+bytes each. 40 million pixels in grey, 26 in the usual colours, 13 in full ones."""
 RIFF_HEAD: Final = 8
 """Bytes of the name and size of a chunk."""
 ZEROS: Final = 1 << 16
@@ -81,6 +85,31 @@ def check_scans(data: bytes, pixels: int) -> None:
         raise BadPhoto(Reason.PHOTO_UNREADABLE, f"{scans} scans")
 
 
+def check_coefficients(
+    data: bytes, pixels: int, samplings: Sequence[tuple[int, int]], *, progressive: bool
+) -> None:
+    """Check that a decoder does not keep too much of a JPEG between its scans.
+
+    Args:
+        data: the file.
+        pixels: of the picture.
+        samplings: horizontal and vertical factor of each component.
+        progressive: whether its frame is.
+
+    Raises:
+        BadPhoto: it does.
+    """
+    _, scan = _jpeg_head(data)
+    in_scan = data[scan + 4] if scan + 4 < len(data) else 0
+    if not progressive and in_scan >= len(samplings):
+        return  # one scan: nothing is kept
+    largest = max((h for h, _ in samplings), default=1) * max((v for _, v in samplings), default=1)
+    coefficients = pixels * sum(h * v for h, v in samplings) / max(1, largest)
+    if coefficients > MAX_COEFFICIENTS:
+        detail = f"{round(coefficients / 1e6)} million coefficients"
+        raise BadPhoto(Reason.PHOTO_TOO_MANY_PIXELS, detail)
+
+
 def is_cut_off(data: bytes, format_: str) -> bool:
     """Return whether a file lacks the mark of its end; of a JPEG and an AVIF its decoder tells."""
     if format_ == "PNG":
@@ -124,6 +153,11 @@ def _little(data: bytes, position: int) -> int:
 
 def _jpeg_parts(data: bytes) -> int:
     """Count segments before the first scan, and the bytes that fill the room between."""
+    return _jpeg_head(data)[0]
+
+
+def _jpeg_head(data: bytes) -> tuple[int, int]:
+    """Return the number of parts before the first scan, and the place of its marker."""
     parts, position = 0, 2
     while parts <= MAX_PARTS and position + 1 < len(data):
         parts += 1
@@ -136,7 +170,7 @@ def _jpeg_parts(data: bytes) -> int:
             position += 2
         else:
             position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    return parts
+    return parts, position
 
 
 def _png_parts(data: bytes) -> int:

@@ -17,6 +17,8 @@ NGRAMS: Final = 128
 """Dimensions of the n-grams, with which a text's embedding begins; those of its meaning follow."""
 MAX_DECLARED: Final = 8 * MAX_CHARACTERS
 """Characters of a text that are looked at, markup included."""
+MAX_MARKS: Final = 30
+"""Combining characters in a row that count (Stream-Safe Text Format, Unicode Annex 15)."""
 SPACE: Final = re.compile(r"\s+")
 FILLERS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that show nothing, though by their category they are letters, marks or symbols."""
@@ -29,6 +31,22 @@ def normalise(text: str) -> str:
     left out, so that they neither make a text nor part a word; control characters part words.
     """
     return _normalised(text[:MAX_DECLARED])
+
+
+def compatible(text: str) -> str:
+    """Return text of any length in the form NFKC, in time that grows no faster than the text.
+
+    Normalisation sorts combining characters in a time that grows with the square of a run's length:
+    for a megabyte of them minutes. Those beyond `MAX_MARKS` in a row are left out.
+    """
+    if not text.isascii():
+        kept, marks = [], 0
+        for character in text:
+            marks = marks + 1 if unicodedata.combining(character) else 0
+            if marks <= MAX_MARKS:
+                kept.append(character)
+        text = "".join(kept)
+    return unicodedata.normalize("NFKC", text)
 
 
 @lru_cache(1024)

@@ -8,16 +8,14 @@ not expose its grid runs again for each cell, covered with the photo's mean colo
 """
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.encoding.backends import ERROR
+from models.encoding.backends import OnnxBackend
 from models.encoding.image import PHOTO_SIZE, normalised
 from models.vectors import Array
 
@@ -51,17 +49,14 @@ class Regions:
 
     def __init__(self, encoder: Path, *, threads: int = 1) -> None:
         """Load the image encoder of a bundle once more, with its grid as an output."""
-        self._options = onnxruntime.SessionOptions()
-        self._options.log_severity_level = ERROR
-        self._options.intra_op_num_threads = threads
         model = encoder.read_bytes()
-        self._grid: tuple[str, ...] = ()
+        self._has_grid = True
         try:
-            self._session = self._opened(model + b"".join(map(_as_output, GRIDS)))
+            with_grid = model + b"".join(map(_as_output, GRIDS))
+            self._encoder = OnnxBackend(with_grid, threads=threads, outputs=GRIDS, gpu=False)
         except Exception:  # noqa: BLE001 - the runtime raises several for no such tensor
-            self._session = self._opened(model)
-        else:
-            self._grid = GRIDS
+            self._has_grid = False
+            self._encoder = OnnxBackend(model, threads=threads, gpu=False)
 
     def left_out(self, photo: NDArray[np.uint8]) -> Array:
         """Return the embedding of a photo, and of it without each cell, row by row.
@@ -72,23 +67,15 @@ class Regions:
         Returns:
             (1 + GRID², I), the whole photo first.
         """
-        if not self._grid:
-            return np.stack([self._run(view, ["embedding"])[0][0] for view in covered(photo)])
-        grid = np.concatenate([output[0] for output in self._run(photo, self._grid)])
+        if not self._has_grid:
+            return np.stack([self._run(view)[0][0] for view in covered(photo)])
+        grid = np.concatenate([output[0] for output in self._run(photo)])
         cells = grid.reshape(len(grid), -1).T.astype(np.float32)  # (GRID², I)
         total = cells.sum(axis=0)
         return np.vstack([total / len(cells), (total - cells) / (len(cells) - 1)])
 
-    def _opened(self, model: bytes) -> onnxruntime.InferenceSession:
-        return onnxruntime.InferenceSession(
-            model, self._options, providers=["CPUExecutionProvider"]
-        )
-
-    def _run(self, photo: NDArray[np.uint8], names: Sequence[str]) -> list[Array]:
-        outputs: list[Array] = self._session.run(
-            list(names), {"pixels": normalised(photo)[np.newaxis]}
-        )
-        return outputs
+    def _run(self, photo: NDArray[np.uint8]) -> list[Array]:
+        return self._encoder.run_all({"pixels": normalised(photo)[np.newaxis]})
 
 
 def _as_output(tensor: str) -> bytes:

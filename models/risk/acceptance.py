@@ -18,7 +18,7 @@ sums up, at most a month (Art. 146 of Delegated Regulation (EU) 2015/2446)."""
 
 def is_plausible(declared: datetime, arrived: datetime) -> bool:
     """Return whether a declaration that arrived then may have been accepted when it says."""
-    return arrived - BEHIND <= declared <= arrived + AHEAD
+    return -BEHIND <= declared - arrived <= AHEAD
 
 
 def accepted(declared: datetime, arrived: datetime | None) -> datetime:

@@ -156,12 +156,10 @@ class Scorer:
         thresholds: Thresholds,
     ) -> None:
         self.bundle_id = bundle_id
-        self.arithmetic = encoders.arithmetic
-        self.text_encoder_id = encoder_id(file_hashes, TEXT_FILES, self.arithmetic)
-        self.image_encoder_id = encoder_id(file_hashes, IMAGE_FILES, self.arithmetic)
         self.text_dimension = NGRAMS + len(hs.index.text_projection.centre)
         self.image_dimension = len(hs.index.photo_projection.centre)
         self._encoders = encoders
+        self._file_hashes = file_hashes
         self._hs = hs
         self._risk = risk
         self._tabular = tabular
@@ -197,6 +195,21 @@ class Scorer:
     def embed_photos(self, photos: Sequence[NDArray[np.uint8]]) -> list[Vector]:
         """Embed photos as `models.encoding.image.decode` returns them → each (image_dimension,)."""
         return self._encoders.embed_photos(photos)
+
+    @property
+    def arithmetic(self) -> str:
+        """Of this machine, see `Encoders.arithmetic`."""
+        return self._encoders.arithmetic
+
+    @property
+    def text_encoder_id(self) -> str:
+        """See `encoder_id`."""
+        return encoder_id(self._file_hashes, TEXT_FILES, self.arithmetic)
+
+    @property
+    def image_encoder_id(self) -> str:
+        """See `encoder_id`."""
+        return encoder_id(self._file_hashes, IMAGE_FILES, self.arithmetic)
 
     @property
     def hs(self) -> HsModel:

@@ -9,12 +9,12 @@ white space do not count (in texts a run of white space is one space). Otherwise
 EORI number would take a trader off a watch list. In commodity codes dots do not count either.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from models.encoding.text import compatible
 from models.selection.policy import RED, YELLOW
 from schemas.records import EPOCH, Condition, Declaration, GoodsItem, RiskProfile
 from schemas.rules import bare_code
@@ -179,7 +179,7 @@ def _values(record: Declaration | GoodsItem, fields: Iterable[str]) -> dict[str,
 
 
 def _folded(text: str, field: str) -> str:
-    words = unicodedata.normalize("NFKC", text).casefold().split()
+    words = compatible(text).casefold().split()
     joined = (" " if field in TEXTS else "").join(words)
     if field == "commodity_code":
         joined = bare_code(joined)

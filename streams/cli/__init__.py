@@ -6,6 +6,8 @@ from typing import Final
 import typer
 
 from streams.cli.assess import assess
+from streams.cli.audit.log import audit
+from streams.cli.audit.replay import replay
 from streams.cli.bundle import bundle
 from streams.cli.classify import classify
 from streams.cli.console import console
@@ -30,13 +32,14 @@ app = typer.Typer(
 
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     "Workers and pages": (screen, learn, explain, console),
-    "Try and operate": (demo, up, deploy, doctor, send),
+    "Try and operate": (demo, up, deploy, doctor, send, replay),
     "Models": (bundle, classify, assess, simulate),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.command(hidden=True)(worker)
+app.add_typer(audit, name="audit", rich_help_panel="Try and operate")
 app.add_typer(letters, name="dead-letters", rich_help_panel="Try and operate")
 app.add_typer(profiles, name="profile", rich_help_panel="Try and operate")
 app.add_typer(training, name="train", rich_help_panel="Models")

@@ -46,6 +46,26 @@ class EmbeddedPhoto:
         return cls(np.frombuffer(vector, FLOAT), *REST.unpack(rest))
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Values of one encoder."""
+
+    encoder_id: Callable[[], str]
+    """As of now: it changes where the CPU takes over from a GPU."""
+    dimension: int
+    rest: int = 0
+    """Bytes after the vector."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of a value."""
+        return self.dimension * FLOAT.itemsize + self.rest
+
+    def is_finite(self, value: bytes) -> bool:
+        """Whether a value's vector is; earlier versions cached whatever the encoder gave."""
+        return bool(np.isfinite(np.frombuffer(value, FLOAT, self.dimension)).all())
+
+
 class VectorCache(Protocol):
     """Keeps embeddings by key; may forget them at any time."""
 
@@ -72,15 +92,10 @@ class Embedder:
             vectors = scorer.embed_texts(missing)
             return {text: vector.tobytes() for text, vector in zip(missing, vectors, strict=True)}
 
-        keys = {
-            # By what the encoder reads: no embedding may outlive a change of how texts are read.
-            text: embedding_key(
-                scorer.text_encoder_id, hashlib.sha256(normalise(text).encode()).hexdigest()
-            )
-            for text in texts
-        }
-        length = scorer.text_dimension * FLOAT.itemsize
-        values = await self._through_cache(keys, length, compute)
+        # By what the encoder reads: no embedding may outlive a change of how texts are read.
+        contents = {text: hashlib.sha256(normalise(text).encode()).hexdigest() for text in texts}
+        kind = _Kind(lambda: scorer.text_encoder_id, scorer.text_dimension)
+        values = await self._through_cache(contents, kind, compute)
         return {text: np.frombuffer(value, FLOAT) for text, value in values.items()}
 
     async def photos(self, photos: Sequence[Photo]) -> dict[Photo, EmbeddedPhoto | NoPhoto]:
@@ -103,31 +118,39 @@ class Embedder:
                 for (photo, shown), vector in zip(decoded.items(), vectors, strict=True)
             }
 
-        keys = {photo: embedding_key(scorer.image_encoder_id, photo.sha256) for photo in photos}
-        length = scorer.image_dimension * FLOAT.itemsize + REST.size
-        values = await self._through_cache(keys, length, compute)
+        contents = {photo: photo.sha256 for photo in photos}
+        kind = _Kind(lambda: scorer.image_encoder_id, scorer.image_dimension, REST.size)
+        values = await self._through_cache(contents, kind, compute)
         decoded = {photo: EmbeddedPhoto.decode(value) for photo, value in values.items()}
         return {**undecodable, **decoded}
 
     async def _through_cache(
         self,
-        keys: Mapping[T, str],
-        length: int,
+        contents: Mapping[T, str],
+        kind: _Kind,
         compute: Callable[[Sequence[T]], dict[T, bytes]],
     ) -> dict[T, bytes]:
-        """Return content → cached value of `length` bytes; computes and caches what is missing.
+        """Return content → cached value; computes and caches what is missing.
 
         Args:
-            keys: content → its key.
-            length: of a value that fits the encoder.
+            contents: content → its hash.
+            kind: of the values.
             compute: runs in the executor; leaves out what it cannot embed.
         """
-        cached = await self._cache.get(list(keys.values()), length)
-        values = {content: cached[key] for content, key in keys.items() if key in cached}
+        encoder = kind.encoder_id()
+        keys = {content: embedding_key(encoder, sha256) for content, sha256 in contents.items()}
+        cached = await self._cache.get(list(keys.values()), kind.length)
+        values = {
+            content: cached[key]
+            for content, key in keys.items()
+            if key in cached and kind.is_finite(cached[key])
+        }
         missing = [content for content in keys if content not in values]
         if missing:
             loop = asyncio.get_running_loop()
             computed = await loop.run_in_executor(self._executor, compute, missing)
-            await self._cache.put({keys[content]: value for content, value in computed.items()})
+            # Where the GPU was lost meanwhile, nobody knows which of the two computed what.
+            if kind.encoder_id() == encoder:
+                await self._cache.put({keys[content]: value for content, value in computed.items()})
             values |= computed
         return values

@@ -23,11 +23,12 @@ from models.risk.tariff import Tariff
 from models.risk.vagueness import texts_to_read
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence
 from schemas.reasons import Reason
-from schemas.records import Declaration, Degradation, GoodsItem, ImageReference
+from schemas.records import Declaration, Degradation, GoodsItem, ImageReference, PhotoFate
 from streams import metrics
 from streams.evidence.embedding import EmbeddedPhoto, Embedder
 from streams.evidence.observations import Observation
 from streams.evidence.photos import NoPhoto, Photo, PhotoSource
+from streams.evidence.recording import AskedRates, AskedTariff, Inputs, photo_fate
 from streams.kafka.events import Inbound, event_id
 from streams.kafka.heartbeat import beat
 from streams.metrics import timed
@@ -50,6 +51,8 @@ class GatheredEvidence:
     arrived: datetime
     """When the event first arrived."""
     degraded: tuple[Degradation, ...]
+    inputs: Inputs
+    """What the evidence was made of, for the screening record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class EmbeddedItem:
     """Of the first photos that are declared, in that order; empty where they are not kept."""
     photos: tuple[EmbeddedPhoto | NoPhoto, ...]
     """Of the first photos that are declared, in that order."""
+    fates: tuple[PhotoFate, ...]
+    """What became of each of those when it was fetched."""
 
     @property
     def embedded_photos(self) -> tuple[EmbeddedPhoto, ...]:
@@ -136,13 +141,14 @@ class Gatherer:
             [declaration for _, declaration in declarations], timings, keep_files=False
         )
         arrivals = [cause.arrived(self._now()) for cause, _ in declarations]
+        rates = [AskedRates(reference.rates) for _ in declarations]
         prepared = [
             comparable(
                 declaration,
-                reference.rates,
+                asked,
                 accepted(declaration.acceptance_time, datetime.fromtimestamp(arrived, UTC)),
             )
-            for (_, declaration), arrived in zip(declarations, arrivals, strict=True)
+            for (_, declaration), asked, arrived in zip(declarations, rates, arrivals, strict=True)
         ]
         observations = [
             _observation(cause, compared.declaration, items, reference.tariff, arrived)
@@ -155,17 +161,29 @@ class Gatherer:
         first_arrivals = [
             when_arrived(live, arrived) for live, arrived in zip(signals, arrivals, strict=True)
         ]
+        inputs = [
+            Inputs(
+                read_at,
+                live,
+                self._photos_per_item,
+                tuple(fate for item in items for fate in item.fates),
+                asked,
+                AskedTariff(reference.tariff),
+            )
+            for items, asked, live, read_at in zip(embedded, rates, signals, arrivals, strict=True)
+        ]
         return [
             GatheredEvidence(
                 cause,
                 declaration,
                 observation,
-                evidence_of(compared, items, live, reference.tariff, arrived),
+                evidence_of(compared, items, given.live, given.tariff, arrived),
                 arrived,
-                tuple(_degradations(compared, items, live)),
+                tuple(_degradations(compared, items, given.live)),
+                given,
             )
-            for (cause, declaration), compared, observation, items, live, arrived in zip(
-                declarations, prepared, observations, embedded, signals, first_arrivals, strict=True
+            for (cause, declaration), compared, observation, items, given, arrived in zip(
+                declarations, prepared, observations, embedded, inputs, first_arrivals, strict=True
             )
         ]
 
@@ -193,7 +211,7 @@ class Gatherer:
         timings |= {"fetch": 0.0, "embed": 0.0}
         items = [item for declaration in declarations for item in declaration.goods_items]
         to_read = {item: texts_to_read(item) for item in items}
-        files, photos = await self._photos_of(items, timings, keep_files=keep_files)
+        files, photos, fates = await self._photos_of(items, timings, keep_files=keep_files)
         texts = await self._embedded_texts(
             (text for some in to_read.values() for text in (some.first, some.second) if text),
             timings,
@@ -206,6 +224,7 @@ class Gatherer:
                     texts.get(to_read[item].second),
                     tuple(files[each] for each in self._references(item)) if keep_files else (),
                     tuple(photos[each] for each in self._references(item)),
+                    tuple(fates[each] for each in self._references(item)),
                 )
                 for item in declaration.goods_items
             ]
@@ -219,12 +238,15 @@ class Gatherer:
     async def _photos_of(
         self, items: Sequence[GoodsItem], timings: dict[str, float], *, keep_files: bool
     ) -> tuple[
-        dict[ImageReference, Photo | NoPhoto], dict[ImageReference, EmbeddedPhoto | NoPhoto]
+        dict[ImageReference, Photo | NoPhoto],
+        dict[ImageReference, EmbeddedPhoto | NoPhoto],
+        dict[ImageReference, PhotoFate],
     ]:
-        """Return the files, if they are kept, and the embeddings."""
+        """Return the files, if they are kept, the embeddings, and what became of each photo."""
         kept: dict[ImageReference, Photo | NoPhoto] = {}
         photos: dict[ImageReference, EmbeddedPhoto | NoPhoto] = {}
         by_content: dict[str, EmbeddedPhoto | NoPhoto] = {}
+        fates: dict[ImageReference, PhotoFate] = {}
         for some in _slices(each for item in items for each in self._references(item)):
             with timed("fetch", timings):
                 files = await asyncio.gather(*map(self._photos.fetch, some))
@@ -236,10 +258,11 @@ class Gatherer:
             by_content |= {file.sha256: photo for file, photo in embedded.items()}
             for reference, file in zip(some, files, strict=True):
                 photos[reference] = by_content[file.sha256] if isinstance(file, Photo) else file
+                fates[reference] = photo_fate(reference, file)
                 if keep_files:
                     kept[reference] = file
             beat()
-        return kept, photos
+        return kept, photos, fates
 
     async def _embedded_texts(
         self, texts: Iterable[str], timings: dict[str, float]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
-from streams.redis.contents import finite
+from streams.redis.contents import MOST_EUR, MOST_NATS, within
 
 SEPARATOR: Final = "|"
 DIGEST: Final = re.compile(r"[0-9a-f]{24}")
@@ -82,7 +82,7 @@ class ConsignmentMember(NamedTuple):
     def decode(cls, member: bytes) -> Self:
         """Read a member from Redis."""
         declaration, version, value = member.decode().split(SEPARATOR)
-        return cls(_digest(declaration), int(version), finite(float(value)))
+        return cls(_digest(declaration), int(version), within(float(value), MOST_EUR))
 
 
 class PriceMember(NamedTuple):
@@ -112,7 +112,7 @@ class PriceMember(NamedTuple):
             int(version),
             _digest(seller),
             _digest(importer),
-            finite(float(log_price)),
+            within(float(log_price), MOST_NATS),
         )
 
 
@@ -160,7 +160,7 @@ class PhotoMember(NamedTuple):
             int(_matching(PHOTO_HASH, perceptual_hash), 16),
             _digest(seller),
             _digest(importer),
-            finite(float(log_price)) if log_price else None,
+            within(float(log_price), MOST_NATS) if log_price else None,
             heading,
             id_,
         )

@@ -20,13 +20,15 @@ from redis.asyncio.client import Pipeline
 from schemas.records import InspectionOutcome
 from streams.evidence.observations import Observation, inspection_histories
 from streams.evidence.signal_query import YEAR
-from streams.redis.contents import discard, finite, refused, replies
+from streams.redis.contents import MOST_SECONDS, discard, refused, replies, within
 from streams.redis.keys import SignalKeys, inspection_keys, trader_inspections
 from streams.redis.records import reader
 
 T = TypeVar("T")
 HISTORY: Final = re.compile(r"[a-z_]+:[0-9a-f]{24}")
 DIGEST: Final = re.compile(r"[0-9a-f]{24}")
+NUMBER: Final = re.compile(r"[0-9]{1,10}")
+"""Of a goods item."""
 OF_TRADER: Final = ("importer", "seller", "declarant")
 """Histories that belong to one trader: all his inspections count there."""
 LATEST_OF_TRADER: Final = 8
@@ -68,8 +70,9 @@ def read_remembered(content: bytes) -> Remembered:
     named = all(
         HISTORY.fullmatch(history) for of_item in read.histories.values() for history in of_item
     )
-    numbered = all(number.isascii() and number.isdigit() for number in read.histories)
-    if not (named and numbered and read.arrived > 0 and DIGEST.fullmatch(read.trader)):
+    numbered = all(NUMBER.fullmatch(number) for number in read.histories)
+    arrived = 0 < read.arrived <= MOST_SECONDS
+    if not (named and numbered and arrived and DIGEST.fullmatch(read.trader)):
         raise ValueError("not what an inspection can count for")
     return read
 
@@ -81,7 +84,7 @@ def read_decision(content: bytes) -> tuple[float, str]:
         ValueError: it is not as this version writes it.
     """
     at, outcome_id = _DECISION.validate_json(content, strict=True)
-    return finite(at), outcome_id
+    return within(at, MOST_SECONDS), outcome_id
 
 
 class PastInspections:

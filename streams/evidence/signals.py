@@ -12,24 +12,32 @@ nothing waits. Contents that this version did not write count as absent (streams
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from redis.asyncio import Redis
 
-from models.risk.signals import LiveSignals
+from models.risk.signals import MIN_SPREAD, USES_SPREAD, LiveSignals, Peers
 from streams.evidence.lookups import Lookups
 from streams.evidence.observations import Observation, set_members
 from streams.evidence.past_inspections import remembered
 from streams.evidence.signal_query import YEAR, SignalQuery
 from streams.redis.circuit_breaker import CircuitBreaker
-from streams.redis.contents import keep_first, refused, replies
+from streams.redis.contents import (
+    MOST_COUNTED,
+    MOST_EUR,
+    MOST_NATS,
+    MOST_SECONDS,
+    keep_first,
+    refused,
+    replies,
+)
 from streams.redis.keys import SignalKeys
 from streams.redis.records import reader
 
-LATEST: Final = datetime.max.replace(tzinfo=UTC).timestamp() - 1
-"""Unit: s since 1970-01-01T00:00Z."""
+LEAST_SPREAD: Final = min(MIN_SPREAD, USES_SPREAD)
+"""Of the logarithms of prices."""
 _read = reader(LiveSignals)
 
 
@@ -51,15 +59,28 @@ def read_signals(record: bytes | str, *, items: int | None = None) -> LiveSignal
     counts = [live.importer_day, live.seller_day, live.small_count, live.importer_day_ignored]
     counts += [count for use in photos for count in (use.same_heading, use.other_heading)]
     if not (
-        0 < live.arrived <= LATEST
+        0 < live.arrived <= MOST_SECONDS
         and items in {None, len(live.items)}
-        and live.small_value >= 0
-        and min(counts) >= 0
-        and all(peer.count > 0 and peer.spread > 0 for peer in peers)
-        and all(0 <= rate.irregular <= rate.inspected for rate in rates)
+        and 0 <= live.small_value <= MOST_EUR
+        and 0 <= min(counts) <= max(counts) <= MOST_COUNTED
+        and all(map(_can_be, peers))
+        and all(0 <= rate.irregular <= rate.inspected <= MOST_COUNTED for rate in rates)
     ):
         raise ValueError("not what signals can be")
     return live
+
+
+def _can_be(peers: Peers) -> bool:
+    return (
+        0 < peers.count <= MOST_COUNTED
+        and abs(peers.median) <= MOST_NATS
+        and LEAST_SPREAD <= peers.spread <= MOST_NATS
+    )
+
+
+def write_signals(live: LiveSignals) -> str:
+    """Return signals as they are recorded: JSON that `read_signals` reads to the same bits."""
+    return json.dumps(asdict(live))
 
 
 class Signals:
@@ -159,7 +180,7 @@ class Signals:
             event id → signals.
         """
         keys = [self._keys.record(each.event_id) for each in observations]
-        values = [json.dumps(asdict(signals)) for signals in fresh]
+        values = [write_signals(signals) for signals in fresh]
         async with self._redis.pipeline(transaction=False) as pipeline:
             for key, value in zip(keys, values, strict=True):
                 pipeline.set(key, value, nx=True, get=True, ex=self._ttl)

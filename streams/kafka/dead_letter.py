@@ -27,7 +27,8 @@ RETRYABLE: Final = frozenset({Reason.SCHEMA_UNKNOWN})
 """Reasons of bad data that may be none: a schema is registered, or the registry answers again."""
 MAX_MESSAGE = 500
 MAX_STACK = 4000
-MAX_DIGITS = 7
+MOST_COUNTED: Final = 999_999
+"""Attempts, or times that an event was sent again; a sender may write any number into a header."""
 MAX_KEY = 1024
 """Bytes of a key that is kept where the event is too large."""
 
@@ -69,8 +70,8 @@ def dead_letter(cause: Inbound, error: Exception, *, stage: str, bundle_id: str)
         f"{OURS}id": event_id(cause, bundle_id, DEAD_LETTERS.name),
         f"{OURS}reason": reason,
         f"{OURS}stage": stage,
-        ATTEMPT: str(count(cause.headers, ATTEMPT) + (1 if bad_datum else 2)),
-        REPLAYS: str(count(cause.headers, REPLAYS)),
+        ATTEMPT: counted(count(cause.headers, ATTEMPT) + (1 if bad_datum else 2)),
+        REPLAYS: counted(count(cause.headers, REPLAYS)),
         f"{OURS}retryable": "true" if retryable else "false",
         f"{OURS}schema_id": "" if schema_id is None else str(schema_id),
         f"{OURS}app_version": version("redlane"),
@@ -121,7 +122,12 @@ def reason_of(error: Exception) -> Reason:
 def count(headers: Headers, name: str) -> int:
     """Return the number in a header; 0 where there is none, or no plausible one."""
     text = next((value for header, value in headers if header == name), b"")
-    return int(text) if text.isdigit() and len(text) < MAX_DIGITS else 0
+    return int(text) if text.isdigit() and len(text) <= len(str(MOST_COUNTED)) else 0
+
+
+def counted(number: int) -> str:
+    """Return a number as `count` reads it: never above `MOST_COUNTED`."""
+    return str(min(number, MOST_COUNTED))
 
 
 def original_headers(headers: Headers) -> Headers:

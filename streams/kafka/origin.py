@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -36,6 +36,7 @@ GONE: Final = (
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - its name
 )
 """The record has expired, or the topic was created again."""
+NO_ENDS: Final[Mapping[int, int]] = {}
 
 
 class Origins:
@@ -149,7 +150,14 @@ def partitions_of(consumer: Consumer, topic: Topic, within_s: float) -> list[int
     return list(described.partitions)
 
 
-def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[Message]:
+def contents(
+    settings: Settings,
+    topic: Topic,
+    *,
+    within_s: float,
+    begin: Mapping[int, int] | None = None,
+    end: Mapping[int, int] = NO_ENDS,
+) -> Generator[Message]:
     """Yield every event that lies on a topic now, partition by partition in order.
 
     Begins where retention has left something, and ends where Kafka says that a partition ends: the
@@ -159,6 +167,8 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
         settings: of Kafka.
         topic: to be read.
         within_s: longest wait for Kafka's next answer.
+        begin: partitions that are read → first offset of each; None for all, from the beginning.
+        end: partition → first offset that is not read; the others are read to their end.
 
     Raises:
         NotDeployed: the topic is missing.
@@ -173,11 +183,12 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
             # Retention may remove the first event between the question and the fetch.
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,  # the end is told by an answer without events
             "log_level": 0,
         }
     )
     try:
-        ends = _assign(consumer, topic, within_s)
+        ends = _assign(consumer, topic, within_s, begin, end)
         deadline = time.monotonic() + within_s
         while ends:
             message = consumer.poll(min(within_s, 1.0))
@@ -196,20 +207,31 @@ def contents(settings: Settings, topic: Topic, *, within_s: float) -> Iterator[M
                 )
             if error is not None or (message.offset() or 0) + 1 >= ends.get(partition, 0):
                 ends.pop(partition, None)
+                consumer.pause([TopicPartition(topic.name, partition)])
     finally:
         consumer.close()
 
 
-def _assign(consumer: Consumer, topic: Topic, within_s: float) -> dict[int, int]:
+def _assign(
+    consumer: Consumer,
+    topic: Topic,
+    within_s: float,
+    begin: Mapping[int, int] | None,
+    end: Mapping[int, int],
+) -> dict[int, int]:
     """Assign the partitions that have events, from the first that is there; return their ends."""
     ends, places = {}, []
     try:
         for number in partitions_of(consumer, topic, within_s):
             place = TopicPartition(topic.name, number)
+            if begin is not None and number not in begin:
+                continue
             low, high = consumer.get_watermark_offsets(place, timeout=within_s)
-            if high > low:
+            first = low if begin is None else max(low, begin[number])
+            high = min(high, end.get(number, high))
+            if high > first:
                 ends[number] = high
-                places.append(TopicPartition(topic.name, number, low))
+                places.append(TopicPartition(topic.name, number, first))
     except KafkaException as error:
         raise no_answer(error) from error
     consumer.assign(places)

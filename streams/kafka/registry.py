@@ -96,6 +96,8 @@ class Registry:
             versions = self._ask(self._client.get_versions, topic.subject)
         except SchemaRegistryError as error:
             raise self._not_deployed(topic) from error
+        if not isinstance(versions, list) or not all(isinstance(each, int) for each in versions):
+            raise self._failed(f"gives no list of the versions of {topic.subject}")
         registered = (self._version(topic, version) for version in versions)
         schemas = {schema_id: self._vetted(topic, schema) for schema_id, schema in registered}
         return {schema_id: schema for schema_id, schema in schemas.items() if schema is not None}
@@ -165,6 +167,8 @@ class Registry:
             raise self._failed(f"does not answer: {error}") from error
         except json.JSONDecodeError as error:
             raise self._failed("does not answer in JSON") from error
+        except Exception as error:  # whatever the client meets in an answer of another form
+            raise self._failed(f"answers what nobody asked for: {type(error).__name__}") from error
 
     def _failed(self, problem: str) -> RegistryFailed:
         return RegistryFailed(
@@ -174,8 +178,8 @@ class Registry:
 
     def _version(self, topic: Topic, version: int) -> tuple[int, RegisteredSchema]:
         registered = self._ask(self._client.get_version, topic.subject, version)
-        if registered.schema_id is None or registered.schema is None:
-            raise ValueError(f"The registry gave {topic.subject} version {version} incompletely.")
+        if not isinstance(registered.schema_id, int) or registered.schema is None:
+            raise self._failed(f"gives {topic.subject} version {version} incompletely")
         return registered.schema_id, registered.schema
 
     @staticmethod

@@ -35,9 +35,26 @@ class Kafka:
     """A cluster of brokers that are controllers too; each can be killed and started again."""
 
     def __init__(
-        self, directory: Path, *, ports: Sequence[int] = (0,), secured: Secured | None = None
+        self,
+        directory: Path,
+        *,
+        ports: Sequence[int] = (0,),
+        proxy_ports: Sequence[int] = (),
+        secured: Secured | None = None,
     ) -> None:
+        """Take where the data go.
+
+        Args:
+            directory: of all brokers.
+            ports: one for each broker; 0 for any free one.
+            proxy_ports: of proxies in front of the brokers, one for each, or none. Clients that
+                come through a proxy are told these ports, and so stay behind it. Not if secured.
+            secured: who may do what; None for everybody everything.
+        """
         self._directory = directory
+        self.proxy_ports = tuple(proxy_ports)
+        self.behind_proxies = [free_port() for _ in proxy_ports]
+        """Ports that the proxies forward to."""
         self._secured = secured
         self._mutual_ports = [free_port() for _ in ports] if secured else []
         self._ports = [port or free_port() for port in ports]
@@ -151,19 +168,31 @@ class Kafka:
             raise ServiceFailed(f"Kafka's storage could not be formatted.\n{done.stderr}")
 
     def _listeners(self, number: int) -> dict[str, object]:
+        # Name → protocol, port that it listens on, port that clients are told.
+        port = self._ports[number]
         if self._secured is None:
-            kinds = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
+            kinds = {"PLAINTEXT": ("PLAINTEXT", port, port)}
+            if self.proxy_ports:
+                ports = self.behind_proxies[number], self.proxy_ports[number]
+                kinds["PROXIED"] = ("PLAINTEXT", *ports)
+            between, control = "PLAINTEXT", "PLAINTEXT"
         else:
-            kinds = {"USERS": "SASL_SSL", "MUTUAL": "SSL", "CONTROLLER": "SSL"}
-        mutual = self._mutual_ports[number : number + 1]
-        ports = (self._ports[number], *mutual, self._controllers[number])
-        listeners = [f"{name}://{LOOPBACK}:{port}" for name, port in zip(kinds, ports, strict=True)]
+            mutual = self._mutual_ports[number]
+            kinds = {"USERS": ("SASL_SSL", port, port), "MUTUAL": ("SSL", mutual, mutual)}
+            between, control = "MUTUAL", "SSL"
+        listens = {name: own for name, (_, own, _) in kinds.items()}
+        listens["CONTROLLER"] = self._controllers[number]
+        told = {name: outside for name, (_, _, outside) in kinds.items()}
+        protocols = {name: protocol for name, (protocol, _, _) in kinds.items()}
+        protocols["CONTROLLER"] = control
         return {
-            "listeners": ",".join(listeners),
-            "advertised.listeners": ",".join(listeners[:-1]),
-            "inter.broker.listener.name": list(kinds)[-2],
+            "listeners": ",".join(f"{name}://{LOOPBACK}:{own}" for name, own in listens.items()),
+            "advertised.listeners": ",".join(
+                f"{name}://{LOOPBACK}:{outside}" for name, outside in told.items()
+            ),
+            "inter.broker.listener.name": between,
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": ",".join(":".join(kind) for kind in kinds.items()),
+            "listener.security.protocol.map": ",".join(map(":".join, protocols.items())),
         }
 
     def _security(self, number: int, secured: Secured) -> dict[str, object]:

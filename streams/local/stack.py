@@ -6,7 +6,7 @@ import shlex
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,9 +68,19 @@ class Stack:
 
 @contextlib.contextmanager
 def local_stack(
-    *, brokers: int = 1, ports: Ports | None = None, say: Callable[[str], None] = print
+    *,
+    brokers: int = 1,
+    ports: Ports | None = None,
+    kafka_proxies: Sequence[int] = (),
+    say: Callable[[str], None] = print,
 ) -> Iterator[Stack]:
     """Start all services in a temporary directory; stop them and remove it at the end.
+
+    Args:
+        brokers: of Kafka, 1 or 3.
+        ports: that services listen on.
+        kafka_proxies: ports of proxies in front of the brokers, see `Kafka`.
+        say: prints a line.
 
     Raises:
         NotReady: something is missing; nothing was started.
@@ -85,7 +95,11 @@ def local_stack(
     ):
         directory = Path(temporary)
         say("Fetching Kafka and the registry, unless they are cached …")
-        kafka = Kafka(directory / "kafka", ports=(ports.kafka, *(0,) * (brokers - 1)))
+        kafka = Kafka(
+            directory / "kafka",
+            ports=(ports.kafka, *(0,) * (brokers - 1)),
+            proxy_ports=kafka_proxies,
+        )
         registry = Registry(directory / "registry", port=ports.registry)
         valkey = Valkey(directory / "valkey", port=ports.redis)
         seaweedfs = SeaweedFS(directory / "seaweedfs", bucket=BUCKET, port=ports.s3)

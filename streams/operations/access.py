@@ -25,9 +25,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its
 from structlog.contextvars import bound_contextvars
 
 from schemas.topics import TOPICS
+from streams.audit import log as log_of_decisions
+from streams.audit.log import transactional_ids
 from streams.kafka import origin
 from streams.kafka.contact import reach
 from streams.kafka.origin import DENIALS, GIVE_RIGHTS, NoAnswer, Refused, absent, no_answer
+from streams.operations import span
 from streams.redis import rights as redis_rights
 from streams.reference import follower
 from streams.retry import retrying_blocking
@@ -42,7 +45,7 @@ START_S: Final = 30.0
 CHECKS: Final = 6
 """Of the rights at a worker's start, at most."""
 log = structlog.get_logger(__name__)
-EXTERNAL: Final = ("customs IT", "case management", "audit")
+EXTERNAL: Final = ("customs IT", "case management")
 """Readers that are no programs of ours: each has one consumer group, of its user's name."""
 
 
@@ -51,7 +54,7 @@ class Right:
     """One literal right of one component's user."""
 
     component: str
-    resource: Literal["topic", "group"]
+    resource: Literal["topic", "group", "transactional_id"]
     name: str
     operation: Operation
 
@@ -96,6 +99,7 @@ def rights(settings: Settings, prefix: str = PREFIX) -> list[Right]:
         given |= {Right(component, "group", group, "read") for group in groups}
     for component, groups in _named_only(settings).items():
         given |= {Right(component, "group", group, "describe") for group in groups}
+    given |= {Right("audit", "transactional_id", id_, "write") for id_ in transactional_ids()}
     return sorted(given)
 
 
@@ -117,6 +121,7 @@ def _joined(settings: Settings, prefix: str) -> Mapping[str, Iterable[str]]:
         "learn": [settings.learn_consumer_group],
         "explain": [settings.explain_consumer_group],
         "console": [settings.console_consumer_group],
+        "audit": [settings.audit_consumer_group],
     } | {component: [user_of(component, prefix)] for component in EXTERNAL}
 
 
@@ -128,6 +133,9 @@ def _named_only(settings: Settings) -> Mapping[str, Iterable[str]]:
         "intelligence service": [follower.GROUP],
         "console": [f"{settings.console_consumer_group}-outbox"],
         "dead-letters": [origin.CONTENTS_GROUP],
+        "audit": [origin.CONTENTS_GROUP, log_of_decisions.GROUP],
+        "auditors": [log_of_decisions.GROUP],
+        "replay": [span.GROUP],
         "doctor": [
             settings.consumer_group,
             settings.learn_consumer_group,
@@ -264,7 +272,10 @@ def _text(right: Right) -> str:
 
 
 def _missing(admin: AdminClient, needed: Iterable[Right]) -> list[Right]:
-    """Return the rights that the client's user lacks, as far as the brokers say."""
+    """Return the rights that the client's user lacks, as far as the brokers say.
+
+    They say nothing of transactional ids.
+    """
     needed = list(needed)
     topics = sorted({right.name for right in needed if right.resource == "topic"})
     groups = sorted({right.name for right in needed if right.resource == "group"})
@@ -279,7 +290,7 @@ def _missing(admin: AdminClient, needed: Iterable[Right]) -> list[Right]:
     return [
         right
         for right in needed
-        if (operations := allowed[right.resource, right.name]) is not None
+        if (operations := allowed.get((right.resource, right.name))) is not None
         and AclOperation[right.operation.upper()] not in operations
     ]
 

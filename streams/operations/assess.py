@@ -93,7 +93,7 @@ def _screen(
         scorer=scorer,
         gatherer=Gatherer(
             photos=photos,
-            embedder=Embedder(scorer, _NoCache(), executor),
+            embedder=Embedder(scorer, NoCache(), executor),
             signals=signals,
             photos_per_item=photos_per_item,
             now=lambda: datetime.now(UTC),
@@ -116,11 +116,12 @@ class _NoSignals:
         pass
 
 
-class _NoCache:
+class NoCache:
     """Keeps nothing."""
 
     async def get(self, keys: Sequence[str], length: int) -> dict[str, bytes]:  # noqa: ARG002 - of its protocol
+        """Return nothing."""
         return {}
 
     async def put(self, embeddings: Mapping[str, bytes]) -> None:
-        pass
+        """Do nothing."""

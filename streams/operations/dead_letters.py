@@ -6,15 +6,17 @@ They are told by the event, so that it is listed once and sent again once.
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
+import structlog
 from confluent_kafka import Message, Producer
 
 from models.progress import Say
+from schemas.codec import Undecodable
 from schemas.records import DeadLetterReplay
 from schemas.topics import DEAD_LETTER_REPLAYS, DEAD_LETTERS, TOPICS
 from streams.kafka.contact import reach
@@ -24,6 +26,7 @@ from streams.kafka.dead_letter import (
     OURS,
     REPLAYS,
     count,
+    counted,
     is_complete,
     original_headers,
 )
@@ -39,6 +42,7 @@ ANSWER_S: Final = 10.0
 CHUNK: Final = 100
 """Most events that are sent before they are marked: so many are sent twice after a crash."""
 CHUNK_BYTES: Final = 32 << 20
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +201,36 @@ def read_replays(settings: Settings) -> dict[str, int]:
         NotDelivered: the broker does not answer.
         RegistryFailed: the registry does not answer.
     """
+
+    @cache
+    def decoder() -> Decoder:  # without a mark nobody needs the registry
+        return Decoder(Registry(settings.registry_url).writers, [DEAD_LETTER_REPLAYS])
+
+    marks = contents(settings, DEAD_LETTER_REPLAYS, within_s=ANSWER_S)
+    return replays_of(
+        (mark.value() for mark in marks),
+        lambda value: decoder()(DEAD_LETTER_REPLAYS, value, DeadLetterReplay),
+    )
+
+
+def replays_of(
+    values: Iterable[bytes | None], decode: Callable[[bytes | None], DeadLetterReplay]
+) -> dict[str, int]:
+    """Return how many times each event was sent again, by the marks that can be read.
+
+    Args:
+        values: of the marks; others are logged and left out.
+        decode: raises `Undecodable`.
+    """
     replays: dict[str, int] = {}
-    decode: Decoder | None = None
-    for message in contents(settings, DEAD_LETTER_REPLAYS, within_s=ANSWER_S):
-        decode = decode or Decoder(Registry(settings.registry_url).writers, [DEAD_LETTER_REPLAYS])
-        record = decode(DEAD_LETTER_REPLAYS, message.value(), DeadLetterReplay)
-        replays[record.replayed_event] = max(record.replays, replays.get(record.replayed_event, 0))
+    for value in values:
+        try:
+            record = decode(value)
+        except Undecodable as error:
+            log.warning("mark of a replay skipped", reason=error.reason, detail=error.detail)
+        else:
+            before = replays.get(record.replayed_event, 0)
+            replays[record.replayed_event] = max(record.replays, before)
     return replays
 
 
@@ -305,7 +333,8 @@ def _headers(letter: Letter) -> list[tuple[str, bytes]]:
     if all(name != "ce_id" for name, _ in headers):
         headers.append(("ce_id", letter.source_id.encode()))
     numbers = {ATTEMPT: letter.attempts, REPLAYS: letter.replays + 1}
-    return headers + [(name, str(number).encode()) for name, number in numbers.items()]
+    # Before the others: of too many headers, the last are left out.
+    return [(name, counted(number).encode()) for name, number in numbers.items()] + headers
 
 
 def _mark(letter: Letter) -> DeadLetterReplay:

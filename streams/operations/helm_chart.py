@@ -38,8 +38,11 @@ GROUPS: Final = (
     "learn_consumer_group",
     "explain_consumer_group",
     "console_consumer_group",
+    "audit_consumer_group",
 )
 """Settings that name consumer groups, which rights depend on."""
+STRIMZI: Final = {"transactional_id": "transactionalId"}
+"""Its names of resources where they differ."""
 USER_PREFIX: Final = "${user_prefix}"
 
 
@@ -108,7 +111,7 @@ def kafka_file() -> dict[str, Any]:
     groups = {name: f"${{{name}}}" for name in GROUPS}
     acls: dict[str, dict[tuple[str, str], list[str]]] = {name: {} for name in components()}
     for right in rights(Settings(**groups), USER_PREFIX):
-        place = (right.resource, right.name)
+        place = (STRIMZI.get(right.resource, right.resource), right.name)
         operation = "".join(word.capitalize() for word in right.operation.split("_"))
         acls[right.component].setdefault(place, []).append(operation)
     return {

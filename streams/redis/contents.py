@@ -6,7 +6,6 @@ that what belongs there can be written; those of other versions lie under other 
 (streams/redis/keys.py).
 """
 
-import math
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -22,6 +21,13 @@ from streams.redis.keys import contents_of
 T = TypeVar("T")
 WRONG: Final = re.compile(r"\b(WRONGTYPE|INVALIDOBJ) ")
 """Another type, or a HyperLogLog that is none."""
+MOST_COUNTED: Final = 2**31 - 1
+"""Of anything that is counted: what an event can hold."""
+MOST_SECONDS: Final = 253_402_300_798.0
+"""A second before the year 10000. Unit: s since 1970-01-01T00:00Z."""
+MOST_EUR: Final = 1e15
+MOST_NATS: Final = 100.0
+"""Logarithm of a price, and its spread, beyond any that can be declared."""
 ATTEMPTS: Final = 5
 """At a key that others change meanwhile."""
 log = structlog.get_logger(__name__)
@@ -34,14 +40,14 @@ def refused(key: str | bytes, error: Exception) -> None:
     log.warning("contents of Redis not used", contents=contents, error=type(error).__name__)
 
 
-def finite(value: float) -> float:
+def within(value: float, most: float) -> float:
     """Return a number that arithmetic can use.
 
     Raises:
-        ValueError: it is infinite, or none.
+        ValueError: it is none, or farther from 0 than that.
     """
-    if not math.isfinite(value):
-        raise ValueError("not a finite number")
+    if not -most <= value <= most:  # of what is no number, neither holds
+        raise ValueError("no number, or out of bounds")
     return value
 
 

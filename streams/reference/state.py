@@ -17,6 +17,7 @@ from schemas import codec
 from schemas.codec import Undecodable
 from schemas.records import ExchangeRate, RiskProfile, TariffMeasure
 from schemas.topics import EXCHANGE_RATES, RISK_PROFILES, TARIFF_MEASURES, Topic
+from streams import metrics
 from streams.kafka.registry import Decoder
 
 TOPICS: Final = {topic.name: topic for topic in (RISK_PROFILES, TARIFF_MEASURES, EXCHANGE_RATES)}
@@ -70,7 +71,7 @@ class ReferenceState:
         """
         where = self._log.bind(topic=topic, offset=offset)
         if key is None:
-            where.warning("reference event skipped", reason="it has no key")
+            _skip(topic, where, "it has no key")
         elif value is None:  # withdrawn
             self._records[topic].pop(key, None)
         elif topic == RISK_PROFILES.name:
@@ -92,7 +93,7 @@ class ReferenceState:
 
     def _take_profile(self, key: bytes, value: bytes, where: Any) -> None:
         profile = self._decoded(RISK_PROFILES, value, RiskProfile, where)
-        if profile is None or not _is_key(key, profile.profile_id, where):
+        if profile is None or not _is_key(RISK_PROFILES, key, profile.profile_id, where):
             return
         current = self._profiles.get(key)
         if current is not None and profile.version < current.version:
@@ -107,7 +108,7 @@ class ReferenceState:
 
     def _take_measure(self, key: bytes, value: bytes, where: Any) -> None:
         measure = self._decoded(TARIFF_MEASURES, value, TariffMeasure, where)
-        if measure is None or not _is_key(key, measure.measure_id, where):
+        if measure is None or not _is_key(TARIFF_MEASURES, key, measure.measure_id, where):
             return
         if reason := tariff.problem(measure):
             where.warning("measure ignored", measure_id=measure.measure_id, reason=reason)
@@ -115,7 +116,7 @@ class ReferenceState:
 
     def _take_rate(self, key: bytes, value: bytes, where: Any) -> None:
         rate = self._decoded(EXCHANGE_RATES, value, ExchangeRate, where)
-        if rate is None or not _is_key(key, rate.rate_id, where):
+        if rate is None or not _is_key(EXCHANGE_RATES, key, rate.rate_id, where):
             return
         if reason := exchange.problem(rate):
             where.warning("exchange rate ignored", rate_id=rate.rate_id, reason=reason)
@@ -127,13 +128,18 @@ class ReferenceState:
         try:
             return self._decode(topic, value, kind)
         except Undecodable as error:
-            where.warning("reference event skipped", reason=error.reason, detail=error.detail)
+            _skip(topic.name, where, error.reason, detail=error.detail)
             return None
 
 
-def _is_key(key: bytes, id_: str, where: Any) -> bool:
+def _is_key(topic: Topic, key: bytes, id_: str, where: Any) -> bool:
     if key == id_.encode():
         return True
     # Compaction goes by the key: a record under another key would outlive its own tombstone.
-    where.warning("reference event skipped", reason="its key is not the record's id")
+    _skip(topic.name, where, "its key is not the record's id")
     return False
+
+
+def _skip(topic: str, where: Any, reason: str, **more: str) -> None:
+    metrics.REFERENCE_SKIPPED.labels(topic).inc()
+    where.warning("reference event skipped", reason=reason, **more)

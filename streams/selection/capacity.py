@@ -33,7 +33,7 @@ from redis.asyncio.client import Pipeline
 
 from models.selection.policy import LANES, NOTHING, RED, YELLOW, Budget, Seen, Thresholds, adapt
 from streams.redis.circuit_breaker import CircuitBreaker
-from streams.redis.contents import finite, keep_first, refused, replies
+from streams.redis.contents import keep_first, refused, replies
 from streams.redis.keys import capacity_key
 from streams.redis.records import reader
 
@@ -73,7 +73,7 @@ def read_risk(member: bytes) -> float:
         ValueError: it is not as this version writes it.
     """
     sampled = SAMPLED.fullmatch(member)
-    if sampled is None or not 0 <= (risk := finite(float(sampled[1]))) <= 1:
+    if sampled is None or not 0 <= (risk := float(sampled[1])) <= 1:
         raise ValueError("not a sampled risk")
     return risk
 

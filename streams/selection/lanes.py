@@ -28,6 +28,10 @@ class LaneDecision:
     decision: Decision
     degraded: bool
     """A capacity is set, but Redis could not be asked for it."""
+    thresholds: Thresholds
+    """In force."""
+    profiles: Sequence[RiskProfile]
+    """In force, that match."""
 
 
 class Lanes:
@@ -56,6 +60,8 @@ class Lanes:
                     key=self._key,
                 ),
                 in_force.degraded,
+                in_force.thresholds,
+                request.profiles,
             )
             for request, in_force in zip(requests, await self._in_force(requests), strict=True)
         ]

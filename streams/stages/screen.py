@@ -1,7 +1,7 @@
-"""declarations → assessments, alerts, dead-letters.
+"""declarations → assessments, alerts, screening-records, dead-letters.
 
-One declaration in, exactly one fate out: an assessment (and an alert, for the yellow and red lane)
-or a dead letter.
+One declaration in, exactly one fate out: an assessment (and an alert, for the yellow and red lane,
+and the record of what it was screened with) or a dead letter.
 """
 
 import asyncio
@@ -28,12 +28,14 @@ from schemas.records import (
     Declaration,
     GoodsItem,
     ItemAssessment,
+    ScreeningRecord,
     Selection,
 )
-from schemas.topics import ALERTS, ASSESSMENTS, Topic
+from schemas.topics import ALERTS, ASSESSMENTS, SCREENING_RECORDS, Topic
 from streams import metrics
 from streams.evidence.gatherer import GatheredEvidence, Gatherer, degradation
 from streams.evidence.observations import Observation
+from streams.evidence.recording import screening_record
 from streams.kafka.dead_letter import dead_letter, reason_of
 from streams.kafka.events import (
     ORIGIN,
@@ -117,7 +119,7 @@ class Screen:
 
         Args:
             writers: schema id → schema of declarations.
-            schema_ids: of assessments and alerts.
+            schema_ids: of assessments and alerts, and of screening records where they are wanted.
             scorer: of the model bundle.
             gatherer: of the same bundle's evidence.
             signals: that remember what is to be inspected.
@@ -227,7 +229,7 @@ class Screen:
         return events
 
     def _events(self, result: _Screened, timings: Mapping[str, float]) -> tuple[Outbound, ...]:
-        """Return the assessment, and the alert of the yellow and red lane.
+        """Return the assessment, the alert of the yellow and red lane, and the screening record.
 
         Raises:
             Exception: a number is not finite, or does not fit its field.
@@ -237,6 +239,11 @@ class Screen:
         if assessment.lane != GREEN:
             alert = self._alert(result.gathered, assessment)
             events.append(self._event(result.cause, ALERTS, alert, timings))
+        if SCREENING_RECORDS in self._schema_ids:
+            record = screening_record(
+                result.cause, result.gathered.inputs, result.lane, events, self._scorer.bundle_id
+            )
+            events.append(self._event(result.cause, SCREENING_RECORDS, record, timings))
         return tuple(events)
 
     def _assessment(self, screened: _Screened) -> Assessment:
@@ -263,7 +270,11 @@ class Screen:
         )
 
     def _event(
-        self, cause: Inbound, topic: Topic, record: Assessment | Alert, timings: Mapping[str, float]
+        self,
+        cause: Inbound,
+        topic: Topic,
+        record: Assessment | Alert | ScreeningRecord,
+        timings: Mapping[str, float],
     ) -> Outbound:
         milliseconds = {step: round(seconds * 1000, 1) for step, seconds in timings.items()}
         extensions = [fate_of(cause), (TIMINGS, json.dumps(milliseconds))]

@@ -35,16 +35,19 @@ from streams.object_storage import Denied, NoSuchKey, ObjectStorage
 from streams.operations.access import Right, acl, components
 
 EVENTS_OF_STAGES = "declarations alerts assessments explanations inspection-outcomes"
+DECIDED = "assessments inspection-outcomes risk-profiles model-releases"
 KAFKA = {
     # component: topics it reads; topics it writes; groups it joins; groups it only asks about
-    "screen": ("declarations risk-profiles tariff-measures exchange-rates", "assessments alerts dead-letters", "redlane-screen", "redlane-reference"),
+    "screen": ("declarations risk-profiles tariff-measures exchange-rates", "assessments alerts screening-records dead-letters", "redlane-screen", "redlane-reference"),
     "explain": ("alerts declarations tariff-measures exchange-rates", "explanations dead-letters", "redlane-explain", "redlane-reference redlane-origin"),
     "learn": ("inspection-outcomes", "dead-letters", "redlane-learn", ""),
     "console": ("alerts assessments explanations inspection-outcomes", "inspection-outcomes dead-letters", "redlane-console", "redlane-console-outbox"),
     "dead-letters": ("dead-letters dead-letter-replays", f"dead-letter-replays {EVENTS_OF_STAGES}", "", "redlane-contents"),
     "customs IT": ("assessments", "declarations", "redlane-customs-it", ""),
     "case management": ("alerts explanations", "inspection-outcomes", "redlane-case-management", ""),
-    "audit": ("assessments", "", "redlane-audit", ""),
+    "audit": (f"{DECIDED} decision-log", "decision-log", "redlane-audit", "redlane-log-ends redlane-contents"),
+    "auditors": (f"{DECIDED} decision-log", "", "", "redlane-log-ends"),
+    "replay": ("declarations screening-records assessments alerts", "", "", "redlane-replay"),
     "intelligence service": ("risk-profiles", "risk-profiles", "", "redlane-reference"),
     "tariff service": ("", "tariff-measures", "", ""),
     "exchange rate service": ("", "exchange-rates", "", ""),
@@ -234,4 +237,9 @@ def test_the_rights_are_printed_for_those_who_create_users():
     assert {"resource": "topic", "name": "alerts", "operation": "write"} in screen["kafka"]
     assert "~embedding:*" in screen["redis"]
     assert screen["s3"] == {"read": ["goods-photos"]}
-    assert {"resource": "group", "name": "customs.audit", "operation": "read"} in printed["customs.audit"]["kafka"]  # fmt: skip
+    audit = printed["customs.audit"]["kafka"]
+    assert {"resource": "group", "name": "redlane-audit", "operation": "read"} in audit
+    ids = [right["name"] for right in audit if right["resource"] == "transactional_id"]
+    assert len(ids) == TOPICS["decision-log"].partitions
+    it = printed["customs.customs-it"]["kafka"]
+    assert {"resource": "group", "name": "customs.customs-it", "operation": "read"} in it

@@ -9,8 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from models.datasets.goods import read
+from streams.synthetic.irregularities import DEFAULT_SHARES, Irregularities
+from streams.synthetic.send import new_run
+from tests.chaos.fleet import Fleet
+
+GOODS = 40
+"""Of the sample catalogue; so few that their embeddings are soon cached."""
+MANY = 1_000
 FIGURES = pytest.StashKey[list]()
 SEED = pytest.StashKey[int]()
+BEGIN = pytest.StashKey[float]()
+LEFT = pytest.StashKey[list]()
+"""Tests that did not begin, because the time was over."""
 
 
 @dataclass
@@ -44,6 +55,26 @@ def pytest_configure(config):
     given = config.getoption("--chaos-seed")
     config.stash[SEED] = secrets.randbelow(1 << 31) if given is None else given
     config.stash[FIGURES] = []
+    config.stash[LEFT] = []
+    config.stash[BEGIN] = time.monotonic()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where only a part can run, take another part with every seed."""
+    if config.getoption("--chaos-minutes"):
+        chance = random.Random(config.stash[SEED])
+        # The tests of a file share services.
+        files = {path: chance.random() for path in dict.fromkeys(item.path for item in items)}
+        items.sort(key=lambda item: (files[item.path], chance.random()))
+
+
+def pytest_runtest_protocol(item):
+    """Begin no test once the time is over; returns true for those that are left out."""
+    minutes = item.config.getoption("--chaos-minutes")
+    if not minutes or time.monotonic() - item.config.stash[BEGIN] < minutes * 60:
+        return None
+    item.config.stash[LEFT].append(item.name)
+    return True
 
 
 def pytest_report_header(config):
@@ -64,6 +95,8 @@ def pytest_terminal_summary(terminalreporter, config):
             f"conflicting {row.conflicting}, two-fated {row.two_fated}, "
             f"duplicates {row.duplicates}, recovery {recovery} s, {row.seconds:.0f} s {more}"
         )
+    if left := config.stash[LEFT]:
+        terminalreporter.line(f"the time was over for {len(left)}: {', '.join(left)}")
     if file := config.getoption("--chaos-json"):
         Path(file).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
@@ -89,3 +122,29 @@ def faults(request):
     """Scale a number of faults by --chaos-scale, at least 1."""
     scale = request.config.getoption("--chaos-scale")
     return lambda number: max(1, round(number * scale))
+
+
+@pytest.fixture
+def consignments(stack, goods_folder, dice):
+    """Declarations of a few goods, irregular and malformed ones among them, without end."""
+    goods = sorted(read(goods_folder), key=lambda each: each.item_id)[:GOODS]
+    run = new_run()
+    return (
+        consignment
+        for turn in range(MANY)
+        for consignment in Irregularities(
+            goods,
+            bucket=stack.settings().s3_buckets[0],
+            run=f"{run}{turn:04d}",
+            seed=dice.randrange(1 << 30),
+            shares=DEFAULT_SHARES,
+        ).consignments(200)
+    )
+
+
+@pytest.fixture
+def fleet(stack, start_worker, consignments, dice, figures):
+    """Workers of a consumer group of its own, stopped at the end, what they did removed."""
+    fleet = Fleet(stack, start_worker, consignments, group=f"chaos-{new_run()}", dice=dice, figures=figures)  # fmt: skip
+    yield fleet
+    fleet.clean_up()

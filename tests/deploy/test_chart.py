@@ -23,7 +23,7 @@ from tests.deploy.conftest import CHART, KUBERNETES, VALUES, ran
 CRDS = Path(__file__).parent / "crds"
 OLDEST = "1.27.0"
 """That Chart.yaml allows."""
-COMPONENTS = ("deploy", "screen", "explain", "learn", "console")
+COMPONENTS = ("deploy", "screen", "explain", "learn", "audit", "console")
 OTHERS = {
     "kafka_bootstrap_servers": "other:9093,another:9094",
     "registry_url": "https://other/apis/ccompat/v7",

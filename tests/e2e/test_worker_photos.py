@@ -8,8 +8,8 @@ from schemas import codec
 from schemas.records import ImageReference
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
+from tests.chaos.verifier import committed, read_all
 from tests.conftest import ready
-from tests.oracle import committed, read_all
 from tests.streams.evidence.test_photos import POISON
 
 GROUP = "redlane-screen"

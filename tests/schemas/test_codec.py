@@ -2,7 +2,9 @@
 
 import io
 import json
+import time
 import tracemalloc
+from decimal import Decimal
 
 import fastavro
 import numpy as np
@@ -13,8 +15,18 @@ from hypothesis import strategies as st
 from schemas import codec, rules
 from schemas.codec import NotFinite, Undecodable, vetted
 from schemas.examples import examples
+from schemas.members import has_more_members
 from schemas.reasons import Reason
-from schemas.records import Alert, Assessment, Declaration, Signal, TariffMeasure
+from schemas.records import (
+    Alert,
+    Assessment,
+    Declaration,
+    GoodsItem,
+    ImageReference,
+    Party,
+    Signal,
+    TariffMeasure,
+)
 from schemas.records import ItemAssessment as AssessedItem
 
 WRITERS = {7: codec.schema("declaration")}
@@ -122,7 +134,32 @@ EMPTY = {
 }
 
 
-@pytest.mark.parametrize("schema", [RECURSIVE, NO_SIZE, EMPTY])
+EMPTY_BY_NAME = {
+    "type": "record",
+    "name": "Outer",
+    "fields": [
+        {"name": "one", "type": {"type": "fixed", "name": "Nothing", "size": 0}},
+        {"name": "many", "type": {"type": "array", "items": "Nothing"}},
+    ],
+}
+
+
+def doubled(levels):
+    """A record of 2^levels fields that takes as many bytes as its innermost ones."""
+    node = {"type": "record", "name": "R0", "fields": [{"name": "x", "type": "null"}]}
+    for level in range(1, levels):
+        again = {"name": "again", "type": f"R{level - 1}"}
+        node = {
+            "type": "record",
+            "name": f"R{level}",
+            "fields": [{"name": "x", "type": node}, again],
+        }
+    return node
+
+
+@pytest.mark.parametrize(
+    "schema", [RECURSIVE, NO_SIZE, EMPTY, EMPTY_BY_NAME, doubled(4), doubled(24)]
+)
 def test_a_schema_that_cannot_be_bounded_is_refused(schema):
     """Recursion crashes the interpreter, and items of no size fill memory from five bytes."""
     fastavro.parse_schema(schema)
@@ -237,3 +274,41 @@ def test_a_number_that_is_not_finite_is_no_event(number):
     with pytest.raises(Undecodable, match="not finite") as caught:
         codec.decode(VALUE[:5] + out.getvalue(), Alert, {7: codec.schema("alert")})
     assert caught.value.reason == Reason.VALUE_NOT_AVRO
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"goods_items": (GoodsItem(images=(ImageReference(),) * 300_000),)},
+        {
+            "goods_items": (GoodsItem(),) * 60_000
+            + (GoodsItem(images=(ImageReference(),) * 60_000),)
+        },
+    ],
+)
+def test_lists_of_too_many_members_are_refused_before_they_are_decoded(lists):
+    """Half a million members fit into a megabyte, and took 130 MB."""
+    value = codec.encode(Declaration(**lists), 7)
+    tracemalloc.start()
+    assert reason_of(value) == Reason.VALUE_TOO_LARGE
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_the_largest_declarations_have_fewer_members():
+    """What is counted is what was written, of all types."""
+    items = [GoodsItem(sequence_number=n, images=(ImageReference(uri="s3://b/k"),) * 20, net_mass=Decimal(1)) for n in range(999)]  # fmt: skip
+    declaration = Declaration(importer=Party(), goods_items=tuple(items), declaration_id="D" * 300_000)  # fmt: skip
+    value = codec.encode(declaration, 7)
+    assert codec.decode(value, Declaration, WRITERS) == declaration
+    members = 999 * 21
+    assert has_more_members(value, WRITERS[7], members - 1)
+    assert not has_more_members(value, WRITERS[7], members)
+
+
+def test_a_number_without_an_end_is_refused_at_once():
+    """A megabyte of bytes that all promise another one."""
+    start = time.process_time()
+    assert reason_of(VALUE[:5] + b"\xff" * 1_000_000) == Reason.VALUE_NOT_AVRO
+    assert time.process_time() - start < 1

@@ -9,7 +9,7 @@ import pytest
 from schemas import codec, json_form
 from schemas.examples import EVENTS, HERE, examples
 from schemas.json_form import Malformed
-from schemas.records import EPOCH, Declaration
+from schemas.records import EPOCH, Alert, DecisionLogEntry, Declaration, ScreeningRecord
 
 
 def declared(**item):
@@ -54,6 +54,25 @@ def test_a_decimal_is_read_exactly(written, expected):
     """As text or as a number; a float would not be 0.1."""
     (item,) = read(declared(net_mass=0).replace(": 0}", f": {written}}}")).goods_items
     assert item.net_mass == (None if expected is None else Decimal(expected))
+
+
+@pytest.mark.parametrize(
+    ("event", "text", "problem"),
+    [
+        (
+            DecisionLogEntry,
+            '{"sequence": 9223372036854775808}',
+            "sequence is no integer of 64 bits",
+        ),
+        (ScreeningRecord, '{"capacity_unknown": 1}', "capacity_unknown is neither true nor false"),
+    ],
+)
+def test_long_integers_and_truth_values_are_read_exactly(event, text, problem):
+    """A long is no float, and 1 is not true."""
+    with pytest.raises(Malformed, match=problem):
+        json_form.read(text, event)
+    assert json_form.read('{"sequence": 9007199254740993}', DecisionLogEntry).sequence == 2**53 + 1
+    assert json_form.read('{"capacity_unknown": true}', ScreeningRecord).capacity_unknown is True
 
 
 def test_a_time_has_a_zone():
@@ -102,3 +121,17 @@ def test_what_is_wrong_is_named(text, problem):
         read(text)
     assert str(caught.value).startswith(problem)
     assert "\n" not in str(caught.value)
+
+
+def test_a_type_that_an_empty_field_defines_is_known_to_later_ones():
+    """Who leaves the declarant out by a null may name an importer all the same."""
+    record = read('{"declaration_id": "D", "declarant": null, "importer": {"country": "BE"}}')
+    assert (record.declarant, record.importer.country) == (None, "BE")
+    alert = json_form.read('{"items": [], "degraded": [{"code": "photo_absent"}]}', Alert)
+    assert alert.degraded[0].code == "photo_absent"
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1e400", "-1e400"])
+def test_a_number_too_large_for_its_field_is_named(number):
+    with pytest.raises(Malformed, match="risk is too large a number"):
+        json_form.read(f'{{"risk": {number}}}', Alert)

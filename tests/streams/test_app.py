@@ -2,9 +2,13 @@
 
 import pytest
 from fakeredis import FakeAsyncRedis
+from structlog.testing import capture_logs
 
+from models.encoding import backends
+from models.encoding.backends import InferenceFailed
+from models.scoring.bundle import BadBundle
 from models.selection.policy import Budget, Thresholds
-from streams import app
+from streams import app, metrics
 from streams.kafka import registry
 from streams.settings import NotConfigured, Settings
 from tests.fakes import FakeScorer
@@ -20,6 +24,13 @@ def no_service(monkeypatch):
         pytest.fail("a service was asked")
 
     monkeypatch.setattr(registry, "SchemaRegistryClient", asked)
+
+
+@pytest.fixture(autouse=True)
+def nobody_observes():
+    """Nor afterwards, what a test loads."""
+    yield
+    backends.observe_faults(backends._log_fault)
 
 
 @pytest.mark.parametrize("wire", [app.screening, app.explaining])
@@ -40,6 +51,36 @@ def test_a_worker_without_a_shared_key_says_so(wire, missing, value):
     with pytest.raises(NotConfigured, match=f"^Set REDLANE_{missing.upper()}: ") as caught:
         wire(Settings(**KEYS | {missing: value}))
     assert "\n" not in str(caught.value)
+
+
+def test_networks_that_do_not_run_are_said_in_one_line(monkeypatch, tmp_path):
+    """Before an event is taken: a worker that starts again and again drains no topic."""
+
+    def fails(*_):
+        raise InferenceFailed("NotFinite")
+
+    monkeypatch.setattr(app, "verify", lambda _: None)
+    monkeypatch.setattr(app, "check_released", lambda _: None)
+    monkeypatch.setattr(app.Scorer, "load", lambda *_, **__: FakeScorer())
+    monkeypatch.setattr(app, "_warm_up_evidence", fails)
+    with pytest.raises(BadBundle, match=f"^The networks of {tmp_path} do not run .*: NotFinite.$"):
+        app.load_scorer(Settings(**KEYS, bundle=tmp_path))
+
+
+def test_faults_of_networks_are_counted_and_logged():
+    """By remedy and kind; what an error says may quote data."""
+    before = metrics.INFERENCE_FAULTS.labels("halved")._value.get()
+    with capture_logs() as logged:
+        app.tell_fault("halved", ValueError("Ann Peeters"))
+    assert metrics.INFERENCE_FAULTS.labels("halved")._value.get() == before + 1
+    assert logged == [
+        {
+            "event": "inference failed",
+            "log_level": "warning",
+            "remedy": "halved",
+            "error": "ValueError",
+        }
+    ]
 
 
 def test_redis_is_not_waited_for():

@@ -66,7 +66,7 @@ def release(parts: PartsDep, case_id: str, submission: SubmissionDep) -> Respons
 def snooze(parts: PartsDep, case_id: str, submission: SubmissionDep) -> Response:
     """Put a case off, or bring it back."""
     given = str(submission.form.get("hours", ""))
-    hours = int(given) if given.isdecimal() and int(given) in SNOOZES else 0
+    hours = next((hours for hours in SNOOZES if given == str(hours)), 0)
     until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
     parts.actions.snooze(case_id, submission.user, until)
     return _back(case_id)

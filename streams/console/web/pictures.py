@@ -10,7 +10,7 @@ from typing import Final
 
 from PIL import Image
 
-from models.encoding.image import decode_picture, on_white
+from models.encoding.image import decode_picture
 from models.encoding.photo_file import BadPhoto
 from schemas.reasons import Reason
 from schemas.records import ImageReference
@@ -61,12 +61,13 @@ def reencoded(data: bytes, *, transparent: bool) -> bytes | NoPhoto:
     """Decode a picture within bounds and encode it again: as PNG if transparent, else as JPEG."""
     out = io.BytesIO()
     try:
-        picture = decode_picture(data, LONGEST).image
-        picture = picture.convert("RGBA") if transparent else on_white(picture)
-        picture.thumbnail((LONGEST, LONGEST))
+        picture = decode_picture(data, LONGEST)
+        scale = min(1.0, LONGEST / max(picture.size))
+        size = tuple(max(1, round(side * scale)) for side in picture.size)
+        resized = picture.resized((size[0], size[1]), transparent=transparent)
         # Pixels alone: no metadata, no trailing bytes.
-        plain = Image.new(picture.mode, picture.size)
-        plain.paste(picture)
+        plain = Image.new(resized.mode, resized.size)
+        plain.paste(resized)
         if transparent:
             plain.save(out, "PNG")
         else:

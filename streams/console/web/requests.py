@@ -96,9 +96,8 @@ async def submission_of(request: Request, parts: PartsDep, user: UserDep) -> Sub
     Raises:
         Refused: it is not from our own page, or the user may not act on cases.
     """
-    origin = request.headers.get("origin")
-    same_origin = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if not same_origin or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+    same_site = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    if not same_site or not _is_from_own_page(request):
         raise Refused("token_wrong")
     form = await request.form(max_files=0, max_fields=MAX_FIELDS)
     if not parts.tokens.holds(user, str(form.get("token", ""))):
@@ -106,6 +105,14 @@ async def submission_of(request: Request, parts: PartsDep, user: UserDep) -> Sub
     if not user.inspects:
         raise Refused("not_allowed")
     return Submission(user, form)
+
+
+def _is_from_own_page(request: Request) -> bool:
+    origin = request.headers.get("origin")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:  # no address at all
+        return False
 
 
 SubmissionDep = Annotated[Submission, Depends(submission_of)]

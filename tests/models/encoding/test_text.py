@@ -27,6 +27,10 @@ INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u034f\u115f\u180e\u2800\u3164\
         ("&Eacute;charpe &#233;t&#xe9;", "écharpe été"),
         ("&amp;amp;amp;", "&"),
         ("<br>&nbsp;&#8203;", ""),
+        ("<![CDAT[Lamp]]> of steel", "of steel"),
+        ("<![ Lamp", "<![ lamp"),
+        ("Lamp <![\x10> of steel", "lamp of steel"),
+        ("Lamp <![if gte mso 9]> of steel", "lamp if gte mso 9 of steel"),
     ],
 )
 def test_markup_is_not_read(text, read):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.risk.acceptance import AHEAD, BEHIND, accepted
+from models.risk.acceptance import AHEAD, BEHIND, accepted, is_plausible
 from models.risk.likelihoods import WRONG_TIME, LikelihoodRatio, acceptance_time
 from schemas.records import EPOCH
 
@@ -55,3 +55,12 @@ def test_without_an_arrival_every_time_is_believed():
     """As in training and evaluation, whose declarations never came over Kafka."""
     assert accepted(EPOCH, None) == EPOCH
     assert acceptance_time(EPOCH, None) is None
+
+
+@pytest.mark.parametrize(
+    "arrived", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)]
+)
+def test_a_calendar_that_ends_is_no_fault(arrived):
+    """A time of arrival may come from a store, where anything may stand."""
+    assert is_plausible(arrived, arrived)
+    assert not is_plausible(EPOCH, arrived)

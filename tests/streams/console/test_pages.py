@@ -140,6 +140,7 @@ def test_a_viewer_looks_but_does_not_act(behind_proxy):
         ({"token": "é"}, 403),
         ({"user": "bram"}, 403),
         ({"origin": "https://evil.example"}, 403),
+        ({"origin": "http://["}, 403),
         ({"site": "cross-site"}, 403),
     ],
 )
@@ -176,6 +177,17 @@ def test_a_form_too_large_is_not_read(client):
     """Nor one of unknown length."""
     assert client.post("/alerts/x/note", content=b"a" * 300_000).status_code == 413
     assert client.post("/alerts/x/note", content=iter([b"a"])).status_code == 413
+
+
+@pytest.mark.parametrize("hours", ["9" * 5000, "٤", "-4", "5", ""])
+def test_a_case_is_put_off_for_an_offered_time_alone(console, client, hours):
+    """Whatever a browser sends in its place, an endless number too."""
+    (case,) = put(console, samples.alert())
+    given = token(client.get(f"/alerts/{case}").text)
+    form = {"token": given, "hours": hours}
+    answer = client.post(f"/alerts/{case}/snooze", data=form, follow_redirects=False)
+    assert answer.status_code == 303
+    assert console.store.detail(case).case.snoozed is None
 
 
 def test_a_decision_goes_into_the_outbox_once(console, client):

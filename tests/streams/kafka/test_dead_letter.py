@@ -5,7 +5,14 @@ import pytest
 from schemas.codec import Undecodable
 from schemas.reasons import Reason
 from schemas.topics import DEAD_LETTERS
-from streams.kafka.dead_letter import dead_letter, is_complete, original_headers, without_value
+from streams.kafka.dead_letter import (
+    MOST_COUNTED,
+    count,
+    dead_letter,
+    is_complete,
+    original_headers,
+    without_value,
+)
 from streams.kafka.events import fate_of
 from tests.fakes import inbound
 
@@ -72,3 +79,12 @@ def test_a_number_that_a_sender_made_up_counts_as_none(number):
     """Headers come from outside."""
     letter = dict(headers_of(headers=(("x_dlq.attempt", number), ("x_dlq.replays", number))))
     assert (letter["x_dlq.attempt"], letter["x_dlq.replays"]) == (b"1", b"0")
+
+
+def test_numbers_end_somewhere():
+    """A sender may begin with the largest: it does not become none."""
+    most = str(MOST_COUNTED).encode()
+    repeated = (("x_dlq.attempt", most), ("x_dlq.replays", most))
+    headers = dict(headers_of(headers=repeated))
+    assert (headers["x_dlq.attempt"], headers["x_dlq.replays"]) == (most, most)
+    assert count(repeated, "x_dlq.replays") == MOST_COUNTED

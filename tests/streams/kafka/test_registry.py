@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -203,3 +204,42 @@ def test_a_registered_schema_that_is_none_of_ours_stops_nobody(monkeypatch, text
     writers = Registry("http://registry").writers(DECLARATIONS)
     assert list(writers) == [2]
     assert json.dumps(writers[2]["name"]) == '"redlane.Declaration"'
+
+
+VERSION = {"subject": "s", "version": 1, "id": 7, "schemaType": "AVRO", "schema": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("versions", "version"),
+    [
+        ({"error": "x"}, VERSION),
+        (5, VERSION),
+        (["one"], VERSION),
+        ([1], [1, 2]),
+        ([1], VERSION | {"id": None}),
+        ([1], "text"),
+    ],
+    ids=str,
+)
+def test_an_answer_that_nobody_asked_for_is_a_registry_that_fails(versions, version):
+    """In JSON, but of another form: it is no fault of ours."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(versions if self.path.rpartition("/")[2].startswith("versions") else version).encode()  # fmt: skip
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer((LOOPBACK, 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(RegistryFailed, match="Check REDLANE_REGISTRY_URL"):
+                Registry(f"http://{LOOPBACK}:{server.server_port}").writers(DECLARATIONS)
+        finally:
+            server.shutdown()

@@ -7,16 +7,20 @@ from dataclasses import replace
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from structlog.testing import capture_logs
 
+from schemas import codec
 from schemas.codec import Undecodable
 from schemas.reasons import Reason
-from schemas.topics import DEAD_LETTERS, TOPICS, Topic
+from schemas.records import DeadLetterReplay
+from schemas.topics import DEAD_LETTER_REPLAYS, DEAD_LETTERS, TOPICS, Topic
 from streams.kafka import dead_letter as letters_of_stages
 from streams.kafka.delivery import Deliveries, NotDelivered, producer
-from streams.kafka.events import headers_of, received
+from streams.kafka.events import Inbound, bounded_headers, headers_of, received
 from streams.kafka.origin import contents
+from streams.kafka.registry import Decoder
 from streams.operations import dead_letters
-from streams.operations.dead_letters import Choice, dead_events, read_letters, replay
+from streams.operations.dead_letters import Choice, Letter, dead_events, read_letters, replay
 from streams.operations.deploy import deploy
 from tests.fakes import inbound
 
@@ -162,3 +166,35 @@ def test_a_letter_is_kept_from_its_arrival(site):
         assert abs(message.timestamp()[1] / 1000 - time.time()) < 60
         kept = dict(headers_of(message))["x_dlq.timestamp"]
         assert kept == str(round(old.timestamp * 1000)).encode()
+
+
+def test_a_mark_that_is_none_is_skipped():
+    """A tombstone, garbage and an unknown schema lie on a compacted topic for ever."""
+    mark = DeadLetterReplay(replayed_event="one", replays=2)
+    decode = Decoder(lambda topic: {1: codec.schema(topic.schema)}, [DEAD_LETTER_REPLAYS])
+    values = [None, b"", b"garbage", codec.encode(mark, 9), codec.encode(mark, 1)]
+    with capture_logs() as logs:
+        marks = dead_letters.replays_of(
+            values, lambda value: decode(DEAD_LETTER_REPLAYS, value, DeadLetterReplay)
+        )
+    assert marks == {"one": 2}
+    assert [log["reason"] for log in logs] == ["value_empty", "value_empty", "value_not_avro", "schema_unknown"]  # fmt: skip
+
+
+def test_an_event_with_many_headers_keeps_its_numbers_when_it_is_sent_again():
+    """Of too many headers the last are left out: not those that count."""
+    many = tuple((f"h{number}", b"x" * 4000) for number in range(100))
+    event = Inbound.bounded(
+        topic="declarations",
+        partition=0,
+        offset=1,
+        key=b"D",
+        value=b"x",
+        timestamp=1.0,
+        headers=many,
+    )
+    dead = letters_of_stages.dead_letter(event, Undecodable(Reason.VALUE_EMPTY, ""), stage="screen", bundle_id="b")  # fmt: skip
+    letter = Letter("id", "declarations/0/1", "declarations", "value_empty", "", b"D", b"x", dead.headers)  # fmt: skip
+    sent = bounded_headers(dead_letters._headers(letter))
+    assert letters_of_stages.count(sent, "x_dlq.replays") == 1
+    assert letters_of_stages.count(sent, "x_dlq.attempt") == 1

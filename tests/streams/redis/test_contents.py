@@ -1,5 +1,6 @@
 """Contents of Redis that nobody should have written: absent, told once, and gone."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,9 @@ from models.selection.policy import Budget
 from schemas.reasons import Reason
 from streams import metrics
 from streams.evidence.embedding_cache import EmbeddingCache
+from streams.evidence.members import PriceMember
+from streams.evidence.past_inspections import read_remembered
+from streams.evidence.signals import read_signals
 from streams.redis.contents import keep_first, replies
 from streams.redis.keys import embedding_key
 from streams.selection.capacity import read_risk, read_thresholds
@@ -141,3 +145,48 @@ def test_a_sampled_risk_is_a_share(member):
     with pytest.raises(ValueError):  # noqa: PT011 - of whatever could not be read
         read_risk(member)
     assert read_risk(b"0123456789ab 1e-05") == 1e-5
+
+
+PEERS = {"count": 9, "median": 1.0, "spread": 0.5}
+SIGNALS = {
+    "items": [{"price": PEERS, "photo": None, "rates": {"all": {"inspected": 9, "irregular": 1}}}],
+    "importer_day": 1, "seller_day": 1, "small_count": 0, "small_value": 0.0,
+    "importer_day_ignored": 0, "arrived": 1.7e9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arrived": 1e308},
+        {"small_value": 1e308},
+        {"importer_day": 10**400},
+        {"seller_day": 2**31},
+        *({"items": [{"price": PEERS | peers}]} for peers in ({"median": 1e308}, {"median": -750.0}, {"spread": 1e308}, {"spread": 5e-324}, {"count": 10**30})),
+        {"items": [{"rates": {"all": {"inspected": 10**400, "irregular": 1}}}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_figures_that_cannot_be_are_no_signals(changes):
+    """Arithmetic, or the event that repeats them, would fail on them: for every redelivery."""
+    read_signals(json.dumps(SIGNALS))
+    with pytest.raises(ValueError):  # noqa: PT011 - of whatever could not be read
+        read_signals(json.dumps(SIGNALS | changes))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"arrived": 1e308}, {"histories": {"9" * 5000: []}}], ids=["arrived", "number"]
+)
+def test_figures_that_cannot_be_are_no_memory_of_a_declaration(changes):
+    kept = {"arrived": 1.7e9, "trader": "a" * 24, "histories": {"1": ["code:" + "b" * 24]}}
+    read_remembered(json.dumps(kept).encode())
+    with pytest.raises(ValueError):  # noqa: PT011 - of whatever could not be read
+        read_remembered(json.dumps(kept | changes).encode())
+
+
+@pytest.mark.parametrize("price", ["1e+308", "-1e+308", "100.5"])
+def test_a_price_that_cannot_be_is_no_member(price):
+    hashes = "|".join(("a" * 24, "1", "b" * 24, "c" * 24))
+    assert PriceMember.decode(f"{hashes}|2.5".encode()).log_price == 2.5
+    with pytest.raises(ValueError, match="out of bounds"):
+        PriceMember.decode(f"{hashes}|{price}".encode())

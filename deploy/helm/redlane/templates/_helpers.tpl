@@ -75,7 +75,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
   value: /run/secrets/redlane/kafka-user.key
 {{- end }}
 {{- $it := index (include "redlane.components" . | fromYaml) .component }}
-{{- if $it.topic }}
+{{- if $it.command }}
 - name: REDLANE_HEALTH_HOST
   value: "0.0.0.0"
 - name: REDLANE_HEALTH_PORT
@@ -88,9 +88,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 
 {{/*
-What each component is, as YAML. topic and group, the setting that names its consumer group: of workers.
-calls: the services that it uses. required: secret settings that it cannot do without; optional: those
-that depend on the installation.
+What each component is, as YAML. command: of workers. topic and group, the setting that names its
+consumer group: of those that are scaled on lag. bundle: of those that score. calls: the services that it
+uses. required: secret settings that it cannot do without; optional: those that depend on the installation.
 */}}
 {{- define "redlane.components" -}}
 deploy:
@@ -98,6 +98,7 @@ deploy:
   required: []
   optional: [REGISTRY_TOKEN]
 screen:
+  command: [screen]
   topic: declarations
   group: consumer_group
   bundle: true
@@ -105,6 +106,7 @@ screen:
   required: [PSEUDONYM_KEY, REDIS_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, SELECTION_KEY]
   optional: []
 explain:
+  command: [explain]
   topic: alerts
   group: explain_consumer_group
   bundle: true
@@ -112,11 +114,17 @@ explain:
   required: [PSEUDONYM_KEY, REDIS_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, SELECTION_KEY]
   optional: []
 learn:
+  command: [learn]
   topic: inspection-outcomes
   group: learn_consumer_group
   calls: [kafka, registry, redis]
   required: [PSEUDONYM_KEY, REDIS_URL, SELECTION_KEY]
   optional: []
+audit:
+  command: [audit, run]
+  calls: [kafka, registry, objectStorage]
+  required: []
+  optional: [S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY]
 console:
   calls: [kafka, registry, objectStorage, database]
   required: [PSEUDONYM_KEY, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY]
@@ -127,7 +135,7 @@ console:
 {{- define "redlane.enabled" -}}
 {{- $enabled := dict }}
 {{- range $component, $it := include "redlane.components" . | fromYaml }}
-{{- if and (index $.root.Values $component).enabled (or $it.topic (not $.workers)) }}
+{{- if and (index $.root.Values $component).enabled (or $it.command (not $.workers)) }}
 {{- $_ := set $enabled $component $it }}
 {{- end }}
 {{- end }}

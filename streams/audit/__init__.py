@@ -1,0 +1,1 @@
+"""The decision log: what was decided, in hash chains that show what was altered later."""
