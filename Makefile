@@ -60,12 +60,10 @@ lock: $(INSTALLED) ## Resolve the dependencies again.
 	$(COMPILE) pyproject.toml --all-extras -o requirements.lock
 	$(COMPILE) pyproject.toml -o requirements-serve.lock
 	$(COMPILE) pyproject.toml --extra console -o requirements-console.lock
-	for image in cpu gpu sbom; do \
+	$(COMPILE) --group pyproject.toml:fuzz -o requirements-fuzz.lock
+	set -e; for image in cpu gpu sbom; do \
 	  $(COMPILE) deploy/requirements/$$image.in -c requirements-serve.lock \
 	    -o deploy/requirements/$$image.lock; done
-
-	$(BIN)/uv pip compile --group pyproject.toml:fuzz --universal --python-version 3.11 \
-	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-fuzz.lock
 
 clean: ## Remove the virtual environment; the cache in ~/.cache/redlane stays.
 	rm -rf $(VENV)
