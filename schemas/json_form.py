@@ -6,7 +6,7 @@ As in examples/. A field that is left out has its default.
 import json
 import math
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final, NoReturn
@@ -140,7 +140,10 @@ def _time(value: Any, place: str) -> datetime:
         raise Malformed(f"{place} is no time of ISO 8601, as text") from error
     if time.tzinfo is None:
         raise Malformed(f"{place} has no time zone")
-    return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise Malformed(f"{place} is beyond the years 1 to 9999") from error
 
 
 def _decimal(value: Any, node: Any, place: str) -> Decimal:

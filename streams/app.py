@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import structlog
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from threadpoolctl import threadpool_limits
 
@@ -38,11 +39,12 @@ from streams.kafka.unread import Unread
 from streams.kafka.worker import App, worker
 from streams.object_storage import ObjectStorage
 from streams.operations.access import admit
+from streams.redis.circuit_breaker import DENIALS, FAILURES, REMEDY, TLS_REMEDY, is_of_tls
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
 from streams.selection.lanes import Lanes
-from streams.settings import Settings
+from streams.settings import NotConfigured, Settings
 from streams.stages.explain import Explain
 from streams.stages.learn import Learn
 from streams.stages.screen import Screen
@@ -210,12 +212,13 @@ def learning(settings: Settings) -> App:
     """Wire a worker that learns from inspection outcomes.
 
     Raises:
-        NotConfigured: a key that workers share is missing.
+        NotConfigured: a key that workers share is missing, or Redis refuses this user.
         NotDeployed: the registry lacks a schema, or Kafka a topic.
         RegistryFailed: the registry does not answer for a while.
         NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
     keys = signal_keys(settings)
+    check_redis(settings)
     registry = Registry(settings.registry_url)
     registry.wait(INSPECTION_OUTCOMES)
     admit(settings, "learn")
@@ -262,6 +265,27 @@ def redis_client(settings: Settings) -> Redis:
         socket_connect_timeout=settings.cache_timeout_s,
         **settings.redis_tls(),
     )
+
+
+def check_redis(settings: Settings) -> None:
+    """Check that Redis lets this user in; one that does not answer may do so later.
+
+    Raises:
+        NotConfigured: it does not, or its certificate is not valid.
+    """
+    url, wait_s = settings.redis_url.get_secret_value(), settings.cache_timeout_s
+    tls = settings.redis_tls()
+    with BlockingRedis.from_url(
+        url, socket_timeout=wait_s, socket_connect_timeout=wait_s, **tls
+    ) as redis:
+        try:
+            redis.ping()
+        except DENIALS as error:
+            raise NotConfigured(f"Redis refuses this user ({error}): {REMEDY}.") from error
+        except FAILURES as error:
+            if is_of_tls(error):
+                raise NotConfigured(f"TLS to Redis fails ({error}): {TLS_REMEDY}.") from error
+            log.warning("Redis does not answer", error=type(error).__name__)
 
 
 def signal_keys(settings: Settings) -> SignalKeys:

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from schemas.topics import Topic
-from streams.kafka.origin import Refused, no_answer
+from streams.kafka.origin import DENIALS, Refused, no_answer
 from streams.settings import Settings
 
 ASK_EVERY_S: Final = 3.0
@@ -38,14 +38,17 @@ class Asker:
         """Ask for a topic, or for all.
 
         Raises:
-            KafkaException: none answers in time; it says why.
+            KafkaException: none answers in time, or this user may not see the topic; it says why.
         """
         self._problem = None
         try:
-            self.admin.list_topics(topic, timeout=within_s)
+            answer = self.admin.list_topics(topic, timeout=within_s)
         except KafkaException as error:
             self.admin.poll(0)  # calls `_note`
             raise KafkaException(self._problem or error.args[0]) from error
+        hidden = None if topic is None else answer.topics[topic].error
+        if hidden is not None and hidden.code() in DENIALS:
+            raise KafkaException(hidden)
 
 
 def reach(
@@ -131,7 +134,11 @@ class Contact:
         except KafkaException as error:
             if self._lost_at is None:
                 self._lost_at = self._clock()
-                log.warning("Kafka does not answer", error=error.args[0].str())
+                problem = no_answer(error)
+                if isinstance(problem, Refused):
+                    log.error(problem.problem, remedy=problem.remedy)  # noqa: TRY400 - no bug
+                else:
+                    log.warning("Kafka does not answer", error=error.args[0].str())
             if self.lost_s > self._limit_s:
                 self._on_lost()
         else:

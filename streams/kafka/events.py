@@ -30,6 +30,8 @@ MAX_HEADERS_BYTES: Final = 65_536
 """Of all headers of an event together, their names included."""
 TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
+LATEST_S: Final = 253_402_300_799.0
+"""The last second that a calendar has. Unit: s since 1970-01-01T00:00Z."""
 CLOCKS_APART_S: Final = 3600.0
 """So far the broker's clock may be ahead of ours. Unit: s."""
 NAMESPACE: Final = UUID("6f2f36c3-1c1e-5a39-9d1b-6b1b7c6d7a10")
@@ -62,11 +64,13 @@ class Inbound:
         """Return an event from outside: whatever its headers hold, results can repeat them.
 
         Args:
-            timestamp: in seconds; missing or negative ones count as 0.
+            timestamp: in seconds; missing or negative ones count as 0, those after the year 9999 as
+                its end.
             headers: as received; see `bounded_headers`.
             fields: of the event, as received.
         """
-        return cls(timestamp=max(0.0, timestamp or 0.0), headers=bounded_headers(headers), **fields)
+        at = min(max(0.0, timestamp or 0.0), LATEST_S)
+        return cls(timestamp=at, headers=bounded_headers(headers), **fields)
 
     def arrived(self, now: datetime) -> float:
         """Return when the event arrived. Unit: s since 1970-01-01T00:00Z.

@@ -177,7 +177,10 @@ class Registry:
         )
 
     def _version(self, topic: Topic, version: int) -> tuple[int, RegisteredSchema]:
-        registered = self._ask(self._client.get_version, topic.subject, version)
+        try:
+            registered = self._ask(self._client.get_version, topic.subject, version)
+        except SchemaRegistryError as error:  # it was in the list
+            raise self._failed(f"gives no {topic.subject} version {version}: {error}") from error
         if not isinstance(registered.schema_id, int) or registered.schema is None:
             raise self._failed(f"gives {topic.subject} version {version} incompletely")
         return registered.schema_id, registered.schema

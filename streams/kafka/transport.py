@@ -10,15 +10,21 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import structlog
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition, conn
 from aiokafka.consumer import fetcher
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 FETCH_WAIT_MS = 100
+ANSWER_S = 30.0
+"""For a broker to answer, as Kafka's own clients wait. One that hangs keeps its connections, while
+others may lead already."""
+LONG_ANSWERS = (JoinGroupRequest, SyncGroupRequest)
+"""They wait for other members of the group, as long as broker_rebalance_timeout."""
 GIVE_BACK_S = 30.0
 """Longest wait for events under way before partitions are given back or the worker exits: less than
 the group waits for its members (broker_rebalance_timeout), and than a supervisor waits for an exit.
@@ -84,6 +90,24 @@ class IdempotentProducer(driver.Producer):
                 await super().on_stop()
         except TimeoutError:
             log.warning("the producer was not closed in order: no broker answers")
+
+
+class PromptConnection(conn.AIOKafkaConnection):  # type: ignore[misc] # aiokafka is untyped
+    """Gives up a broker that does not answer, also while it connects.
+
+    aiokafka has one limit for all requests, which must be longer than a rebalance. So a broker that
+    hangs would hold up the partitions that it led, and a start that asks it first, for minutes.
+    """
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        """Send a request; returns what to await for the answer. It raises TimeoutError."""
+        answer = super().send(request, expect_response)
+        if isinstance(request, LONG_ANSWERS):
+            return answer
+        return asyncio.wait_for(answer, ANSWER_S)
+
+
+conn.AIOKafkaConnection = PromptConnection  # aiokafka makes its connections itself
 
 
 class PromptConsumerThread(driver.AIOKafkaConsumerThread):

@@ -34,6 +34,8 @@ from streams.settings import Settings
 MEGABYTE = 1 << 20
 COMMIT_S = 5.0
 """For the last commit before a stop on purpose."""
+SHORTEST_ATTEMPT_S = 5.0
+"""Of a delivery: less would send again what is under way."""
 LOG_APPEND_TIME = 1
 """Timestamp type of aiokafka: the broker set it."""
 log = structlog.get_logger(__name__)
@@ -74,6 +76,14 @@ class App(faust.App):
     deadline: ExitDeadline
 
 
+def attempt_s(delivery_timeout_s: float) -> float:
+    """Return how long one attempt to deliver waits for the broker. Unit: s.
+
+    Several fit into the time for a delivery, so that where a leader hangs the next one gets it.
+    """
+    return min(delivery_timeout_s, max(SHORTEST_ATTEMPT_S, delivery_timeout_s / 4))
+
+
 def faust_app(settings: Settings, group: str) -> App:
     """Return a Faust app with the settings under which it loses nothing."""
     urls = [f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")]
@@ -93,7 +103,7 @@ def faust_app(settings: Settings, group: str) -> App:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=DEAD_LETTERS.max_message_mb * MEGABYTE,
         producer_acks=-1,
-        producer_request_timeout=settings.delivery_timeout_s,
+        producer_request_timeout=attempt_s(settings.delivery_timeout_s),
         producer_linger_ms=5,
         producer_compression_type=(
             None if settings.kafka_compression == "none" else settings.kafka_compression

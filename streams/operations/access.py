@@ -62,13 +62,16 @@ class Right:
 def buckets(settings: Settings) -> dict[str, dict[str, list[str]]]:
     """Return component → action → the buckets of the object storage on which it may do it."""
     photos, maps = list(settings.s3_buckets), [settings.s3_explanations_bucket]
-    return {
+    allowed = {
         "screen": {"read": photos},
         "explain": {"read": photos, "write": maps},
         "console": {"read": sorted({*photos, *settings.console_buckets})},
         "customs IT": {"write": photos[:1]},
         "doctor": {"read": photos},
     }
+    if anchors := settings.audit_anchors_bucket:
+        allowed |= {"audit": {"write": [anchors]}, "auditors": {"read": [anchors]}}
+    return allowed
 
 
 def components() -> list[str]:

@@ -18,8 +18,14 @@ REMEDY: Final = (
     "check user and password in REDLANE_REDIS_URL, and the user's rights: "
     "`redlane deploy --print-acls`"
 )
+TLS_REMEDY: Final = "check REDLANE_REDIS_CA_FILE, and when the server's certificate expires"
 log = structlog.get_logger(__name__)
 logs.tell_plainly(REMEDY, *DENIALS)
+
+
+def is_of_tls(error: Exception) -> bool:
+    """Whether the connection failed for a certificate; the client names no cause."""
+    return isinstance(error.__cause__ or error.__context__, ssl.SSLError)
 
 
 class CircuitBreaker:
@@ -54,8 +60,8 @@ class CircuitBreaker:
         more = {"error": type(error).__name__, "pause_s": self._pause_s}
         if isinstance(error, DENIALS):
             log.error(self._lost, **more, remedy=REMEDY)
-        elif isinstance(error.__cause__, ssl.SSLError):
-            log.error(self._lost, **more, remedy="check REDLANE_REDIS_CA_FILE and the certificate")
+        elif is_of_tls(error):
+            log.error(self._lost, **more, remedy=TLS_REMEDY)
         else:
             log.warning(self._lost, **more)
 

@@ -3,6 +3,7 @@
 Every component has a user of its own in each; `environment` gives what its process is started with.
 """
 
+import asyncio
 import os
 import secrets
 import subprocess
@@ -18,6 +19,7 @@ from streams.local.process import LOOPBACK, Process, free_port
 from streams.local.seaweedfs import SeaweedFS, identity
 from streams.local.stack import BUCKET
 from streams.local.valkey import Valkey
+from streams.object_storage import ObjectStorage
 from streams.operations.access import buckets, components, grant, user_of
 from streams.operations.deploy import deploy
 from streams.redis import rights
@@ -90,6 +92,7 @@ def secured(stack, tmp_path_factory):
             service.start()
         for service in started:
             service.wait()
+        asyncio.run(create_bucket(storage, authority, SETTINGS.s3_explanations_bucket))
         with TlsProxy(valkey.port, authority.issue("redis")) as proxy:
             running = SecuredServices(kafka, proxy.port, storage, authority, passwords, {f"REDLANE_{name}": value for name, value in shared.items()}, stack.registry.token)  # fmt: skip
             grant(running.settings(ADMIN), say=lambda _: None)
@@ -99,6 +102,19 @@ def secured(stack, tmp_path_factory):
     finally:
         for service in started:
             service.stop()
+
+
+async def create_bucket(storage, authority, name):
+    """SeaweedFS creates a bucket with the first object, if who writes is an administrator."""
+    settings = Settings(
+        s3_endpoint=storage.endpoint,
+        s3_access_key_id=storage.access_key,
+        s3_secret_access_key=storage.secret_key,
+        s3_ca_file=authority.ca_file,
+    )
+    client = ObjectStorage(settings)
+    await client.bucket(name).write(".ready", b"ready", media_type="text/plain")
+    await client.close()
 
 
 @pytest.fixture
@@ -124,6 +140,7 @@ def start(secured, bundle, tmp_path):
     yield start
     for process in started:
         process.stop()
+        print(process.tail())
 
 
 @pytest.fixture

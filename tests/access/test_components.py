@@ -20,6 +20,7 @@ from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
 from tests.conftest import ready
 
+JUNK = b"x"
 KINDS = {ALERTS: Alert, ASSESSMENTS: Assessment, EXPLANATIONS: Explanation, INSPECTION_OUTCOMES: InspectionOutcome}  # fmt: skip
 
 
@@ -38,6 +39,8 @@ def received(secured, component, *topics):
             for message in consumer.consume(10, timeout=1):
                 assert message.error() is None, message.error().str()
                 name = message.topic()
+                if message.key() == JUNK:
+                    continue  # of the tests of rights
                 yield name, codec.decode(message.value(), kinds[name], writers[name])
     finally:
         consumer.close()
@@ -69,7 +72,8 @@ def test_every_component_does_its_work(secured, start, command, goods_folder, tm
     assessed = received(secured, "customs IT", ASSESSMENTS)
     assessments = [next(assessed)[1] for _ in truths]
     assert {one.declaration_id for one in assessments} == set(truths)
-    assert not [lost for one in assessments for lost in one.degraded]
+    codes = {lost.code for one in assessments for lost in one.degraded}
+    assert not {code for code in codes if code.endswith("unavailable")}
     events = {}
     for topic, record in received(secured, "case management", ALERTS, EXPLANATIONS):
         events[topic] = record
@@ -93,7 +97,7 @@ def test_every_component_does_its_work(secured, start, command, goods_folder, tm
     listed = command("dead-letters", "dead-letters", "list")
     assert "garbage" in listed.stdout, listed.stderr
     again = command("dead-letters", "dead-letters", "replay", "--topic", DECLARATIONS.name)
-    assert again.stdout.startswith("1 were sent again"), again.stderr
+    assert re.match(r"[1-9]\d* were sent again", again.stdout), again.stderr
     profile = "schemas/examples/risk-profile/footwear-parts.json"
     words = ("profile", "put", profile, "--author", "A", "--approver", "B")
     assert "is published" in command("intelligence service", *words).stdout

@@ -23,9 +23,17 @@ from tests.access.tls_proxy import TlsProxy
 from tests.conftest import ready
 
 LONGEST_S = 20
-COMMANDS = ("learn", "console --demo-user ann", "deploy", "doctor", "dead-letters list", "profile list")  # fmt: skip
+COMMANDS = (
+    "learn",
+    "console --demo-user ann",
+    "dead-letters list",
+    *(
+        pytest.param(words, marks=pytest.mark.slow)
+        for words in ("deploy", "doctor", "profile list")
+    ),
+)
 USER = {"dead-letters list": "dead-letters", "profile list": "intelligence service"}
-WRONG = "a wrong secret"
+WRONG = "a-wrong-secret"
 EXPIRED = timedelta(days=-1)
 CREDENTIALS = "check REDLANE_KAFKA_USERNAME and REDLANE_KAFKA_PASSWORD"
 CERTIFICATES = "check REDLANE_KAFKA_CA_FILE, and when the certificates of both sides expire"
@@ -87,8 +95,9 @@ def test_who_is_refused_is_told_in_one_line(secured, denied, monkeypatch, words)
 @pytest.mark.parametrize("words", ["learn", "console --demo-user ann", "doctor"])
 def test_a_user_with_other_rights_is_told_which_are_missing(secured, monkeypatch, words):
     """A component does not begin what it may not finish."""
-    status, output = invoke(secured, monkeypatch, words, "customs IT")
     component = words.split()[0]
+    redis_url = secured.environment("learn")["REDLANE_REDIS_URL"]
+    status, output = invoke(secured, monkeypatch, words, "customs IT", redis_url=redis_url)
     (told,) = [line for line in output.splitlines() if "Kafka does not let" in line]
     assert status != 0
     assert "redlane-customs-it" in told
@@ -108,7 +117,7 @@ def test_the_broker_logs_who_was_denied(secured, denied, monkeypatch):
     assert "User:redlane-learn is Denied operation" in log
 
 
-@pytest.mark.parametrize("resource", ["group", "topic"])
+@pytest.mark.parametrize("resource", ["group", pytest.param("topic", marks=pytest.mark.slow)])
 def test_a_worker_that_loses_a_right_ends_and_says_why(secured, start, resource):
     """The client of Faust, which is another than the one that checks at the start."""
     worker = start("learn")
@@ -140,6 +149,22 @@ def revoked(secured, component, resource, operation):
                 assert future.result()
     yield
     grant(settings, say=lambda _: None)
+
+
+@pytest.mark.parametrize("case", ["password", "authority"])
+def test_learning_does_not_begin_without_redis(secured, monkeypatch, tmp_path, case):
+    """It does nothing else than to write there."""
+    settings = {
+        "password": {
+            "redis_url": f"rediss://redlane-learn:{WRONG}@{LOOPBACK}:{secured.redis_port}"
+        },
+        "authority": {"redis_ca_file": Authority(tmp_path).ca_file},
+    }[case]
+    status, output = invoke(secured, monkeypatch, "learn", "learn", **settings)
+    (told,) = output.splitlines()
+    assert status == 2
+    assert "REDLANE_REDIS_" in told
+    assert WRONG not in told
 
 
 async def test_a_denied_redis_is_told_and_gone_without(secured):

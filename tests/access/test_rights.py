@@ -18,6 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import (
+    AclBindingFilter,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -31,8 +32,10 @@ from typer.testing import CliRunner
 
 from schemas.topics import TOPICS
 from streams.cli import app
+from streams.kafka.origin import Refused
+from streams.local.kafka import ADMIN
 from streams.object_storage import Denied, NoSuchKey, ObjectStorage
-from streams.operations.access import Right, acl, components
+from streams.operations.access import Right, acl, components, grant
 
 EVENTS_OF_STAGES = "declarations alerts assessments explanations inspection-outcomes"
 DECIDED = "assessments inspection-outcomes risk-profiles model-releases"
@@ -99,12 +102,12 @@ def attempted(settings):
         "join": {group: admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [TopicPartition("none", 0, 1)])])[group] for group in GROUPS},
         "ask about": {group: admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group] for group in GROUPS},
     }  # fmt: skip
-    done = written(settings) | read(settings)
+    done = written(settings)
     for operation, of_names in futures.items():
         for resource, future in of_names.items():
             if not is_denied(future):
                 done.add((operation, getattr(resource, "name", resource)))
-    return done
+    return done | read(settings, {name for operation, name in done if operation == "describe"})
 
 
 def is_denied(future):
@@ -124,11 +127,12 @@ def written(settings):
     return done
 
 
-def read(settings):
-    done, left = set(), set(TOPICS)
+def read(settings, visible):
+    """Whoever may read may describe: where the leader is not even told, nothing can be fetched."""
+    done, left = set(), set(visible)
     own = {"group.id": settings.kafka_username, "enable.partition.eof": True, "log_level": 0, "auto.offset.reset": "earliest"}  # fmt: skip
     consumer = Consumer(settings.confluent() | own)
-    consumer.assign([TopicPartition(name, 0, 0) for name in TOPICS])
+    consumer.assign([TopicPartition(name, 0, 0) for name in visible])
     while left:
         message = consumer.poll(WITHIN_S)
         assert message is not None, left
@@ -157,6 +161,26 @@ def test_each_may_do_its_work_in_kafka_and_nothing_else(secured):
             assert allowed == expected(component), component
 
 
+def test_rights_are_given_once_and_more_are_named(secured):
+    """By who may alter the cluster; deployment without that cannot give itself any."""
+    said = []
+    grant(secured.settings(ADMIN), say=said.append)
+    assert said == []
+    more = acl(Right("learn", "topic", "alerts", "describe"))
+    admin = AdminClient(secured.settings(ADMIN).confluent())
+    for created in admin.create_acls([more]).values():
+        created.result()
+    grant(secured.settings(ADMIN), say=said.append)
+    (line,) = said
+    assert line.startswith("not needed, remove it: ")
+    assert "redlane-learn" in line
+    found = AclBindingFilter(more.restype, more.name, more.resource_pattern_type, more.principal, more.host, more.operation, more.permission_type)  # fmt: skip
+    for deleted in admin.delete_acls([found]).values():
+        assert deleted.result()
+    with pytest.raises(Refused, match="administrator"):
+        grant(secured.settings("deploy"), say=said.append)
+
+
 # Redis: what each may do is tried on one key of every name.
 
 OURS = (
@@ -168,7 +192,7 @@ REDIS = {
     "learn": {"declaration", "inspected", "irregular", "trader", "learned", "decided"},
     "doctor": set(),
 }
-DANGEROUS = ("FLUSHALL", "KEYS *", "SCAN 0", "CONFIG GET *", "ACL LIST", "EVAL return 0", "CLIENT LIST", "DEBUG OBJECT x", "PUBLISH a b", "SHUTDOWN NOSAVE")  # fmt: skip
+DANGEROUS = ("FLUSHALL", "KEYS *", "SCAN 0", "CONFIG GET *", "ACL LIST", "EVAL return 0", "CLIENT LIST", "PUBLISH a b", "SHUTDOWN NOSAVE")  # fmt: skip
 
 
 def keys_by_name():

@@ -39,8 +39,8 @@ class TlsProxy:
         with (
             contextlib.suppress(OSError),
             client,
-            socket.create_connection(self._to) as server,
             self._context.wrap_socket(client, server_side=True) as near,
+            socket.create_connection(self._to) as server,
             selectors.DefaultSelector() as ready,
         ):
             ready.register(near, selectors.EVENT_READ, server)

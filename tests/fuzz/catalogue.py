@@ -14,6 +14,7 @@ MODULES: Final = {
     "stages": ("declaration", "outcome"),
     "store": ("redis", "readers"),
     "console": ("console", "identity"),
+    "audit": ("audit", "anchors"),
     "scorer": ("scorer",),
 }
 WITH_BUNDLE: Final = MODULES["scorer"]

@@ -40,6 +40,11 @@ TIMES: Final = (
     datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC),
     datetime(2024, 2, 29, tzinfo=UTC),
 )
+WRITTEN: Final = (
+    "2016-12-31T23:59:60Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-11-02T09:30",
+    "2026-11-02T09:30:00+23:59", "2026-W45-1T09Z", "1E+999999999", "-0.00", "0." + "0" * 40, "1e-28", "Infinity", "sNaN",
+)  # fmt: skip
+"""Times and numbers as text."""
 VARINTS: Final = (
     0,
     1,
@@ -269,13 +274,14 @@ def json_value(choices: Choices, depth: int = 3) -> Any:
         lambda: choices.pick(INTEGERS),
         lambda: choices.pick(FLOATS),
         lambda: choices.pick((None, True, False)),
-        lambda: text(choices, most=300),
+        lambda: text(choices, most=300, surrogates=True),
+        lambda: choices.pick(WRITTEN),
         lambda: [json_value(choices, depth - 1) for _ in range(choices.below(4))],
         lambda: {
             text(choices, most=20): json_value(choices, depth - 1) for _ in range(choices.below(4))
         },
     )
-    return choices.pick(makers if depth else makers[:4])()
+    return choices.pick(makers if depth else makers[:5])()
 
 
 def altered(choices: Choices, value: Any) -> Any:

@@ -135,3 +135,10 @@ def test_a_type_that_an_empty_field_defines_is_known_to_later_ones():
 def test_a_number_too_large_for_its_field_is_named(number):
     with pytest.raises(Malformed, match="risk is too large a number"):
         json_form.read(f'{{"risk": {number}}}', Alert)
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_no_calendar_has_in_utc_is_named(time):
+    """It could be written and never be read again."""
+    with pytest.raises(Malformed, match="acceptance_time is beyond the years 1 to 9999"):
+        read(f'{{"acceptance_time": "{time}"}}')

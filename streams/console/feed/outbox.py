@@ -21,6 +21,7 @@ from streams.console.state.actions import CaseActions, Pending
 from streams.console.state.tables import with_retries
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import NAMESPACE, Headers, cloud_event
+from streams.kafka.origin import no_answer
 from streams.kafka.registry import Registry
 from streams.settings import Settings
 
@@ -79,7 +80,10 @@ class Outbox:
                 if not with_retries(self._round):
                     self._notified.wait(IDLE_S)
                     self._notified.clear()
-        except Exception as error:  # the server checks `alive`
+        except KafkaException as error:  # the server checks `alive`
+            self.error = error
+            log.error("console outbox ended", problem=str(no_answer(error)))  # noqa: TRY400 - no bug of ours
+        except Exception as error:
             self.error = error
             log.exception("console outbox ended")
 

@@ -23,6 +23,7 @@ from streams.console.state.tables import Database, with_retries
 from streams.kafka.dead_letter import DeadLetterLimit, dead_letter
 from streams.kafka.delivery import Delivery, NotDelivered, is_lasting
 from streams.kafka.events import received
+from streams.kafka.origin import no_answer
 from streams.kafka.registry import Decoder, Registry
 from streams.kafka.unread import Gap, report
 from streams.settings import Settings
@@ -103,7 +104,10 @@ class Reader:
             while not self._stopping.is_set():
                 self._process(self._consumer.consume(BATCH, timeout=POLL_S))
                 self._probe()
-        except Exception as error:  # the server checks `alive`
+        except KafkaException as error:  # the server checks `alive`
+            self.error = error
+            log.error("console reader ended", problem=str(no_answer(error)))  # noqa: TRY400 - no bug of ours
+        except Exception as error:
             self.error = error
             log.exception("console reader ended")
         finally:

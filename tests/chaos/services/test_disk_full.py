@@ -130,12 +130,13 @@ def test_redis_is_full(stack, supervisor, clean, figures):
 def test_the_disk_of_object_storage_is_full(stack, goods_folder, start_worker, dice, figures):
     """No heat map can be stored: whoever explains waits and ends, and explains all in the end."""
     settings = stack.settings()
-    mark = ends(settings, TOPICS)
     screen, explain = Supervisor(start_worker), Supervisor(start_worker, name="explain")
     made = source(settings, goods_folder, dice, shares=ALARMING).consignments(100_000)
     sender, lag = Sender(settings), Lag(settings, settings.explain_consumer_group, ALERTS)
     for supervisor in (screen, explain):
         supervisor.wait_ready()
+    explain.wait(lambda: lag() == 0, within_s=120)  # alerts of other tests
+    mark = ends(settings, TOPICS)
     for _ in range(40):
         sender.send(next(made))
     sender.flush()

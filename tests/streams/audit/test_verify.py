@@ -8,6 +8,7 @@ import pytest
 from schemas import codec
 from schemas.records import (
     Assessment,
+    DecisionLogEntry,
     InspectionOutcome,
     ModelRelease,
     RiskProfile,
@@ -191,3 +192,14 @@ def test_every_partition_has_a_chain_of_its_own():
     check_room(24, "assessments", 5)
     with pytest.raises(TooFewPartitions, match="needs 25 partitions"):
         check_room(24, "assessments", 6)
+
+
+def test_an_event_of_any_time_is_logged():
+    """A sender may date what it sends: nobody who keeps the log may stop at that."""
+    given = Inbound.bounded(
+        topic=RISK_PROFILES.name, partition=0, offset=0, key=b"P", value=codec.encode(RiskProfile(), 7),
+        timestamp=9.2e15, headers=(),
+    )  # fmt: skip
+    entry = Head().next(said(given))
+    writers = {7: codec.schema(DecisionLogEntry.SCHEMA)}
+    assert codec.decode(codec.encode(entry, 7), DecisionLogEntry, writers) == entry

@@ -77,9 +77,12 @@ def test_headers_that_the_client_cannot_read_are_none():
     assert headers_of(Unreadable()) == ()
 
 
-@pytest.mark.parametrize(("timestamp", "expected"), [(None, 0.0), (-0.001, 0.0), (5.0, 5.0)])
-def test_an_event_without_a_time_has_the_first_one(timestamp, expected):
-    """Kafka knows events without a timestamp."""
+@pytest.mark.parametrize(
+    ("timestamp", "expected"),
+    [(None, 0.0), (-0.001, 0.0), (5.0, 5.0), (9.2e15, 253_402_300_799.0)],
+)
+def test_the_time_of_an_event_is_one_that_a_calendar_has(timestamp, expected):
+    """Kafka knows events without a timestamp, and those of any time that 64 bits hold."""
     fields = {"topic": "t", "partition": 0, "offset": 0, "key": None, "value": None}
     assert Inbound.bounded(timestamp=timestamp, headers=(), **fields).timestamp == expected
 

@@ -218,6 +218,7 @@ VERSION = {"subject": "s", "version": 1, "id": 7, "schemaType": "AVRO", "schema"
         ([1], [1, 2]),
         ([1], VERSION | {"id": None}),
         ([1], "text"),
+        ([1], None),
     ],
     ids=str,
 )
@@ -227,7 +228,7 @@ def test_an_answer_that_nobody_asked_for_is_a_registry_that_fails(versions, vers
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self):
             body = json.dumps(versions if self.path.rpartition("/")[2].startswith("versions") else version).encode()  # fmt: skip
-            self.send_response(200)
+            self.send_response(404 if body == b"null" else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

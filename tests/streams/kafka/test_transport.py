@@ -1,16 +1,21 @@
 """What is committed: all that is done, markers of transactions and aborted events included."""
 
 import asyncio
+import time
 from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition, conn
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from faust.types import TP
 
 from streams.kafka import transport
 from streams.kafka.transport import Fetched, IdempotentProducer, PromptConsumer
+from streams.kafka.worker import attempt_s
+from streams.local.process import LOOPBACK
 
 PLACE = TP("declarations", 0)
 
@@ -106,3 +111,47 @@ async def test_a_producer_does_not_wait_for_a_broker_that_is_away(monkeypatch):
     async with asyncio.timeout(5):
         await producer.flush()
         await producer.on_stop()
+
+
+@pytest.fixture
+async def hanging():
+    """Port of a broker that takes connections and never answers."""
+    async with await asyncio.start_server(lambda *_: None, LOOPBACK, 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_broker_that_hangs_is_given_up(hanging, monkeypatch):
+    """Long before the time that a rebalance may take; a start asks the next one."""
+    monkeypatch.setattr(transport, "ANSWER_S", 0.05)
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await conn.create_conn(LOOPBACK, hanging, request_timeout_ms=60_000)
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("request_", "waits"),
+    [
+        (MetadataRequest([]), False),
+        (JoinGroupRequest("g", 9, 9, "", "", "consumer", []), True),
+        (SyncGroupRequest("g", 1, "m", "", []), True),
+    ],
+)
+async def test_only_a_rebalance_may_take_long(monkeypatch, request_, waits):
+    """Its answer comes once the other members have joined."""
+    monkeypatch.setattr(transport, "ANSWER_S", 0.05)
+    answer = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.2, lambda: answer.done() or answer.set_result("answer"))
+    monkeypatch.setattr(conn.AIOKafkaConnection.__base__, "send", lambda *_: answer)
+    sent = transport.PromptConnection.__new__(transport.PromptConnection).send(request_)
+    if waits:
+        assert await sent == "answer"
+    else:
+        with pytest.raises(TimeoutError):
+            await sent
+
+
+@pytest.mark.parametrize(("delivery_s", "attempt"), [(3, 3), (6, 5), (60, 15)])
+def test_several_attempts_fit_into_the_time_for_a_delivery(delivery_s, attempt):
+    """Unless that is very short."""
+    assert attempt_s(delivery_s) == attempt
