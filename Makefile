@@ -31,6 +31,7 @@ check: $(INSTALLED) ## Lint, types, import directions, generated files, compatib
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m schemas.compat
 	$(BIN)/python -m streams.operations.dashboards --check
+	$(BIN)/python -m streams.operations.helm_chart --check
 
 format: $(INSTALLED) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix .
@@ -53,14 +54,17 @@ fuzz: $(FUZZER) ## Hostile input, guided by coverage; ARGS="--minutes 10 --targe
 bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
 
-lock: $(INSTALLED) ## Resolve the dependencies again.
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra console --extra tracing --universal --python-version 3.11 \
-	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-serve.lock
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+  --custom-compile-command "make lock"
 
-	$(BIN)/uv pip compile --group pyproject.toml:fuzz --universal --python-version 3.11 \
-	  --generate-hashes --quiet --custom-compile-command "make lock" -o requirements-fuzz.lock
+lock: $(INSTALLED) ## Resolve the dependencies again.
+	$(COMPILE) pyproject.toml --all-extras -o requirements.lock
+	$(COMPILE) pyproject.toml --extra tracing -o requirements-serve.lock
+	$(COMPILE) pyproject.toml --extra console -o requirements-console.lock
+	$(COMPILE) --group pyproject.toml:fuzz -o requirements-fuzz.lock
+	set -e; for image in cpu gpu sbom; do \
+	  $(COMPILE) deploy/requirements/$$image.in -c requirements-serve.lock \
+	    -o deploy/requirements/$$image.lock; done
 
 clean: ## Remove the virtual environment; the cache in ~/.cache/redlane stays.
 	rm -rf $(VENV)

@@ -1,9 +1,12 @@
-"""Every setting of every command, read once from the environment (REDLANE_…).
+"""Every setting of every command, read once from the environment (REDLANE_…) and from files.
 
-`redlane up` prints the settings of the services that it starts.
+REDLANE_SECRETS_DIR names a folder whose files hold one setting each, under the name of its
+variable: so a container gets its secrets. `redlane up` prints the settings of the services that
+it starts.
 """
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -17,6 +20,7 @@ from models.selection.policy import Budget
 
 BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 WEEK_S: Final = 7 * 86_400
+SECRETS_DIR: Final = "REDLANE_SECRETS_DIR"
 
 
 MOST_DAYS: Final = 36_500
@@ -231,13 +235,16 @@ class Settings(BaseSettings):
     console_time_zone: str = Field(default="Europe/Brussels", description="of times on the pages")
 
     def __init__(self, **values: Any) -> None:
-        """Read the environment; `values` take precedence.
+        """Read files and the environment, which takes precedence; `values` precede both.
 
         Raises:
             NotConfigured: a value is not of its type. The message never quotes it: some are secret.
         """
+        folder = os.environ.get(SECRETS_DIR)
+        if folder and not Path(folder).is_dir():
+            raise NotConfigured(f"Correct {SECRETS_DIR}: {folder} is no folder.")
         try:
-            super().__init__(**values)
+            super().__init__(_secrets_dir=folder or None, **values)
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False)
             texts = (

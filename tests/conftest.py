@@ -20,7 +20,9 @@ from streams.operations.deploy import deploy
 from streams.synthetic.sample_catalogue import sample
 
 TESTS = Path(__file__).parent
-HEAVY_FIXTURES = {"stack", "bundle", "goods_folder", "postgres", "page", "fitted"}
+TOOLS = {"helm", "rendered", "kubeconform", "promtool", "compose_go"}
+"""Built in Go on a fresh clone."""
+HEAVY_FIXTURES = TOOLS | {"stack", "bundle", "goods_folder", "postgres", "page", "fitted"}
 """They start a service or a browser, train, or take minutes on a fresh clone."""
 HEAVY_VARIANTS = {"valkey", "seaweedfs", "postgres"}
 """Parameters with which a fixture asks for one of them while it runs."""

@@ -1,7 +1,4 @@
-"""The right to register schemas: a key that Apicurio checks tokens with, and a token.
-
-`python -m streams.local.registry_rights` prints both for the environment of docker-compose.yml.
-"""
+"""The right to register schemas: a key that Apicurio checks tokens with, and a token."""
 
 import time
 from typing import Final
@@ -27,8 +24,3 @@ def key_and_token() -> tuple[str, str]:
     claims = {"sub": "redlane-deploy", "groups": [ROLE], "iat": now, "exp": now + VALID_S}
     public_key = "".join(line for line in pem if not line.startswith("-----"))
     return public_key, jwt.encode({"alg": ALGORITHM}, claims, key)
-
-
-if __name__ == "__main__":
-    for name, value in zip(("PUBLIC_KEY", "TOKEN"), key_and_token(), strict=True):
-        print(f"REDLANE_REGISTRY_{name}={value}")  # noqa: T201 - a command line tool

@@ -20,18 +20,21 @@ ANSWER_S = 10.0
 """Longest wait for Kafka to answer at all."""
 
 
-def new_topic(topic: Topic, replication: int) -> NewTopic:
-    """Return a topic as Kafka's admin client takes it."""
-    config = {
-        "max.message.bytes": str(topic.max_message_mb * MEGABYTE),
-        "min.insync.replicas": str(max(1, replication - 1)),
-    }
+def topic_config(topic: Topic) -> dict[str, str]:
+    """Return what topics.toml says of a topic, as Kafka's settings."""
+    config = {"max.message.bytes": str(topic.max_message_mb * MEGABYTE)}
     if topic.compacted:
         config["cleanup.policy"] = "compact"
     else:
         config["retention.ms"] = str(topic.retention_days * DAY_MS)
     if topic.timestamps == "broker":
         config["message.timestamp.type"] = "LogAppendTime"
+    return config
+
+
+def new_topic(topic: Topic, replication: int) -> NewTopic:
+    """Return a topic as Kafka's admin client takes it."""
+    config = topic_config(topic) | {"min.insync.replicas": str(max(1, replication - 1))}
     return NewTopic(topic.name, topic.partitions, replication, config=config)
 
 
