@@ -34,6 +34,7 @@ FILES: Final = {name for name in Settings.model_fields if name.endswith("_file")
 OTHER_KEYS: Final = {"password", "user.crt", "user.key", "ca.crt"}
 """Keys of the Secrets of Kafka's users and authorities."""
 GROUPS: Final = (
+    "intake_consumer_group",
     "consumer_group",
     "learn_consumer_group",
     "explain_consumer_group",

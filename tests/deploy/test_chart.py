@@ -23,7 +23,7 @@ from tests.deploy.conftest import CHART, KUBERNETES, VALUES, ran
 CRDS = Path(__file__).parent / "crds"
 OLDEST = "1.27.0"
 """That Chart.yaml allows."""
-COMPONENTS = ("deploy", "screen", "explain", "learn", "audit", "console")
+COMPONENTS = ("deploy", "intake", "screen", "explain", "learn", "audit", "console")
 OTHERS = {
     "kafka_bootstrap_servers": "other:9093,another:9094",
     "registry_url": "https://other/apis/ccompat/v7",
@@ -32,6 +32,9 @@ OTHERS = {
     "capacity_window_s": 1800,
     "console_roles": {"risk-team": "supervisor"},
     "console_time_zone": "UTC",
+    "intake_schemas": [__file__],
+    "traces_endpoint": "https://other:4318/v1/traces",
+    "traces_share": 0.5,
 }
 """Values of settings that no rule below makes."""
 

@@ -97,6 +97,13 @@ deploy:
   calls: [kafka, registry]
   required: []
   optional: [REGISTRY_TOKEN]
+intake:
+  command: [intake]
+  topic: customs-messages
+  group: intake_consumer_group
+  calls: [kafka, registry, objectStorage]
+  required: [S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY]
+  optional: []
 screen:
   command: [screen]
   topic: declarations
