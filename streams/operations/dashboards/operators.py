@@ -184,6 +184,12 @@ WRONG: Final[tuple[Shown, ...]] = (
         queries=[Query("sum(redlane_expired_events_total) or vector(0)", "events")],
     ),
     Graph(
+        title="Customs messages, by fate",
+        about="In an hour. waiting: an amendment before its original.",
+        unit="short",
+        queries=[Query("sum by (fate) (increase(redlane_customs_messages_total[1h]))", "{{fate}}")],
+    ),
+    Graph(
         title="Inspection outcomes, by fate",
         about="In an hour. unknown: not selected here, or more than a year ago.",
         unit="short",
