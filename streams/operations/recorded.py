@@ -60,6 +60,10 @@ class RecordedTariff(Tariff):
         whatever_goods = self._told.get((code, origin, ""))
         return self._told.get((code, origin, str(goods)), whatever_goods)
 
+    def depends_on_goods(self, code: str) -> bool:
+        """See `Tariff.depends_on_goods`."""
+        return any(goods for other, _, goods in self._told if other == code)
+
     def vat(self, code: str, at: datetime) -> float:  # noqa: ARG002 - as then
         """See `Tariff.vat`."""
         return self._vat.get(code, VAT)

@@ -25,7 +25,7 @@ SETS: Final = frozenset(
     }
 )
 COUNTS: Final = frozenset({"pfadd", "pfcount"})
-HISTORIES: Final = ("declaration", "inspected", "irregular", "trader")
+HISTORIES: Final = ("declaration", "risk", "inspected", "irregular", "trader")
 KEYS: Final[Mapping[str, Iterable[str]]] = {
     "screen": [
         "embedding:*",

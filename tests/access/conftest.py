@@ -92,7 +92,8 @@ def secured(stack, tmp_path_factory):
             service.start()
         for service in started:
             service.wait()
-        asyncio.run(create_bucket(storage, authority, SETTINGS.s3_explanations_bucket))
+        for bucket in (SETTINGS.s3_explanations_bucket, SETTINGS.s3_intake_bucket):
+            asyncio.run(create_bucket(storage, authority, bucket))
         with TlsProxy(valkey.port, authority.issue("redis")) as proxy:
             running = SecuredServices(kafka, proxy.port, storage, authority, passwords, {f"REDLANE_{name}": value for name, value in shared.items()}, stack.registry.token)  # fmt: skip
             grant(running.settings(ADMIN), say=lambda _: None)

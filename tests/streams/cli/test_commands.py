@@ -248,6 +248,7 @@ def test_what_cannot_be_sent_is_one_line(goods_folder, monkeypatch, tmp_path):
         raise NotDelivered("A photo could not be uploaded.")
 
     monkeypatch.setattr("streams.synthetic.send.send", send)
+    monkeypatch.setattr("streams.kafka.contact.reach", lambda *_, **__: None)
     done = invoke("send", "--catalogue", str(goods_folder), "--truth", str(tmp_path / "truth"))
     assert done.exit_code == 1
     assert done.stderr == "A photo could not be uploaded.\n"

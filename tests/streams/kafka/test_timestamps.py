@@ -26,7 +26,7 @@ async def test_whose_clock_it_was_is_known_of_every_event(stack, timestamps):
     """To both clients, of events of one batch dated 1970, two days back and an hour ahead."""
     settings = stack.settings()
     topic = Topic(
-        name=f"dated-by-{timestamps}", key="k", partitions=1, writer="w", readers=(), why="a test",
+        name=f"dated-by-{timestamps}", key="k", partitions=1, writers=("w",), readers=(), why="a test",
         retention_days=365 * 100, timestamps=timestamps,
     )  # fmt: skip
     deploy(settings, topics=[topic], say=lambda _: None)

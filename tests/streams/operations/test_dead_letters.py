@@ -36,7 +36,7 @@ class Site:
         self.letters = replace(DEAD_LETTERS, name=f"dead-letters-{name}", partitions=2)
         self.source = Topic(
             name=f"source-{name}", key="id", partitions=1, retention_days=14, max_message_mb=16,
-            writer="a test", readers=("a test",), why="a test",
+            writers=("a test",), readers=("a test",), why="a test",
         )  # fmt: skip
         deploy(settings, [self.letters, self.source], say=lambda _: None)
         monkeypatch.setattr(dead_letters, "DEAD_LETTERS", self.letters)

@@ -195,6 +195,6 @@ async def test_no_event_and_nobody_is_in_the_bundle_of_a_whole_stack(stack, tmp_
     ).items()
     assert json.loads(texts["topics.json"])["declarations"]["config"]["message.timestamp.type"]
     assert {group["group"] for group in json.loads(texts["lag.json"])} == {
-        "redlane-screen", "redlane-explain", "redlane-learn",
+        "redlane-intake", "redlane-screen", "redlane-explain", "redlane-learn",
     }  # fmt: skip
     assert all("left out" not in line for line in done.stdout.splitlines())

@@ -233,7 +233,7 @@ def test_a_profile_is_put_changed_and_expired(stack, redlane, reference, file):
     soon(lambda: selected(reference) == [("TEST-1", 1)], reference)
     assert redlane("put", file, *BY).stdout == "TEST-1 version 2 is published.\n"
     soon(lambda: selected(reference) == [("TEST-1", 2)], reference)
-    (profile,) = reference.snapshot.profiles
+    (profile,) = (one for one in reference.snapshot.profiles if one.profile_id == "TEST-1")
     assert profile.author == pseudonym(KEY.encode(), "Ann Peeters")
     assert profile.approver == pseudonym(KEY.encode(), "Bob Maes")
     arrived_before = datetime.now(UTC)
@@ -389,10 +389,9 @@ def test_a_broker_that_does_not_answer_is_told_in_time(stack):
     assert time.monotonic() - began < 10
 
 
-def test_a_topic_that_is_missing_is_told(stack, monkeypatch):
+def test_a_topic_that_is_missing_is_told(stack):
     """With what to do."""
     absent = replace(RISK_PROFILES, name="absent-profiles")
-    reference = Reference(stack.settings())
-    monkeypatch.setattr("streams.reference.follower.TOPICS", {absent.name: absent})
+    reference = Reference(stack.settings(), topics=(absent,))
     with pytest.raises(NotDeployed, match="redlane deploy"):
         reference.start()
