@@ -50,7 +50,8 @@ def test_a_worker_that_dies_between_produce_and_commit_loses_nothing(fleet, dice
         "die_while_publishing",
         dice.choice(("die_after_publishing", "die_before_commit")),
     ):
-        worker = fleet.start(patch(death, dice.randint(1, 3)))
+        # The first time: later ones may never come, where most is done and committed already.
+        worker = fleet.start(patch(death, 1))
         figures.faults += 1
         deadline = time.monotonic() + 90
         while worker.returncode is None:
