@@ -184,7 +184,7 @@ async def assert_differences_are_named(settings, registry, scorer, span):
         await tells(version, event, replace(record, signals="{}"))
         event, record, _, _ = of(lambda r, v: r.duties and v.expected_revenue_at_risk)
         doubled = tuple(replace(duty, duty_rate=2 * duty.duty_rate + 9) for duty in record.duties)
-        await tells(revenue, event, replace(record, duties=doubled))
+        await tells("different: assessments: ", event, replace(record, duties=doubled))
         event, record, _, _ = of(lambda r, _: any(not photo.code for photo in r.photos))
         fates = tuple(replace(photo, sha256="0" * 64) for photo in record.photos)
         another = "not replayable: a photo is another one now"
