@@ -10,13 +10,13 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.selection.policy import Budget
+from streams.setting_types import File, check_address
 
 BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 WEEK_S: Final = 7 * 86_400
@@ -25,19 +25,6 @@ SECRETS_DIR: Final = "REDLANE_SECRETS_DIR"
 
 MOST_DAYS: Final = 36_500
 """Days that something is kept, at most."""
-
-
-def _is_file(path: Path) -> Path:
-    try:
-        is_file = path.is_file()
-    except OSError:  # no file can have such a name
-        is_file = False
-    if not is_file:
-        raise ValueError("there is no such file")
-    return path
-
-
-File = Annotated[Path, AfterValidator(_is_file)]
 
 
 class NotConfigured(Exception):  # noqa: N818 - says what it is
@@ -306,20 +293,20 @@ class Settings(BaseSettings):
     @classmethod
     def _are_servers(cls, servers: str) -> str:
         for server in servers.split(","):
-            _check_address(f"kafka://{server.strip()}", ("kafka",))
+            check_address(f"kafka://{server.strip()}", ("kafka",))
         return ",".join(server.strip() for server in servers.split(","))
 
     @field_validator("registry_url", "s3_endpoint", "traces_endpoint")
     @classmethod
     def _is_url(cls, url: str) -> str:
-        _check_address(url, ("http", "https"))
+        check_address(url, ("http", "https"))
         return url
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith("unix://"):
-            _check_address(url.get_secret_value(), ("redis", "rediss"))
+            check_address(url.get_secret_value(), ("redis", "rediss"))
         return url
 
     @field_validator("capacity_window_s")
@@ -389,29 +376,6 @@ class Settings(BaseSettings):
         if self.redis_ca_file is None or not self.redis_url.get_secret_value().startswith("rediss"):
             return {}
         return {"ssl_ca_certs": str(self.redis_ca_file)}
-
-
-def _check_address(url: str, schemes: tuple[str, ...]) -> None:
-    """Check the form of an address, without quoting it: it may hold a password.
-
-    Raises:
-        ValueError: it has no such scheme, no host or no possible port.
-    """
-    form = " or ".join(f"{scheme}://" for scheme in schemes) + "HOST:PORT"
-    if schemes == ("kafka",):
-        form = "HOST:PORT, comma-separated"
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in schemes and bool(parts.hostname)
-        port = parts.port
-    except ValueError:
-        valid = False
-    else:
-        valid = valid and port != 0
-        if schemes == ("kafka",):
-            valid = valid and port is not None and not parts.path
-    if not valid or any(sign.isspace() for sign in url):
-        raise ValueError(f"write {form}")
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

@@ -157,8 +157,8 @@ class OnnxBackend:
             raise InferenceFailed(type(on_cpu).__name__) from on_cpu
         if self._is_lost(session):
             with self._lock:
-                told, self._session = self._session is cpu, cpu
-            if not told:
+                reported, self._session = self._session is cpu, cpu
+            if not reported:
                 _tell(CPU_FOR_GOOD, error)
         else:
             _tell(ROW_ON_CPU, error)

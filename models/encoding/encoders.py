@@ -1,7 +1,7 @@
 """Texts and photos → embeddings, one at a time, by the bundle's exported encoders."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -64,3 +64,15 @@ class Encoders:
         inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
         (meaning,) = self._text.run({name: np.array([ids]) for name, ids in inputs.items()})
         return np.concatenate([self._ngrams.embed(text), meaning])
+
+
+def encoder_id(file_hashes: Mapping[str, str], files: Sequence[str], arithmetic: str) -> str:
+    """Return what two encoders share if and only if their embeddings are equal to the last bit.
+
+    Args:
+        file_hashes: of the bundle's files.
+        files: those of the encoder.
+        arithmetic: of this machine, see `Encoders.arithmetic`.
+    """
+    content = "\n".join(f"{name} {file_hashes[name]}" for name in files)
+    return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}:{arithmetic}"

@@ -17,7 +17,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoding.encoders import IMAGE_FILES, TEXT_FILES, Encoders, Vector
+from models.encoding.encoders import IMAGE_FILES, TEXT_FILES, Encoders, Vector, encoder_id
 from models.encoding.text import NGRAMS
 from models.hs.classifier import HsModel
 from models.hs.conformal import COVERAGE
@@ -377,18 +377,6 @@ class Scorer:
             )
             for place in places
         )
-
-
-def encoder_id(file_hashes: Mapping[str, str], files: Sequence[str], arithmetic: str) -> str:
-    """Return what two encoders share if and only if their embeddings are equal to the last bit.
-
-    Args:
-        file_hashes: of the bundle's files.
-        files: those of the encoder.
-        arithmetic: of this machine, see `Encoders.arithmetic`.
-    """
-    content = "\n".join(f"{name} {file_hashes[name]}" for name in files)
-    return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}:{arithmetic}"
 
 
 def _expected_revenue(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.exits import exit_on
+from streams.cli.terminal import printable
 from streams.progress import Bar
 from streams.settings import Settings
 
@@ -49,13 +50,8 @@ def list_letters(reason: Reason = None, topic: Topic = None, ids: Ids = None) ->
     for dead in chosen:
         letter = dead.letter
         tried = f"tried {letter.attempts or '?'} times, sent again: {_sent(dead, replays)}"
-        typer.echo(_shown(f"{letter.id}  {letter.origin}  {letter.reason}  {tried}"))
-        typer.echo(_shown(f"    key {letter.key_text}: {letter.message}"))
-
-
-def _shown(text: str) -> str:
-    """Return a line for a terminal: keys and headers come from outside."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+        typer.echo(printable(f"{letter.id}  {letter.origin}  {letter.reason}  {tried}"))
+        typer.echo(printable(f"    key {letter.key_text}: {letter.message}"))
 
 
 def _sent(dead: "DeadEvent", replays: dict[str, int] | None) -> str:

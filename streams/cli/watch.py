@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from streams.cli.exits import exit_on
+from streams.cli.terminal import printable
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,5 +79,4 @@ def _line(verdict: "Verdict") -> str:
     why = ", ".join(verdict.reasons) + (f": {verdict.detail}" if verdict.detail else "")
     missing = f"missing {', '.join(verdict.degraded)}" if verdict.degraded else ""
     text = "  ".join(part for part in (verdict.declaration_id, risk, codes, why, missing) if part)
-    # What was declared comes from outside, into a terminal.
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return printable(text)

@@ -32,13 +32,13 @@ VERSION: Final = version("redlane")
 
 
 class AskedTariff(Tariff):
-    """A tariff that remembers the duties it told."""
+    """A tariff that remembers the duties that were looked up."""
 
     def __init__(self, tariff: Tariff) -> None:
         self._tariff = tariff
-        self.told: dict[tuple[str, str, str], float] = {}
+        self.duties: dict[tuple[str, str, str], float] = {}
         """Code, origin, and the goods where it depends on them → duty that is known. Percent."""
-        self.told_vat: dict[str, float] = {}
+        self.vat_rates: dict[str, float] = {}
         """Code → VAT, of those that have a rate of their own. Percent."""
 
     def duty(self, code: str, origin: str, at: datetime, goods: Goods = ANY_GOODS) -> float | None:
@@ -46,30 +46,30 @@ class AskedTariff(Tariff):
         duty = self._tariff.duty(code, origin, at, goods)
         if duty is not None:
             depends = self._tariff.depends_on_goods(code)
-            self.told[code, origin, str(goods) if depends else ""] = duty
+            self.duties[code, origin, str(goods) if depends else ""] = duty
         return duty
 
     def vat(self, code: str, at: datetime) -> float:
         """See `Tariff.vat`."""
         vat = self._tariff.vat(code, at)
         if vat != VAT:
-            self.told_vat[code] = vat
+            self.vat_rates[code] = vat
         return vat
 
 
 class AskedRates(ExchangeRates):
-    """Rates that remember which of them were told."""
+    """Rates that remember which of them were looked up."""
 
     def __init__(self, rates: ExchangeRates) -> None:
         self._source = rates
-        self.told: dict[str, Quote] = {}
+        self.quotes: dict[str, Quote] = {}
         """Currency → rate, of those that are known."""
 
     def quote(self, currency: str, at: datetime) -> Quote | None:
         """See `ExchangeRates.quote`; `at` is the same for all goods items of a declaration."""
         quote = self._source.quote(currency, at)
         if quote is not None:
-            self.told[currency] = quote
+            self.quotes[currency] = quote
         return quote
 
 
@@ -137,16 +137,16 @@ def _sha256(event: Outbound) -> str:
 
 
 def _rates(rates: AskedRates) -> Iterable[UsedRate]:
-    for currency, quote in sorted(rates.told.items()):
+    for currency, quote in sorted(rates.quotes.items()):
         yield UsedRate(
             currency=currency, rate=str(quote.rate), since=quote.since, valid=quote.valid
         )
 
 
 def _duties(tariff: AskedTariff) -> Iterable[UsedDuty]:
-    for (code, origin, goods), duty in sorted(tariff.told.items()):
+    for (code, origin, goods), duty in sorted(tariff.duties.items()):
         yield UsedDuty(commodity_code=code, country_of_origin=origin, goods=goods, duty_rate=duty)
-    for code, vat in sorted(tariff.told_vat.items()):
+    for code, vat in sorted(tariff.vat_rates.items()):
         yield UsedDuty(commodity_code=code, duty_rate=vat, measure_type=VAT_TYPE)
 
 

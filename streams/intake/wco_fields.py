@@ -176,16 +176,15 @@ def _photos(elements: list[etree._Element]) -> Mapping[str, Any]:
 
 
 def _procedure(elements: list[etree._Element]) -> Mapping[str, Any]:
-    """Join the requested and the previous procedure; the additional ones stand beside them."""
-    codes: list[str] = []
-    for element in elements:
-        current = text_of(next(children(element, "CurrentCode"), None))
-        previous = next(children(element, "PreviousCode"), None)
-        if previous is not None:
-            codes.insert(0, current + text_of(previous))
-        else:
-            codes.append(current)
-    return {"procedure": codes[0], "additional_procedures": codes[1:]}
+    """Join the requested and the previous procedure; without that, the first one counts alone."""
+
+    def code(element: etree._Element, child: str) -> str:
+        return text_of(next(children(element, child), None))
+
+    whole = [one for one in elements if next(children(one, "PreviousCode"), None) is not None]
+    # Of several the last; the additional procedures, which stand beside it, have no previous one.
+    element = whole[-1] if whole else elements[0]
+    return {"procedure": code(element, "CurrentCode") + code(element, "PreviousCode")}
 
 
 def _party(party: str, path: str, *, name: str, identification: str) -> tuple[Field, ...]:

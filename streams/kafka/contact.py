@@ -61,7 +61,7 @@ def reach(
     Args:
         settings: of Kafka.
         within_s: at most. Unit: s.
-        waiting: told once, if it does not answer at once.
+        waiting: called once, if it does not answer at once.
 
     Raises:
         Refused: it refuses the user, or TLS fails.
@@ -69,7 +69,7 @@ def reach(
     """
     ask = Asker(settings)
     deadline = time.monotonic() + within_s
-    told, patience_s = False, FIRST_S
+    reported, patience_s = False, FIRST_S
     while True:
         try:
             # The client says only in the end that it was refused, so it is not asked for long.
@@ -78,8 +78,8 @@ def reach(
             problem = no_answer(error)
             if isinstance(problem, Refused) or time.monotonic() > deadline:
                 raise problem from error
-            if not told:
-                told = True
+            if not reported:
+                reported = True
                 waiting(error.args[0])
             patience_s = min(2 * patience_s, ANSWER_S)
         else:

@@ -182,13 +182,13 @@ class Kafka:
             between, control = "MUTUAL", "SSL"
         listens = {name: own for name, (_, own, _) in kinds.items()}
         listens["CONTROLLER"] = self._controllers[number]
-        told = {name: outside for name, (_, _, outside) in kinds.items()}
+        advertised = {name: outside for name, (_, _, outside) in kinds.items()}
         protocols = {name: protocol for name, (protocol, _, _) in kinds.items()}
         protocols["CONTROLLER"] = control
         return {
             "listeners": ",".join(f"{name}://{LOOPBACK}:{own}" for name, own in listens.items()),
             "advertised.listeners": ",".join(
-                f"{name}://{LOOPBACK}:{outside}" for name, outside in told.items()
+                f"{name}://{LOOPBACK}:{outside}" for name, outside in advertised.items()
             ),
             "inter.broker.listener.name": between,
             "controller.listener.names": "CONTROLLER",

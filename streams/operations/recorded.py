@@ -38,7 +38,7 @@ class RecordedTariff(Tariff):
     """Tells the duties that were looked up, and no others."""
 
     def __init__(self, record: ScreeningRecord) -> None:
-        self._told = {
+        self._duties = {
             (duty.commodity_code, duty.country_of_origin, duty.goods): duty.duty_rate
             for duty in record.duties
             if duty.measure_type != VAT_TYPE
@@ -57,12 +57,12 @@ class RecordedTariff(Tariff):
         goods: Goods = ANY_GOODS,
     ) -> float | None:
         """See `Tariff.duty`."""
-        whatever_goods = self._told.get((code, origin, ""))
-        return self._told.get((code, origin, str(goods)), whatever_goods)
+        whatever_goods = self._duties.get((code, origin, ""))
+        return self._duties.get((code, origin, str(goods)), whatever_goods)
 
     def depends_on_goods(self, code: str) -> bool:
         """See `Tariff.depends_on_goods`."""
-        return any(goods for other, _, goods in self._told if other == code)
+        return any(goods for other, _, goods in self._duties if other == code)
 
     def vat(self, code: str, at: datetime) -> float:  # noqa: ARG002 - as then
         """See `Tariff.vat`."""
@@ -73,14 +73,14 @@ class RecordedRates(ExchangeRates):
     """Tells the rates that were used, and no others."""
 
     def __init__(self, record: ScreeningRecord) -> None:
-        self._told = {
+        self._quotes = {
             used.currency: Quote(Decimal(used.rate), used.since, used.valid)
             for used in record.rates
         }
 
     def quote(self, currency: str, at: datetime) -> Quote | None:  # noqa: ARG002 - as then
         """See `ExchangeRates.quote`."""
-        return self._told.get(currency)
+        return self._quotes.get(currency)
 
 
 class RecordedMatcher(Matcher):

@@ -106,10 +106,10 @@ def collect(
     parts = []
     for name, what, make in made:
         try:
-            content, told = make(), what
+            content, note = make(), what
         except Exception as error:  # noqa: BLE001 - the others may work, and it says which kind
-            content, told = {"failed": type(error).__name__}, f"left out: {type(error).__name__}"
-        parts.append(Part(name, told, json.dumps(content, indent=1, default=str).encode()))
+            content, note = {"failed": type(error).__name__}, f"left out: {type(error).__name__}"
+        parts.append(Part(name, note, json.dumps(content, indent=1, default=str).encode()))
     contents = {part.name: part.what for part in parts}
     about = {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), "contents": contents}
     return [Part("contents.json", "this list", json.dumps(about, indent=1).encode()), *parts]

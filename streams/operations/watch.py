@@ -14,7 +14,8 @@ from schemas.topics import ASSESSMENTS, DEAD_LETTERS, Topic
 from streams.kafka.dead_letter import ERRORS, OURS
 from streams.kafka.delivery import NotDelivered
 from streams.kafka.events import FATE, headers_of
-from streams.kafka.registry import Decoder, NotDeployed, Registry
+from streams.kafka.origin import partitions_of
+from streams.kafka.registry import Decoder, Registry
 from streams.settings import Settings
 
 DEAD_LETTER: Final = "dead_letter"
@@ -112,10 +113,8 @@ class Watch:
                 yield None
 
     def _beginning(self, topic: Topic, since: datetime | None) -> list[TopicPartition]:
-        known = self._consumer.list_topics(topic.name, timeout=ANSWER_S).topics[topic.name]
-        if known.error:
-            raise NotDeployed(f"There is no topic {topic.name}. Run `redlane deploy`.")
-        places = [TopicPartition(topic.name, partition) for partition in known.partitions]
+        partitions = partitions_of(self._consumer, topic, ANSWER_S)
+        places = [TopicPartition(topic.name, partition) for partition in partitions]
         if since is None:
             for place in places:
                 _, place.offset = self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)
@@ -171,13 +170,13 @@ def until_silent(watch: Watch, expected: frozenset[str], *, silence_s: float) ->
         expected: declaration ids.
         silence_s: longest wait for the next.
     """
-    missing, heard = set(expected), time.monotonic()
+    missing, last_verdict = set(expected), time.monotonic()
     if not missing:
         return
     for verdict in watch.verdicts():
         if verdict and verdict.declaration_id in expected:
             missing.discard(verdict.declaration_id)
-            heard = time.monotonic()
+            last_verdict = time.monotonic()
             yield verdict
-        if not missing or time.monotonic() - heard > silence_s:
+        if not missing or time.monotonic() - last_verdict > silence_s:
             return

@@ -50,7 +50,7 @@ def fleet(stack, goods_folder, start_worker, dice, figures):
     workers.clean_up()
 
 
-def faults_told(worker):
+def faults_counted(worker):
     """What a worker's metrics say of failed runs: remedy → count."""
     with urllib.request.urlopen(f"{worker.health}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
@@ -81,7 +81,7 @@ def test_a_lost_gpu_and_a_text_that_gives_nan(fleet, figures):
     worker = fleet.start_ready(injected(break_networks, gpu_lost_after=15))
     fleet.send(40)
     fleet.finish(within_s=60)
-    told = faults_told(worker)
+    told = faults_counted(worker)
     fleet.stop()
     fleet.malformed |= dict.fromkeys(fleet.poisoned, "screening_failed")
     fleet.judge()

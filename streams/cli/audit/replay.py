@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.exits import exit_on
+from streams.cli.terminal import printable
 from streams.progress import Bar
 from streams.settings import NotConfigured, Settings
 
@@ -170,18 +171,13 @@ def _replayed(
 
 def _print(outcomes: "list[Replayed]", counts: Counter[str]) -> None:
     for kind in ("different", "not replayable"):
-        told = [outcome for outcome in outcomes if outcome.kind == kind]
-        for outcome in told[:SHOWN]:
-            typer.echo(_printable(f"{kind}: {outcome.declaration_id} at {outcome.event}"))
-            typer.echo(_printable(f"    {outcome.detail}"))
-        if len(told) > SHOWN:
-            typer.echo(f"… and {len(told) - SHOWN} more: see --json.")
+        of_kind = [outcome for outcome in outcomes if outcome.kind == kind]
+        for outcome in of_kind[:SHOWN]:
+            typer.echo(printable(f"{kind}: {outcome.declaration_id} at {outcome.event}"))
+            typer.echo(printable(f"    {outcome.detail}"))
+        if len(of_kind) > SHOWN:
+            typer.echo(f"… and {len(of_kind) - SHOWN} more: see --json.")
     typer.echo(
         f"{counts['equal']} equal, {counts['different']} different, "
         f"{counts['not replayable']} not replayable, {counts['refused']} refused as then."
     )
-
-
-def _printable(text: str) -> str:
-    """Return a line for a terminal: keys come from outside."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from models.datasets.goods import read
-from models.encoding.encoders import IMAGE_FILES, TEXT_FILES
+from models.encoding.encoders import IMAGE_FILES, TEXT_FILES, encoder_id
 from models.encoding.image import PHOTO_SIZE, decode
 from models.encoding.photo_file import BadPhoto
 from models.encoding.text import normalise
@@ -22,7 +22,7 @@ from models.risk.tabular import RATED
 from models.risk.tariff import Tariff
 from models.scoring import bundle as bundles
 from models.scoring.bundle import BadBundle
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer, encoder_id
+from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
 from schemas.examples import examples
 from schemas.reasons import Reason
 from schemas.records import TariffMeasure

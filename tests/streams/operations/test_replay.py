@@ -285,8 +285,8 @@ def test_what_was_asked_is_remembered():
     """Only what is known: nothing else can be told again."""
     tariff = AskedTariff(REFERENCE.tariff)
     assert (tariff.duty("640411", "CN", NOW), tariff.duty("0101", "", NOW)) == (8.0, None)
-    assert tariff.told == {("640411", "CN", ""): 8.0}
+    assert tariff.duties == {("640411", "CN", ""): 8.0}
     rates = AskedRates(REFERENCE.rates)
     assert rates.quote("XXX", NOW) is None
-    assert rates.told == {}
-    assert rates.quote("USD", NOW) == rates.told["USD"]
+    assert rates.quotes == {}
+    assert rates.quote("USD", NOW) == rates.quotes["USD"]

@@ -1,0 +1,43 @@
+"""What a setting may hold: a file that is there, an address of its form."""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+
+def _is_file(path: Path) -> Path:
+    try:
+        is_file = path.is_file()
+    except OSError:  # no file can have such a name
+        is_file = False
+    if not is_file:
+        raise ValueError("there is no such file")
+    return path
+
+
+File = Annotated[Path, AfterValidator(_is_file)]
+
+
+def check_address(url: str, schemes: tuple[str, ...]) -> None:
+    """Check the form of an address, without quoting it: it may hold a password.
+
+    Raises:
+        ValueError: it has no such scheme, no host or no possible port.
+    """
+    form = " or ".join(f"{scheme}://" for scheme in schemes) + "HOST:PORT"
+    if schemes == ("kafka",):
+        form = "HOST:PORT, comma-separated"
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in schemes and bool(parts.hostname)
+        port = parts.port
+    except ValueError:
+        valid = False
+    else:
+        valid = valid and port != 0
+        if schemes == ("kafka",):
+            valid = valid and port is not None and not parts.path
+    if not valid or any(sign.isspace() for sign in url):
+        raise ValueError(f"write {form}")
