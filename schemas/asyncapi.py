@@ -11,7 +11,7 @@ from schemas.topics import TOPICS, Topic
 
 AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
 OURS: Final = frozenset(
-    {"intake", "screen", "explain", "learn", "console", "dead-letters", "audit"}
+    {"intake", "screen", "explain", "learn", "console", "deliver", "dead-letters", "audit"}
 )
 """Writers in topics.toml that are commands of Redlane; the others are systems around it."""
 CLOUD_EVENT: Final[Mapping[str, Any]] = {

@@ -73,6 +73,8 @@ class Reason(StrEnum):
     MESSAGE_UNKNOWN = "message_unknown"
     MESSAGE_INVALID = "message_invalid"
     AMENDMENT_UNMATCHED = "amendment_unmatched"
+    # dead letters of deliveries to case management
+    DELIVERY_REFUSED = "delivery_refused"
 
 
 LANGUAGES: Final = ("en", "fr", "nl", "de")

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import structlog
-from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +24,7 @@ from schemas.topics import (
     INSPECTION_OUTCOMES,
     SCREENING_RECORDS,
     TARIFF_MEASURES,
+    TOPICS,
     Topic,
 )
 from streams import metrics
@@ -42,16 +42,18 @@ from streams.kafka.unread import Unread
 from streams.kafka.worker import App, worker
 from streams.object_storage import ObjectStorage
 from streams.operations.access import admit
-from streams.redis.circuit_breaker import DENIALS, FAILURES, REMEDY, TLS_REMEDY, is_of_tls
+from streams.redis.client import check_redis, redis_client
 from streams.redis.keys import SignalKeys
 from streams.reference.follower import Reference
 from streams.selection.capacity import Capacity
 from streams.selection.lanes import Lanes
 from streams.settings import NotConfigured, Settings
+from streams.stages.deliver import Deliver
 from streams.stages.explain import Explain
 from streams.stages.intake import Intake
 from streams.stages.learn import Learn
 from streams.stages.screen import Screen
+from streams.webhook.receiver import Receiver
 
 GREY = np.full((PHOTO_SIZE, PHOTO_SIZE, 3), 128, np.uint8)
 log = structlog.get_logger(__name__)
@@ -276,6 +278,34 @@ def learning(settings: Settings) -> App:
     )
 
 
+def delivering(settings: Settings) -> App:
+    """Wire a worker that posts alerts, and explanations where asked to, to case management.
+
+    Raises:
+        NotConfigured: there is no receiver or no secret, or one that may not be used.
+        NotDeployed: the registry lacks a schema, or Kafka a topic.
+        RegistryFailed: the registry does not answer for a while.
+        NoAnswer: Kafka does not answer for a while, or refuses this user.
+    """
+    receiver = Receiver(settings)
+    topics = [TOPICS[name] for name in dict.fromkeys(settings.deliver_topics)]
+    registry = Registry(settings.registry_url)
+    registry.wait(topics[0])
+    admit(settings, "deliver")
+    unread, *more = (begun(settings, settings.deliver_consumer_group, topic) for topic in topics)
+    app = worker(
+        settings,
+        name="deliver",
+        group=settings.deliver_consumer_group,
+        topic=topics[0],
+        stage=Deliver(decode=Decoder(registry.writers, topics), receiver=receiver),
+        unread=unread,
+        more=more,
+    )
+    app.async_exit_stack.push_async_callback(receiver.close)
+    return app
+
+
 def begun(settings: Settings, group: str, topic: Topic) -> Unread:
     """Wait for Kafka; return what tells of events that are removed before they are read.
 
@@ -291,38 +321,6 @@ def begun(settings: Settings, group: str, topic: Topic) -> Unread:
 def inference_threads() -> Executor:
     """Return two threads: one decodes a pump's photos while the other embeds another pump's."""
     return ThreadPoolExecutor(max_workers=2, thread_name_prefix="inference")
-
-
-def redis_client(settings: Settings) -> Redis:
-    """Return the client of the cache and feature store."""
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        protocol=3,
-        socket_timeout=settings.cache_timeout_s,
-        socket_connect_timeout=settings.cache_timeout_s,
-        **settings.redis_tls(),
-    )
-
-
-def check_redis(settings: Settings) -> None:
-    """Check that Redis lets this user in; one that does not answer may do so later.
-
-    Raises:
-        NotConfigured: it does not, or its certificate is not valid.
-    """
-    url, wait_s = settings.redis_url.get_secret_value(), settings.cache_timeout_s
-    tls = settings.redis_tls()
-    with BlockingRedis.from_url(
-        url, socket_timeout=wait_s, socket_connect_timeout=wait_s, **tls
-    ) as redis:
-        try:
-            redis.ping()
-        except DENIALS as error:
-            raise NotConfigured(f"Redis refuses this user ({error}): {REMEDY}.") from error
-        except FAILURES as error:
-            if is_of_tls(error):
-                raise NotConfigured(f"TLS to Redis fails ({error}): {TLS_REMEDY}.") from error
-            log.warning("Redis does not answer", error=type(error).__name__)
 
 
 def signal_keys(settings: Settings) -> SignalKeys:

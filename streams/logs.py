@@ -109,12 +109,16 @@ def _lines(error: BaseException, known: set[int]) -> list[str]:
     if before is not None and id(before) not in known:
         lines += [*_lines(before, known), "which led to:"]
     kind = type(error)
-    text = f": {error}" if kind.__module__.partition(".")[0] in OURS else ""
+    text = f": {error}" if _is_ours(error) else ""
     lines += [*trace(error).splitlines(), f"{kind.__module__}.{kind.__qualname__}{text}"]
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:
             lines += [f"  | {line}" for line in _lines(each, known)]
     return lines
+
+
+def _is_ours(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in OURS
 
 
 def _name_errors(record: logging.LogRecord) -> bool:
@@ -135,13 +139,15 @@ def _log_end(
 
 
 def log_wait(details: RetryDetails) -> None:
-    """Log that a failing service is waited for; by the error's kind, for its text may quote data.
+    """Log that a failing service is waited for; the error by its kind, for its text may quote data.
 
-    Which service it is stands in structlog's context variables.
+    Our own say what they met. Which service it is stands in structlog's context variables.
     """
+    error = details.caused_by
     log.warning(
         "waiting for a service",
-        error=type(details.caused_by).__name__,
+        error=type(error).__name__,
+        **({"problem": str(error)} if _is_ours(error) else {}),
         attempt=details.retry_num,
         wait_s=round(details.wait_for, 2),
     )

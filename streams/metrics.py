@@ -67,6 +67,15 @@ INSPECTED = Counter(
 INSPECTED_RISK = Counter(
     "redlane_inspected_risk_total", "Sum of the risks of inspected declarations.", ["band"]
 )
+WEBHOOKS = Counter(
+    "redlane_webhooks_total", "Attempts to post events to case management.", ["topic", "result"]
+)
+"""result: delivered, retried (it failed, and is made again) or refused (a dead letter)."""
+WEBHOOK_SECONDS = Histogram(
+    "redlane_webhook_seconds",
+    "From an attempt to post an event to the receiver's answer, or to its failure.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 EVENTS = Counter("redlane_events_total", "Events that are done.", ["stage"])
 DEAD_LETTERS = Counter(
     "redlane_dead_letters_total", "Events that could not be processed.", ["stage", "reason"]

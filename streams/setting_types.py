@@ -1,7 +1,8 @@
-"""What a setting may hold: a file that is there, an address of its form."""
+"""What a setting may hold: a file that is there, the name of a bucket, an address of its form."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
@@ -18,6 +19,17 @@ def _is_file(path: Path) -> Path:
 
 
 File = Annotated[Path, AfterValidator(_is_file)]
+BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+def _is_bucket(name: str) -> str:
+    if not BUCKET.fullmatch(name):
+        raise ValueError("a bucket's name has 3 to 63 of a-z, 0-9, dot and hyphen")
+    return name
+
+
+Bucket = Annotated[str, AfterValidator(_is_bucket)]
+BucketOrNone = Annotated[str, AfterValidator(lambda name: name and _is_bucket(name))]
 
 
 def check_address(url: str, schemes: tuple[str, ...]) -> None:

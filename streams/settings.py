@@ -7,7 +7,6 @@ it starts.
 
 import hashlib
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,9 +15,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.selection.policy import Budget
-from streams.setting_types import File, check_address
+from streams.setting_types import Bucket, BucketOrNone, File, check_address
 
-BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 WEEK_S: Final = 7 * 86_400
 SECRETS_DIR: Final = "REDLANE_SECRETS_DIR"
 
@@ -71,16 +69,16 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr = SecretStr("")
     s3_ca_file: File | None = Field(default=None, description="PEM; the system's by default")
     s3_region: str = "us-east-1"
-    s3_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+    s3_buckets: Annotated[tuple[Bucket, ...], NoDecode] = Field(
         default=("goods-photos",),
         min_length=1,
         description="that photos may be read from, comma-separated",
     )
-    s3_explanations_bucket: str = Field(
+    s3_explanations_bucket: Bucket = Field(
         default="explanations", description="that heat maps are written to"
     )
 
-    s3_intake_bucket: str = Field(
+    s3_intake_bucket: Bucket = Field(
         default="intake",
         description="that `redlane intake` keeps what it knows of declarations in",
     )
@@ -92,6 +90,26 @@ class Settings(BaseSettings):
         default=24.0, gt=0, description="that an amendment waits for its original"
     )
 
+    deliver_url: str = Field(
+        default="",
+        description="that `redlane deliver` posts events to: https://, or http:// on this machine",
+    )
+    deliver_plain_http: bool = Field(
+        default=False, description="allow http:// to other machines: all on the way read the events"
+    )
+    deliver_ca_file: File | None = Field(default=None, description="PEM; the system's by default")
+    deliver_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="that webhooks are signed with, whsec_…; two, with a blank between, while one "
+        "replaces the other",
+    )
+    deliver_topics: Annotated[tuple[Literal["alerts", "explanations"], ...], NoDecode] = Field(
+        default=("alerts",), min_length=1, description="comma-separated"
+    )
+    deliver_timeout_s: float = Field(default=15.0, gt=0, description="for the receiver to answer")
+    deliver_retry_s: float = Field(
+        default=120.0, gt=0, description="that a receiver may fail; then the worker stops"
+    )
     bundle: Path | None = Field(
         default=None, description="folder of the model bundle, as `redlane bundle` prints it"
     )
@@ -100,10 +118,11 @@ class Settings(BaseSettings):
     )
     consumer_group: str = "redlane-screen"
     intake_consumer_group: str = "redlane-intake"
+    deliver_consumer_group: str = "redlane-deliver"
     learn_consumer_group: str = "redlane-learn"
     explain_consumer_group: str = "redlane-explain"
     audit_consumer_group: str = "redlane-audit"
-    audit_anchors_bucket: str = Field(
+    audit_anchors_bucket: BucketOrNone = Field(
         default="", description="that anchors of the decision log are written to; none by default"
     )
     audit_anchor_s: float = Field(default=3600.0, gt=0, description="between two anchors")
@@ -191,7 +210,7 @@ class Settings(BaseSettings):
     console_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("127.0.0.1", "localhost"), description="that browsers may ask for, comma-separated"
     )
-    console_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+    console_buckets: Annotated[tuple[Bucket, ...], NoDecode] = Field(
         default=("explanations",), description="of heat maps, besides s3_buckets, comma-separated"
     )
     console_proxy_secret: SecretStr = Field(
@@ -260,6 +279,7 @@ class Settings(BaseSettings):
     @field_validator(
         "s3_buckets",
         "intake_schemas",
+        "deliver_topics",
         "console_hosts",
         "console_buckets",
         "console_proxy_addresses",
@@ -270,24 +290,6 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
-
-    @field_validator("s3_buckets", "console_buckets")
-    @classmethod
-    def _are_buckets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if not BUCKET.fullmatch(name):
-                raise ValueError("a bucket's name has 3 to 63 of a-z, 0-9, dot and hyphen")
-        return names
-
-    @field_validator("s3_explanations_bucket", "s3_intake_bucket")
-    @classmethod
-    def _is_bucket(cls, name: str) -> str:
-        return cls._are_buckets((name,))[0]
-
-    @field_validator("audit_anchors_bucket")
-    @classmethod
-    def _is_bucket_or_none(cls, name: str) -> str:
-        return cls._is_bucket(name) if name else name
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod

@@ -23,7 +23,7 @@ from streams.cli.stack import deploy, doctor, up
 from streams.cli.synthetic import demo, send
 from streams.cli.tariff import tariffs
 from streams.cli.watch import watch
-from streams.cli.workers import explain, intake, learn, screen, worker
+from streams.cli.workers import deliver, explain, intake, learn, screen, worker
 
 # Each command imports what it needs itself: `redlane --help` should not wait for a model library.
 app = typer.Typer(
@@ -36,7 +36,7 @@ app = typer.Typer(
 )
 
 PANELS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
-    "Workers and pages": (intake, screen, learn, explain, console),
+    "Workers and pages": (intake, screen, learn, explain, deliver, console),
     "Try and operate": (
         demo,
         up,

@@ -1,4 +1,4 @@
-"""`redlane intake`, `screen`, `learn` and `explain`: the workers."""
+"""`redlane intake`, `screen`, `learn`, `explain` and `deliver`: the workers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -89,6 +89,25 @@ def explain() -> None:
     from streams.app import explaining
 
     _run(explaining)
+
+
+def deliver() -> None:
+    """Deliver alerts to case management: alerts → webhooks, dead-letters.
+
+    Runs like `redlane screen`, in a consumer group of its own, and needs neither a model nor Redis.
+    Posts every event of REDLANE_DELIVER_TOPICS (alerts) to REDLANE_DELIVER_URL, at least once and
+    signed with REDLANE_DELIVER_SECRET. While the receiver fails it tries again, for
+    REDLANE_DELIVER_RETRY_S, and then ends with 1. What a receiver has to do:
+    docs/case-management.md.
+
+    **Example**
+
+    `. ./redlane.env; REDLANE_HEALTH_PORT=6071 REDLANE_DELIVER_URL=https://cases.example/redlane
+    REDLANE_DELIVER_SECRET=whsec_$(openssl rand -base64 32) redlane deliver`
+    """
+    from streams.app import delivering
+
+    _run(delivering, needs_keys=False)
 
 
 def _run(wire: Callable[[Settings], Any], *, needs_keys: bool = True) -> None:

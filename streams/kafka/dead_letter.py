@@ -23,8 +23,9 @@ REPLAYS: Final = f"{OURS}replays"
 """Header with how many times the event was sent again, of a letter and of an event sent again."""
 ATTEMPT: Final = f"{OURS}attempt"
 """Header with how many times the event was tried, of both too."""
-RETRYABLE: Final = frozenset({Reason.SCHEMA_UNKNOWN})
-"""Reasons of bad data that may be none: a schema is registered, or the registry answers again."""
+RETRYABLE: Final = frozenset({Reason.SCHEMA_UNKNOWN, Reason.DELIVERY_REFUSED})
+"""Reasons of bad data that may be none: a schema is registered, or the registry answers again; case
+management was mended."""
 MAX_MESSAGE = 500
 MAX_STACK = 4000
 MOST_COUNTED: Final = 999_999

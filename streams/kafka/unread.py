@@ -74,7 +74,7 @@ class Unread:
         """Take the group's name, without joining it."""
         self._settings = settings
         self._group = group
-        self._topic = topic
+        self.topic = topic
         self._next: dict[int, int] = {}
         """Partition → offset that the worker is to receive next, where it is known."""
         self._jumps: list[Gap] = []
@@ -104,7 +104,7 @@ class Unread:
         gaps = []
         for partition, (committed, first) in self._places(partitions).items():
             if 0 <= committed < first:
-                gaps.append(Gap(self._topic.name, partition, committed, first))
+                gaps.append(Gap(self.topic.name, partition, committed, first))
         return gaps
 
     async def assigned(self, partitions: Collection[int]) -> None:
@@ -123,7 +123,7 @@ class Unread:
         expected = self._next.get(partition, offset)
         self._next[partition] = offset + 1
         if offset > expected:  # retention, or no more than a marker of a transaction
-            self._jumps.append(Gap(self._topic.name, partition, expected, offset))
+            self._jumps.append(Gap(self.topic.name, partition, expected, offset))
 
     async def check(self) -> None:
         """Tell of the gaps that the worker passed over since the last check."""
@@ -147,7 +147,7 @@ class Unread:
 
     def _begin(self) -> None:
         new = [
-            TopicPartition(self._topic.name, partition, first)
+            TopicPartition(self.topic.name, partition, first)
             for partition, (committed, first) in self._places(None).items()
             if committed < 0
         ]
@@ -162,8 +162,8 @@ class Unread:
         """Return for each partition the committed offset, negative for none, and the first one."""
         try:
             if partitions is None:
-                partitions = partitions_of(self._consumer, self._topic, ANSWER_S)
-            asked = [TopicPartition(self._topic.name, partition) for partition in partitions]
+                partitions = partitions_of(self._consumer, self.topic, ANSWER_S)
+            asked = [TopicPartition(self.topic.name, partition) for partition in partitions]
             committed = self._consumer.committed(asked, timeout=ANSWER_S)
             firsts = [
                 self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)[0] for place in asked
@@ -176,3 +176,34 @@ class Unread:
             place.partition: (place.offset, first)
             for place, first in zip(committed, firsts, strict=True)
         }
+
+
+class UnreadOfAll:
+    """The same of all topics that a worker reads."""
+
+    def __init__(self, each: Iterable[Unread]) -> None:
+        self._by_topic = {unread.topic.name: unread for unread in each}
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Names of the topics."""
+        return tuple(self._by_topic)
+
+    async def assigned(self, places: Iterable[tuple[str, int]]) -> None:
+        """Tell of gaps; see `Unread.assigned`.
+
+        Args:
+            places: topic and partition of all that the worker got.
+        """
+        got = list(places)
+        for topic, unread in self._by_topic.items():
+            await unread.assigned({partition for name, partition in got if name == topic})
+
+    def received(self, topic: str, partition: int, offset: int) -> None:
+        """Note an event that the worker received."""
+        self._by_topic[topic].received(partition, offset)
+
+    async def check(self) -> None:
+        """Tell of the gaps that the worker passed over since the last check."""
+        for unread in self._by_topic.values():
+            await unread.check()

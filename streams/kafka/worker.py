@@ -28,7 +28,7 @@ from streams.kafka.health import Health
 from streams.kafka.origin import GIVE_RIGHTS
 from streams.kafka.pump import Pumps, Stage, Weigh
 from streams.kafka.transport import TOO_LARGE, Transport
-from streams.kafka.unread import Unread
+from streams.kafka.unread import Unread, UnreadOfAll
 from streams.settings import NotConfigured, Settings
 
 if TYPE_CHECKING:
@@ -208,8 +208,9 @@ def worker(
     weigh: Weigh = lambda _: 0,
     checks: Sequence[Callable[[], None]] = (),
     unread: Unread | None = None,
+    more: Sequence[Unread] = (),
 ) -> App:
-    """Return a worker that runs a stage over a topic.
+    """Return a worker that runs a stage over a topic, or over several.
 
     Args:
         settings: of the services.
@@ -220,8 +221,9 @@ def worker(
         weigh: finds heavy events, which light ones may overtake.
         checks: called every second; an error stops the worker.
         unread: tells of what retention removed before it was read; one of its own where None.
+        more: the same for each further topic that it reads, in the same group.
     """
-    unread = unread or Unread(settings, group=group, topic=topic)
+    unread_of_all = UnreadOfAll((unread or Unread(settings, group=group, topic=topic), *more))
     app = faust_app(settings, group)
 
     async def publish(events: Sequence[Outbound]) -> list[bool]:
@@ -256,7 +258,7 @@ def worker(
         traces=traces(settings, name),
     )
     source = app.topic(
-        topic.name,
+        *unread_of_all.topics,
         key_type=bytes,
         value_type=bytes,
         key_serializer="raw",
@@ -270,7 +272,7 @@ def worker(
             health.check_progress()
             for check in checks:
                 check()
-            await unread.check()
+            await unread_of_all.check()
             metrics.set_lag(consumer.lag)
             await asyncio.sleep(1)
 
@@ -281,7 +283,8 @@ def worker(
                 tasks.create_task(pumps.run())
                 tasks.create_task(watch())
                 async for event in stream.noack().events():
-                    unread.received(event.message.partition, event.message.offset)
+                    place = event.message
+                    unread_of_all.received(place.topic, place.partition, place.offset)
                     received = received_by_faust(event)
                     # Until it is acknowledged Faust keeps the event, but needs its value no more.
                     event.value = event.message.value = None
@@ -292,7 +295,7 @@ def worker(
             raise
 
     async def compare(_app: Any, *assigned: Any, **_: Any) -> None:
-        await unread.assigned({place.partition for places in assigned for place in places})
+        await unread_of_all.assigned(place for places in assigned for place in places)
 
     app.on_partitions_assigned.connect(compare)  # type: ignore[arg-type] # Faust names no arguments
 

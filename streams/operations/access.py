@@ -125,6 +125,7 @@ def _joined(settings: Settings, prefix: str) -> Mapping[str, Iterable[str]]:
         "screen": [settings.consumer_group],
         "learn": [settings.learn_consumer_group],
         "explain": [settings.explain_consumer_group],
+        "deliver": [settings.deliver_consumer_group],
         "console": [settings.console_consumer_group],
         "audit": [settings.audit_consumer_group],
     } | {component: [user_of(component, prefix)] for component in EXTERNAL}
@@ -146,6 +147,7 @@ def _named_only(settings: Settings) -> Mapping[str, Iterable[str]]:
             settings.consumer_group,
             settings.learn_consumer_group,
             settings.explain_consumer_group,
+            settings.deliver_consumer_group,
         ],
     }
 

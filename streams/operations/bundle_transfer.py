@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from models.scoring.bundle import MANIFEST, BadBundle, check_released, file_hashes, verify
 from streams.object_storage import Bucket, NoSuchKey, ObjectStorage, StorageFailed
-from streams.settings import BUCKET, Settings
+from streams.setting_types import BUCKET
+from streams.settings import Settings
 
 ADDRESS: Final = re.compile(rf"s3://(?P<bucket>{BUCKET.pattern})(?:/(?P<prefix>.*?))?/*")
 BUNDLE_ID: Final = re.compile(r"[0-9a-f]{64}")

@@ -38,6 +38,7 @@ GROUPS: Final = (
     "consumer_group",
     "learn_consumer_group",
     "explain_consumer_group",
+    "deliver_consumer_group",
     "console_consumer_group",
     "audit_consumer_group",
 )

@@ -12,7 +12,14 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from schemas.topics import ALERTS, CUSTOMS_MESSAGES, DECLARATIONS, INSPECTION_OUTCOMES, Topic
+from schemas.topics import (
+    ALERTS,
+    CUSTOMS_MESSAGES,
+    DECLARATIONS,
+    INSPECTION_OUTCOMES,
+    TOPICS,
+    Topic,
+)
 from streams.kafka.origin import TRANSIENT, NoAnswer, no_answer, partitions_of
 from streams.settings import Settings
 
@@ -85,12 +92,14 @@ class GroupLag:
 
 
 def groups(settings: Settings) -> tuple[tuple[str, Topic], ...]:
-    """Return the workers' consumer groups, and what each reads."""
+    """Return the workers' consumer groups, and what each reads; no `deliver` without a receiver."""
+    delivered = settings.deliver_topics if settings.deliver_url else ()
     return (
         (settings.intake_consumer_group, CUSTOMS_MESSAGES),
         (settings.consumer_group, DECLARATIONS),
         (settings.explain_consumer_group, ALERTS),
         (settings.learn_consumer_group, INSPECTION_OUTCOMES),
+        *((settings.deliver_consumer_group, TOPICS[name]) for name in delivered),
     )
 
 

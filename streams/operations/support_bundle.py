@@ -37,14 +37,23 @@ ANSWER_S: Final = 10.0
 """Longest wait for a worker or for Kafka to answer."""
 MAX_METRICS: Final = 4 << 20
 """Bytes of a worker's metrics."""
-STAGES: Final = ("screen", "explain", "learn", "console")
+STAGES: Final = ("intake", "screen", "explain", "learn", "console", "deliver")
 OTHER: Final = "other"
 """In place of a topic, a stage or a reason that is none of ours."""
 TIME: Final = re.compile(r"[\d:.TZ+-]{10,40}", re.ASCII)
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical"})
 SERVICES: Final = frozenset(
-    {"Kafka", "schema registry", "past inspections", "declaration", "signals", "photos", "heat map"}
+    {
+        "Kafka",
+        "schema registry",
+        "past inspections",
+        "declaration",
+        "signals",
+        "photos",
+        "heat map",
+        "case management",
+    }
 )
 LIBRARIES: Final = ("aiokafka", "asyncio", "aiohttp", "faust", "mode", "redis", "uvicorn")
 """Whose loggers are named; what their lines say is left out."""

@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from schemas.topics import INSPECTION_OUTCOMES
-from streams.app import redis_client
 from streams.cli import app
 from streams.evidence.embedding_cache import EmbeddingCache
 from streams.kafka.delivery import Deliveries, producer
@@ -19,6 +18,7 @@ from streams.local.kafka import ADMIN
 from streams.local.process import LOOPBACK, free_port
 from streams.object_storage import Denied, ObjectStorage
 from streams.operations.access import acl, grant, rights
+from streams.redis.client import redis_client
 from tests.access.tls_proxy import TlsProxy
 from tests.conftest import ready
 

@@ -83,14 +83,6 @@ def test_faults_of_networks_are_counted_and_logged():
     ]
 
 
-def test_redis_is_not_waited_for():
-    """A slow one costs a declaration no more than the timeout."""
-    client = app.redis_client(Settings(redis_url="redis://store:7000/3", cache_timeout_s=0.25))
-    options = client.connection_pool.connection_kwargs
-    assert (options["host"], options["port"], options["db"]) == ("store", 7000, 3)
-    assert options["socket_timeout"] == options["socket_connect_timeout"] == 0.25
-
-
 def test_lanes_are_decided_within_a_capacity_where_one_is_set():
     """Else by the thresholds of the bundle."""
     budget = Budget(yellow=0.08, red=0.02)
