@@ -3,6 +3,7 @@
 `python -m streams.local.compose_secrets` writes those that are missing into deploy/secrets.
 """
 
+import base64
 import secrets
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ RANDOM: Final = (
     "REDLANE_S3_SECRET_ACCESS_KEY",
     "REDLANE_SELECTION_KEY",
 )
+WEBHOOKS: Final = "REDLANE_DELIVER_SECRET"
 TOKEN: Final = "REDLANE_REGISTRY_TOKEN"  # noqa: S105 - its name
 REGISTRY: Final = "registry.env"
 """The key that the registry checks the token with; together they are new, or stay."""
@@ -31,6 +33,8 @@ def write(folder: Path) -> list[str]:
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     contents = {name: secrets.token_hex(24) for name in RANDOM if not (folder / name).exists()}
+    if not (folder / WEBHOOKS).exists():
+        contents[WEBHOOKS] = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     if not all((folder / name).exists() for name in (TOKEN, REGISTRY)):
         public_key, token = key_and_token()
         contents |= {TOKEN: token, REGISTRY: f"QUARKUS_OIDC_PUBLIC_KEY={public_key}\n"}

@@ -47,6 +47,7 @@ KAFKA = {
     "screen": ("declarations risk-profiles tariff-measures exchange-rates", "assessments alerts screening-records dead-letters", "redlane-screen", "redlane-reference"),
     "explain": ("alerts declarations tariff-measures exchange-rates", "explanations dead-letters", "redlane-explain", "redlane-reference redlane-origin"),
     "learn": ("inspection-outcomes", "dead-letters", "redlane-learn", ""),
+    "deliver": ("alerts explanations", "dead-letters", "redlane-deliver", ""),
     "console": ("alerts assessments explanations inspection-outcomes", "inspection-outcomes dead-letters", "redlane-console", "redlane-console-outbox"),
     "dead-letters": ("dead-letters dead-letter-replays", f"dead-letter-replays {EVENTS_OF_STAGES}", "", "redlane-contents"),
     "customs IT": ("assessments", "customs-messages declarations", "redlane-customs-it", ""),
@@ -59,7 +60,7 @@ KAFKA = {
     "exchange rate service": ("", "exchange-rates", "", ""),
     "model owner": ("", "model-releases", "", ""),
     "deploy": ("", "", "", ""),
-    "doctor": ("", "", "", "redlane-intake redlane-screen redlane-explain redlane-learn"),
+    "doctor": ("", "", "", "redlane-intake redlane-screen redlane-explain redlane-learn redlane-deliver"),
 }  # fmt: skip
 ALL = frozenset(TOPICS)
 DESCRIBE_ALL = {"deploy", "doctor"}

@@ -23,7 +23,7 @@ from tests.deploy.conftest import CHART, KUBERNETES, VALUES, ran
 CRDS = Path(__file__).parent / "crds"
 OLDEST = "1.27.0"
 """That Chart.yaml allows."""
-COMPONENTS = ("deploy", "intake", "screen", "explain", "learn", "audit", "console")
+COMPONENTS = ("deploy", "intake", "screen", "explain", "learn", "deliver", "audit", "console")
 OTHERS = {
     "kafka_bootstrap_servers": "other:9093,another:9094",
     "registry_url": "https://other/apis/ccompat/v7",
@@ -35,6 +35,8 @@ OTHERS = {
     "intake_schemas": [__file__],
     "traces_endpoint": "https://other:4318/v1/traces",
     "traces_share": 0.5,
+    "deliver_url": "https://other/redlane",
+    "deliver_topics": ["explanations"],
 }
 """Values of settings that no rule below makes."""
 
@@ -137,6 +139,8 @@ def test_every_setting_reaches_the_components(rendered, monkeypatch, tmp_path, c
     words = [f"--set-json={place}.{name}={json.dumps(value)}" for name, value in values.items()]
     monkeypatch.delenv("REDLANE_SECRETS_DIR", raising=False)
     defaults = Settings()
+    delivering = ("--set=deliver.enabled=true", "--set=deliver.settings.deliver_url=https://x/")
+    words = [*delivering, *words]
     for name, pod in pods(rendered("default", *words)).items():
         given = environment(pod) | {"REDLANE_SECRETS_DIR": str(tmp_path)}
         with monkeypatch.context() as patch:
@@ -187,6 +191,7 @@ def test_every_secret_setting_reaches_a_component(rendered):
         ("strimzi.enabled=true", "at '/strimzi/cluster'"),
         ("externalSecrets.enabled=true", "at '/externalSecrets/"),
         ("console.ingress.enabled=true", "at '/console/ingress/host'"),
+        ("deliver.enabled=true", "deliver.settings.deliver_url must be the address"),
         ("screen.terminationGracePeriodSeconds=60", "above settings.stop_within_s (60)"),
     ],
 )

@@ -190,6 +190,27 @@ WRONG: Final[tuple[Shown, ...]] = (
         queries=[Query("sum by (fate) (increase(redlane_customs_messages_total[1h]))", "{{fate}}")],
     ),
     Graph(
+        title="Webhooks to case management",
+        about="Attempts in an hour. retried: it failed, and is made again. refused: a dead letter.",
+        unit="short",
+        queries=[
+            Query("sum by (result) (increase(redlane_webhooks_total[1h]))", "{{result}}"),
+        ],
+    ),
+    Graph(
+        title="Time of a webhook",
+        about="Until the receiver answers.",
+        unit="s",
+        queries=[
+            Query(
+                f"histogram_quantile({share}, sum by (le) "
+                "(rate(redlane_webhook_seconds_bucket[5m])))",
+                name,
+            )
+            for share, name in ((0.5, "half"), (0.95, "19 in 20"))
+        ],
+    ),
+    Graph(
         title="Inspection outcomes, by fate",
         about="In an hour. unknown: not selected here, or more than a year ago.",
         unit="short",

@@ -184,7 +184,7 @@ async def test_a_receiver_that_takes_nothing_stops_the_worker(answer):
         with capture_logs() as logged, pytest.raises(ReceiverFailed, match=r"127\.0\.0\.1 took nothing for .* s: (status \d+|TimeoutError)\."):  # fmt: skip
             await deliver(endpoint, deliver_timeout_s=0.1)
         assert 0.3 <= time.monotonic() - begun < 3
-    assert len(endpoint.posted) > 2
+    assert len(endpoint.posted) > 1
     assert SECRET not in str(logged)
 
 

@@ -52,6 +52,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* The environment of a container. Takes (root, component). */}}
 {{- define "redlane.env" -}}
 {{- $settings := include "redlane.settings" . | fromJson }}
+{{- if and (eq .component "deliver") (not $settings.deliver_url) }}
+{{- fail "deliver.settings.deliver_url must be the address that takes events" }}
+{{- end }}
 {{- range $name, $value := $settings }}
 {{- if or (not (hasPrefix "console_" $name)) (eq $.component "console") }}
 - name: REDLANE_{{ upper $name }}
@@ -126,6 +129,13 @@ learn:
   group: learn_consumer_group
   calls: [kafka, registry, redis]
   required: [PSEUDONYM_KEY, REDIS_URL, SELECTION_KEY]
+  optional: []
+deliver:
+  command: [deliver]
+  topic: alerts
+  group: deliver_consumer_group
+  calls: [kafka, registry, receiver]
+  required: [DELIVER_SECRET]
   optional: []
 audit:
   command: [audit, run]
