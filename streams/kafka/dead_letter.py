@@ -182,6 +182,10 @@ BAD_DATA = frozenset(
         Reason.DECLARATION_INVALID,
         Reason.OUTCOME_INVALID,
         Reason.RESULT_TOO_LARGE,
+        Reason.MESSAGE_NOT_XML,
+        Reason.MESSAGE_UNKNOWN,
+        Reason.MESSAGE_INVALID,
+        Reason.AMENDMENT_UNMATCHED,
     )
 )
 """Reasons of dead letters that are their sender's fault."""

@@ -6,6 +6,7 @@ from schemas.codec import Undecodable
 from schemas.reasons import Reason
 from schemas.topics import DEAD_LETTERS
 from streams.kafka.dead_letter import (
+    BAD_DATA,
     MOST_COUNTED,
     count,
     dead_letter,
@@ -88,3 +89,11 @@ def test_numbers_end_somewhere():
     headers = dict(headers_of(headers=repeated))
     assert (headers["x_dlq.attempt"], headers["x_dlq.replays"]) == (most, most)
     assert count(repeated, "x_dlq.replays") == MOST_COUNTED
+
+
+def test_whose_fault_it_is_is_decided_for_every_reason():
+    """Many that are our fault, or the receiver's, stop a worker; one sender's bad data never does."""
+    codes = list(Reason)
+    of_letters = set(codes[codes.index(Reason.VALUE_EMPTY) :])
+    ours = {Reason.SCREENING_FAILED, Reason.DELIVERY_REFUSED}
+    assert {reason.encode() for reason in of_letters - ours} == BAD_DATA
