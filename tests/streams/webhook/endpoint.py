@@ -4,6 +4,7 @@ It checks what docs/case-management.md asks a receiver to check, by the program 
 """
 
 import asyncio
+import json
 import re
 import ssl
 import textwrap
@@ -37,6 +38,16 @@ class Posted:
     body: bytes
     headers: dict
     path: str
+
+    @property
+    def key(self):
+        """The declaration that it is about."""
+        return json.loads(self.body)["subject"]
+
+    @property
+    def data(self):
+        """The event itself."""
+        return json.loads(self.body)["data"]
 
 
 class Endpoint:
