@@ -5,6 +5,7 @@ import time
 import urllib.parse
 import urllib.request
 
+import pytest
 from confluent_kafka import Consumer
 
 from models.datasets.goods import read
@@ -19,6 +20,7 @@ from streams.synthetic.inspector import outcomes
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
 from tests.conftest import ready
+from tests.streams.webhook.endpoint import SECRET, Endpoint
 
 JUNK = b"x"
 KINDS = {ALERTS: Alert, ASSESSMENTS: Assessment, EXPLANATIONS: Explanation, INSPECTION_OUTCOMES: InspectionOutcome}  # fmt: skip
@@ -54,10 +56,18 @@ def page(url, **form):
         return answer.read().decode()
 
 
-def test_every_component_does_its_work(secured, start, command, goods_folder, tmp_path):
+@pytest.fixture
+def cases(secured):
+    """A case management system with a certificate of the tests' authority."""
+    with Endpoint(certificate=secured.authority.issue("cases")) as endpoint:
+        yield endpoint
+
+
+def test_every_component_does_its_work(secured, start, command, cases, goods_folder, tmp_path):
     """From declaration to outcome, with a dead letter sent again; nothing is denied on the way."""
     workers = {name: start(name) for name in ("screen", "explain", "learn")}
     workers["console"] = start("console", "console", "--demo-user", "ann", "--database", f"sqlite:///{tmp_path / 'console.db'}")  # fmt: skip
+    workers["deliver"] = start("deliver", deliver_url=cases.url, deliver_secret=SECRET, deliver_ca_file=secured.authority.ca_file, deliver_topics="alerts,explanations")  # fmt: skip
     for worker in workers.values():
         worker.wait_until(lambda started=worker: ready(started), within_s=90)
 
@@ -81,6 +91,8 @@ def test_every_component_does_its_work(secured, start, command, goods_folder, tm
             break
     explanation = events[EXPLANATIONS.name]
     assert [heat_map for item in explanation.items for heat_map in item.heat_maps if heat_map]
+    for id_ in (events[ALERTS.name].declaration_id, explanation.declaration_id):
+        wait_for(lambda key=id_: key in {posted.key for posted in list(cases.taken)})
     (outcome,) = outcomes([events[ALERTS.name]], truths)
     Publisher(secured.settings("case management"), source="test").put(INSPECTION_OUTCOMES, [outcome])  # fmt: skip
 
@@ -110,7 +122,7 @@ def test_every_component_does_its_work(secured, start, command, goods_folder, tm
     for worker in workers.values():
         log = worker.log.read_text()
         assert not re.search("authoriz|denied|refuse|NOPERM|Traceback", log, re.IGNORECASE), log
-        assert not [secret for secret in secured.passwords.values() if secret in log]
+        assert not [secret for secret in (SECRET, *secured.passwords.values()) if secret in log]
 
 
 def wait_for(answer, within_s=60):

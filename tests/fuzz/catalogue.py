@@ -9,6 +9,7 @@ MODULES: Final = {
     "values": ("codec", "json", "text", "settings"),
     "photos": ("photo",),
     "addresses": ("reference of a photo", "storage", "registry"),
+    "webhooks": ("receiver",),
     "letters": ("headers", "letters"),
     "reference": ("reference", "replays"),
     "stages": ("declaration", "outcome"),

@@ -142,7 +142,7 @@ STATUSES = (
     999,
     0,
 )
-NAMES = ("Content-Length", "Transfer-Encoding", "Content-Encoding", "Location", "Content-Type", "Connection", "Set-Cookie", "X", "Content-Range", "Upgrade", "Trailer")  # fmt: skip
+NAMES = ("Content-Length", "Transfer-Encoding", "Content-Encoding", "Location", "Content-Type", "Connection", "Set-Cookie", "X", "Content-Range", "Upgrade", "Trailer", "Retry-After")  # fmt: skip
 VALUES = (
     "0", "1", "5", "20", "-1", "99999999999999999999", "+5", "5, 6", "chunked", "gzip", "identity", "deflate, gzip", "br", "close",
     "keep-alive", "http://169.254.169.254/latest", "//evil.example/", "/again", "a=b; Domain=evil", "x" * 9000, "\xff", "websocket",
