@@ -63,7 +63,7 @@ def cases(secured):
         yield endpoint
 
 
-def test_every_component_does_its_work(secured, start, command, cases, goods_folder, tmp_path):
+def test_every_component_does_its_work(secured, start, command, cases, *, goods_folder, tmp_path):
     """From declaration to outcome, with a dead letter sent again; nothing is denied on the way."""
     workers = {name: start(name) for name in ("screen", "explain", "learn")}
     workers["console"] = start("console", "console", "--demo-user", "ann", "--database", f"sqlite:///{tmp_path / 'console.db'}")  # fmt: skip

@@ -2,10 +2,10 @@
 
 import pytest
 
-from schemas.topics import DECLARATIONS
+from schemas.topics import ALERTS, DECLARATIONS
 from streams.kafka import unread
 from streams.kafka.origin import NoAnswer
-from streams.kafka.unread import Gap, Unread
+from streams.kafka.unread import Gap, Unread, UnreadOfAll
 from streams.settings import Settings
 
 
@@ -72,3 +72,18 @@ async def test_a_broker_that_is_away_is_asked_again(group, gaps, monkeypatch):
     group.places = {0: (0, 9)}
     await group.check()
     assert gaps == [Gap("declarations", 0, 1, 9)]
+
+
+async def test_each_topic_of_a_worker_has_gaps_of_its_own(group, gaps, monkeypatch):
+    """The same partition of another topic is another place."""
+    other = Unread(Settings(), group="g", topic=ALERTS)
+    monkeypatch.setattr(other, "_places", lambda asked: dict.fromkeys(asked, (4, 9)))
+    both = UnreadOfAll((group, other))
+    assert both.topics == ("declarations", "alerts")
+    await both.assigned([("declarations", 0), ("alerts", 1)])
+    assert gaps == [Gap("alerts", 1, 4, 9)]
+    for topic, offset in (("declarations", 0), ("alerts", 5), ("alerts", 6), ("declarations", 3)):
+        both.received(topic, 0, offset)
+    group.places = {0: (0, 2)}
+    await both.check()
+    assert gaps[1:] == [Gap("declarations", 0, 1, 2)]

@@ -7,11 +7,12 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
-from schemas.topics import INSPECTION_OUTCOMES
+from schemas.topics import ALERTS, EXPLANATIONS, INSPECTION_OUTCOMES
 from streams.cli import app
 from streams.local.process import free_port
 from streams.operations import lag
-from streams.operations.lag import GroupLag, PartitionLag, measure
+from streams.operations.lag import GroupLag, PartitionLag, groups, measure
+from streams.settings import Settings
 from streams.synthetic.send import new_run
 
 BEHIND = GroupLag(
@@ -54,6 +55,13 @@ def test_more_than_allowed_is_an_exit_status(monkeypatch, most, status):
     done = invoke("--max", most)
     assert done.exit_code == status
     assert "1,201" in done.stdout
+
+
+def test_what_is_not_used_is_not_behind():
+    """Without a receiver nobody delivers; with one, each of its topics counts."""
+    assert not [group for group, _ in groups(Settings()) if group == "redlane-deliver"]
+    settings = Settings(deliver_url="https://cases.example/", deliver_topics="alerts,explanations")
+    assert groups(settings)[-2:] == (("redlane-deliver", ALERTS), ("redlane-deliver", EXPLANATIONS))
 
 
 def test_without_kafka_it_says_so(monkeypatch):
