@@ -40,6 +40,8 @@ GENERATED: Final[Mapping[str, tuple[str, Callable[[], str]]]] = {
 """Files and folders of the repository → the page that is made of each."""
 LINK: Final = re.compile(r"(?<=\]\()([^)#\s:]+)((?:#[^)\s]*)?)(?=\))")
 """Target and anchor of a link that has no scheme."""
+SHOWN: Final = {".md", ".png", ".svg"}
+"""Files of docs/ that a browser shows as they are; a program there gets a page like any other."""
 LANGUAGES: Final = {".avsc": "json", "": "docker"}
 """Of files whose ending is not the name of their language."""
 
@@ -75,10 +77,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if (target := _target(file.src_uri, link[1])) and not _page_of(target, files)
     }
     for target in sorted(linked):
-        for path in _shown(ROOT / target):
-            uri = _source_uri(path.relative_to(ROOT).as_posix())
+        for shown in _shown(ROOT / target):
+            uri = _source_uri(shown.relative_to(ROOT).as_posix())
             if files.get_file_from_path(uri) is None:
-                files.append(File.generated(config, uri, content=_source(path)))
+                files.append(File.generated(config, uri, content=_source(shown)))
     return files
 
 
@@ -120,9 +122,8 @@ def _page_of(path: str, files: Files) -> str | None:
         return COPIED[path]
     if path in GENERATED:
         return GENERATED[path][0]
-    uri = path.removeprefix("docs/")
-    inside = path.startswith("docs/") and files.get_file_from_path(uri) is not None
-    return uri if inside else None
+    file = files.get_file_from_path(path.removeprefix("docs/"))
+    return file.src_uri if file is not None and PurePosixPath(path).suffix in SHOWN else None
 
 
 def _source_uri(path: str) -> str:
