@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 FUZZER := $(VENV)/.fuzzer
 ARGS ?=
 
-.PHONY: help demo unit test coverage check format chaos chaos-nightly soak fuzz bench lock clean
+.PHONY: help demo unit test coverage check format chaos chaos-nightly soak fuzz bench docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
@@ -53,6 +53,9 @@ fuzz: $(FUZZER) ## Hostile input, guided by coverage; ARGS="--minutes 10 --targe
 
 bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
+
+docs: $(INSTALLED) ## Build the documents as a site, into build/site; ARGS=--serve shows it live.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(if $(filter --serve,$(ARGS)),serve,build)
 
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
   --custom-compile-command "make lock"
