@@ -6,10 +6,12 @@ INSTALLED := $(VENV)/.installed
 FUZZER := $(VENV)/.fuzzer
 ARGS ?=
 
-.PHONY: help demo unit test coverage check format chaos chaos-nightly soak fuzz bench lock clean
+.PHONY: help install demo unit test coverage check format chaos chaos-nightly soak fuzz bench lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
+
+install: $(INSTALLED) ## Install into .venv, once; the other targets do it too.
 
 demo: $(INSTALLED) ## Show the whole system; ARGS="--once --json FILE" exits by itself.
 	@$(BIN)/redlane demo $(if $(JSON),--json $(JSON)) $(ARGS)
