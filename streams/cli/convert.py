@@ -32,10 +32,11 @@ def convert(
     """Convert customs messages to declarations, without any service.
 
     Reads declarations of the WCO Data Model 3 in XML, their amendments (function code 13) and
-    cancellations (type INV), and declarations in JSON, alone or as CloudEvents. The outcome of a file is declaration, amendment, cancellation or
-    dead_letter, with the reason code and the place in the document. An amendment is applied to its
-    original, by LRN or MRN, wherever that stands in the folder; without it there is no declaration.
-    Where each field comes from: docs/customs-messages.md.
+    cancellations (type INV), and declarations in JSON, alone or as CloudEvents. The outcome of a
+    file is declaration, amendment, cancellation or dead_letter, with the reason code and the place
+    in the document. An amendment in XML is applied to its original, by LRN or MRN, wherever that
+    stands in the folder; without it there is no declaration. Where each field comes from:
+    docs/customs-messages.md.
 
     **Examples**
 

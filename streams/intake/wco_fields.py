@@ -7,7 +7,7 @@ an amendment points at what it changes.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from lxml import etree
@@ -94,7 +94,7 @@ def _decimal(element: etree._Element, *, scale: int, factor: Decimal = Decimal(1
     try:
         number = Decimal(text) * factor
         written = number.quantize(Decimal(1).scaleb(-scale))
-    except (InvalidOperation, ValueError) as error:
+    except (ArithmeticError, ValueError) as error:
         raise refuse(element, "is no number, or too large a one") from error
     if number.is_nan() or "_" in text or not text.isascii():
         raise refuse(element, "is no number")

@@ -1,8 +1,8 @@
-"""Customs messages in JSON, through the stage."""
+"""Customs messages, through the stage."""
 
 import json
 from datetime import timedelta
-from functools import cache
+from xml.sax.saxutils import escape
 
 from obstore.store import MemoryStore
 
@@ -19,6 +19,8 @@ from tests.fuzz.choices import Choices
 from tests.fuzz.harness import run, target
 from tests.fuzz.targets.stages import declaration, fate
 from tests.fuzz.targets.values import _text
+from tests.streams.intake.messages import item, pointed
+from tests.streams.intake.messages import message as in_xml
 
 WRITERS = {7: codec.schema("declaration")}
 CONTENT_TYPES = (
@@ -27,9 +29,8 @@ CONTENT_TYPES = (
 )  # fmt: skip
 
 
-@cache
 def intake():
-    """The stage; declarations in JSON leave nothing in its store."""
+    """The stage, which knows no declaration yet."""
     ledgers = S3Ledgers(Settings())
     ledgers._store = MemoryStore()
     return Intake(
@@ -69,9 +70,50 @@ def message(choices: Choices) -> str:
         timestamp=NOW.timestamp(),
         headers=[("content-type", choices.pick(CONTENT_TYPES))] if choices.one_in(2) else [],
     )
-    ((result,),) = run(intake()([event]))
-    if result.topic is not DECLARATIONS:
-        assert len(dict(result.headers)["__streams.errors.message"]) < 400
-        return fate((result,))
-    assert codec.decode(result.value, Declaration, WRITERS, 1 << 30).declaration_id
+    (result,) = run(intake()([event]))
+    return end(result)
+
+
+@target("message in XML", "declared", "waits", weight=4)
+def message_in_xml(choices: Choices) -> list[str]:
+    """An original and its amendment, of which some is as nobody should send it."""
+    number = choices.pick((1, 2, 0, -1, 99_999, 10**30, "x"))
+    texts = {
+        name: choices.pick(("1", "", "1e999999999", "-0", "NaN", mutations.text(choices, most=200)))
+        for name in ("net", "gross", "currency", "unit", "description")
+        if choices.one_in(4)
+    }
+    texts = {name: escape(text, {'"': ""}) for name, text in texts.items()}
+    goods = [item(n, **texts) for n in (1, number)[: 1 + choices.one_in(4)]]
+    header = pointed(
+        ("68A", number), (choices.pick(("23A", "x", "")), 1, choices.pick(("137", "")))
+    )
+    values = (
+        in_xml(*goods, mrn=choices.pick(("", "26GB1"))),
+        in_xml(*goods[:1], function="13", header=header, type_=choices.pick(("COR", "INV"))),
+    )
+    batch = [
+        Inbound.bounded(
+            topic="customs-messages",
+            partition=0,
+            offset=offset,
+            key=b"LRN1",
+            value=mutations.damaged(choices, value) if choices.one_in(3) else value,
+            timestamp=NOW.timestamp(),
+            headers=[],
+        )
+        for offset, value in enumerate(values)
+    ]
+    return [end(result) for result in run(intake()(batch))]
+
+
+def end(results) -> str:
+    """How a message ended."""
+    if not results:
+        return "waits"
+    for result in results:
+        if result.topic is not DECLARATIONS:
+            assert len(dict(result.headers)["__streams.errors.message"]) < 400
+            return fate((result,))
+        assert codec.decode(result.value, Declaration, WRITERS, 1 << 30).declaration_id
     return "declared"
