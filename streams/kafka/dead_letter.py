@@ -171,19 +171,8 @@ class DeadLetterLimit:
             )
 
 
-BAD_DATA = frozenset(
-    reason.encode()
-    for reason in (
-        Reason.VALUE_EMPTY,
-        Reason.VALUE_TOO_LARGE,
-        Reason.VALUE_NOT_AVRO,
-        Reason.SCHEMA_UNKNOWN,
-        Reason.DECLARATION_INVALID,
-        Reason.OUTCOME_INVALID,
-        Reason.RESULT_TOO_LARGE,
-    )
-)
-"""Reasons of dead letters that are their sender's fault."""
+FAULT: Final = Reason.SCREENING_FAILED.encode()
+"""Reason of dead letters that are a fault of ours; all others are their sender's."""
 
 
 def dead_reason(event: Outbound) -> str | None:
@@ -196,4 +185,4 @@ def dead_reason(event: Outbound) -> str | None:
 def is_fault(event: Outbound) -> bool:
     """Whether an event is a dead letter by our fault: one sender's bad data must stop nobody."""
     reason = dict(event.headers).get(f"{OURS}reason")
-    return event.topic is DEAD_LETTERS and reason not in BAD_DATA
+    return event.topic is DEAD_LETTERS and reason == FAULT

@@ -10,6 +10,7 @@ from streams.kafka.dead_letter import (
     count,
     dead_letter,
     is_complete,
+    is_fault,
     original_headers,
     without_value,
 )
@@ -88,3 +89,12 @@ def test_numbers_end_somewhere():
     headers = dict(headers_of(headers=repeated))
     assert (headers["x_dlq.attempt"], headers["x_dlq.replays"]) == (most, most)
     assert count(repeated, "x_dlq.replays") == MOST_COUNTED
+
+
+@pytest.mark.parametrize("reason", [one for one in Reason if one is not Reason.SCREENING_FAILED])
+def test_no_bad_datum_counts_as_a_fault_of_ours(reason):
+    """Whatever its reason, however many in a row: one sender must not stop the others."""
+    event = inbound(value=b"<a>")
+    bad = dead_letter(event, Undecodable(reason, ""), stage="intake", bundle_id="")
+    assert not is_fault(bad)
+    assert is_fault(dead_letter(event, ValueError(), stage="intake", bundle_id=""))
