@@ -1,7 +1,7 @@
 """docs/asyncapi.yaml → a page to read it on: channels, operations, messages, headers."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +41,11 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
         operations[name].append(f"{DOES[operation['action']]} (`{operation['action']}`)")
     yield "\n"
     for name, channel in document["channels"].items():
-        yield from _channel(name, channel, operations[name], components["messages"][name])
+        messages = [
+            _with_payload(components["messages"][message], components["schemas"])
+            for message in channel["messages"]
+        ]
+        yield from _channel(name, channel, operations[name], messages)
 
 
 def _meaning(header: Mapping[str, Any]) -> str:
@@ -50,24 +54,42 @@ def _meaning(header: Mapping[str, Any]) -> str:
     return header.get("description") or header["format"]
 
 
+def _with_payload(message: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message with its payload's schema in place of a reference to it."""
+    reference = message.get("payload", {}).get("$ref", "")
+    return {**message, "payload": schemas[reference.rpartition("/")[2]]} if reference else message
+
+
 def _channel(
-    name: str, channel: Mapping[str, Any], operations: list[str], message: Mapping[str, Any]
+    name: str,
+    channel: Mapping[str, Any],
+    operations: Sequence[str],
+    messages: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
     kafka = channel["bindings"]["kafka"]
-    key = message["bindings"]["kafka"]["key"]
-    payload = message.get("payload")
-    title = f"[{message['title']}](events.md#{message['name']})" if payload else message["title"]
     yield f"## {name}\n\n{channel['description']}\n\n"
     if operations:
         yield f"- Redlane {' and '.join(operations)}\n"
-    yield f"- message: {title}. {message['summary']}\n"
-    yield f"- key: {key['description']}\n- content type: `{message['contentType']}`\n"
+    for message in messages:
+        avro = "schema" in message.get("payload", {})
+        title = message["title"]
+        title = f"[{title}](events.md#{message['name']})" if avro else title
+        yield f"- message: {title}, `{message['contentType']}`. {message['summary']}\n"
+    yield f"- key: {messages[0]['bindings']['kafka']['key']['description']}\n"
     yield f"- partitions: {kafka['partitions']}\n"
     for setting, value in kafka["topicConfiguration"].items():
         yield f"- `{setting}`: {', '.join(value) if isinstance(value, list) else value}\n"
-    if payload:
-        schema = json.dumps(payload["schema"], indent=2, ensure_ascii=False)
-        yield '\n??? abstract "Avro schema"\n\n'
-        block = f"```json\n{schema}\n```"
-        yield "".join(f"    {line}\n" for line in block.splitlines())
+    for message in messages:
+        payload = message.get("payload", {})
+        yield from _schema("Avro schema", payload.get("schema"))
+        if "schema" not in payload:
+            yield from _schema(f"JSON Schema: {message['title']}", payload)
     yield "\n"
+
+
+def _schema(title: str, schema: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield a block that unfolds."""
+    if schema:
+        yield f'\n??? abstract "{title}"\n\n'
+        block = f"```json\n{json.dumps(schema, indent=2, ensure_ascii=False)}\n```"
+        yield "".join(f"    {line}\n" for line in block.splitlines())
