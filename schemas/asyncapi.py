@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import yaml
 
-from schemas.topics import TOPICS, Topic
+from schemas import json_schema
+from schemas.topics import CUSTOMS_MESSAGES, TOPICS, Topic
 
 AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
 OURS: Final = frozenset(
@@ -31,6 +32,24 @@ CLOUD_EVENT: Final[Mapping[str, Any]] = {
         },
     },
 }
+DECLARATION: Final = {"$ref": "#/components/schemas/declaration"}
+CUSTOMS_FORMS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "customs-messages-xml": {
+        "title": "WCO Data Model 3",
+        "contentType": "application/xml",
+    },
+    "customs-messages-cloudevent": {
+        "title": "CloudEvent in structured mode",
+        "contentType": "application/cloudevents+json",
+        "payload": json_schema.cloud_event(DECLARATION),
+    },
+    "customs-messages-json": {
+        "title": "Declaration alone",
+        "contentType": "application/json",
+        "payload": DECLARATION,
+    },
+}
+"""Name of each kind of message of customs-messages → what is its own."""
 
 
 def document(schemas: Mapping[str, Mapping[str, Any]]) -> str:
@@ -60,7 +79,10 @@ def document(schemas: Mapping[str, Mapping[str, Any]]) -> str:
         "channels": {topic.name: _channel(topic) for topic in topics},
         "operations": dict(operation for topic in topics for operation in _operations(topic)),
         "components": {
-            "messages": {topic.name: _message(topic, schemas) for topic in topics},
+            "schemas": {"declaration": json_schema.event(schemas["declaration"])},
+            "messages": {
+                name: message for topic in topics for name, message in _messages(topic, schemas)
+            },
             "messageTraits": {"cloudEvent": {"headers": dict(CLOUD_EVENT)}},
         },
     }
@@ -80,7 +102,9 @@ def _channel(topic: Topic) -> dict[str, Any]:
         "title": topic.name,
         "description": f"{topic.why} Written by {_list(topic.writers)}; "
         f"read by {_list(topic.readers) or 'nobody yet'}.",
-        "messages": {topic.name: {"$ref": f"#/components/messages/{topic.name}"}},
+        "messages": {
+            name: {"$ref": f"#/components/messages/{name}"} for name in _message_names(topic)
+        },
         "bindings": {
             "kafka": {
                 "topic": topic.name,
@@ -104,9 +128,27 @@ def _operations(topic: Topic) -> Iterator[tuple[str, dict[str, Any]]]:
                     "action": action,
                     "channel": {"$ref": channel},
                     "summary": topic.why,
-                    "messages": [{"$ref": f"{channel}/messages/{topic.name}"}],
+                    "messages": [
+                        {"$ref": f"{channel}/messages/{name}"} for name in _message_names(topic)
+                    ],
                 },
             )
+
+
+def _message_names(topic: Topic) -> list[str]:
+    return list(CUSTOMS_FORMS) if topic is CUSTOMS_MESSAGES else [topic.name]
+
+
+def _messages(
+    topic: Topic, schemas: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and description of each kind of message of a topic."""
+    message = _message(topic, schemas)
+    if topic is not CUSTOMS_MESSAGES:
+        yield topic.name, message
+        return
+    for name, form in CUSTOMS_FORMS.items():
+        yield name, {**message, "name": name, **form}
 
 
 def _message(topic: Topic, schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

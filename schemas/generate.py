@@ -1,4 +1,4 @@
-"""avro/*.avsc, topics.toml and reasons.py → records.py, docs/events.md and docs/asyncapi.yaml.
+"""avro/*.avsc, topics.toml and reasons.py → records.py, json-schema/ and two documents in docs/.
 
 `python -m schemas.generate` writes them, `--check` fails when they are out of date.
 """
@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from schemas import asyncapi
+from schemas import asyncapi, json_schema
 from schemas.reasons import TEXTS
 from schemas.topics import TOPICS
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records.py"
 EVENTS = HERE.parent / "docs" / "events.md"
+JSON_SCHEMAS = HERE / "json-schema"
 ASYNCAPI = HERE.parent / "docs" / "asyncapi.yaml"
 GENERATED = "by `python -m schemas.generate` from schemas/avro; do not edit."
 PRIMITIVES = {"string": "str", "int": "int", "long": "int", "double": "float", "boolean": "bool"}
@@ -185,6 +186,9 @@ def events_document() -> str:
         "than 4096 bytes is cut off, and a `ce_id` that is longer than 256 bytes or not",
         "printable becomes `sha256:` and its hash.",
         "",
+        "Without Avro: send declarations as XML or JSON to `customs-messages`, see",
+        "[customs-messages.md](customs-messages.md).",
+        "",
         "## Topics",
         "",
         "| topic | value | key | partitions | kept | writers | readers | why |",
@@ -217,10 +221,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail when a file is out of date")
     check = parser.parse_args().check
+    declaration = json_schema.event(event_schemas()["declaration"])
     generated = {
         RECORDS: records_module(),
         EVENTS: events_document(),
         ASYNCAPI: asyncapi.document(event_schemas()),
+        JSON_SCHEMAS / "declaration.json": json_schema.text(declaration),
+        JSON_SCHEMAS / "cloud-event.json": json_schema.text(json_schema.cloud_event(declaration)),
     }
     for path, text in generated.items():
         if path.exists() and path.read_text() == text:

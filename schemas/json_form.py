@@ -5,7 +5,7 @@ As in examples/. A field that is left out has its default.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -29,14 +29,64 @@ def read(text: str | bytes, record_type: type[R]) -> R:
     Raises:
         Malformed: it does not have the event's form.
     """
+    return record_of(parse(text, field_names(record_type)), record_type)
+
+
+def parse(text: str | bytes, names: Container[str] = ()) -> Any:
+    """Return the value of a JSON text; numbers with a point or an exponent are decimals.
+
+    Args:
+        text: of JSON.
+        names: that an error may repeat; others may be anything.
+
+    Raises:
+        Malformed: it is no JSON, or an object has a name twice.
+    """
+
+    def object_of(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) < len(pairs):
+            raise ValueError(f"{_twice(pairs, names)} stands twice in one object")
+        return members
+
     try:
-        value = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        return json.loads(
+            text,
+            parse_float=Decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=object_of,
+        )
     except RecursionError as error:
         raise Malformed("no JSON: it is nested too deeply") from error
     except ValueError as error:  # of the JSON, of its encoding, of an integer's length
         raise Malformed(f"no JSON: {error}") from error
+
+
+def _twice(pairs: Sequence[tuple[str, Any]], names: Container[str]) -> str:
+    """Return the first name that stands twice, where it may be repeated."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name if name in names else "a name"
+        seen.add(name)
+    raise AssertionError("no name stands twice")
+
+
+def record_of(value: Any, record_type: type[R]) -> R:
+    """Return the event of a parsed JSON value.
+
+    Raises:
+        Malformed: it does not have the event's form.
+    """
     schema, named = _schema(record_type.SCHEMA)
     return record_type.from_avro(_read(value, schema, named, ""))
+
+
+@cache
+def field_names(record_type: type[Record]) -> frozenset[str]:
+    """Return the names of all fields of an event and of its parts."""
+    _, named = _schema(record_type.SCHEMA)
+    return frozenset(field["name"] for each in named.values() for field in each["fields"])
 
 
 @cache

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     RESULT_TOO_LARGE = "result_too_large"
     # dead letters of customs messages
     MESSAGE_NOT_XML = "message_not_xml"
+    MESSAGE_NOT_JSON = "message_not_json"
     MESSAGE_UNKNOWN = "message_unknown"
     MESSAGE_INVALID = "message_invalid"
     AMENDMENT_UNMATCHED = "amendment_unmatched"

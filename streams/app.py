@@ -129,6 +129,7 @@ def taking_in(settings: Settings) -> App:
         now=lambda: datetime.now(UTC),
         wait=timedelta(hours=settings.intake_wait_hours),
         schema=schema,
+        executor=ThreadPoolExecutor(1, thread_name_prefix="intake"),
     )
     return worker(
         settings,

@@ -1,4 +1,4 @@
-"""`redlane convert`: customs messages as XML → declarations, for a person and for tests."""
+"""`redlane convert`: customs messages as XML or JSON → declarations, for a person and for tests."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def convert(
-    path: Annotated[Path, typer.Argument(help="XML file, or a folder of them.", exists=True)],
+    path: Annotated[
+        Path, typer.Argument(help="XML or JSON file, or a folder of them.", exists=True)
+    ],
     schema: Annotated[
         list[Path] | None,
         typer.Option(
@@ -30,14 +32,17 @@ def convert(
     """Convert customs messages to declarations, without any service.
 
     Reads declarations of the WCO Data Model 3 in XML, their amendments (function code 13) and
-    cancellations (type INV). The outcome of a file is declaration, amendment, cancellation or
-    dead_letter, with the reason code and the place in the document. An amendment is applied to its
-    original, by LRN or MRN, wherever that stands in the folder; without it there is no declaration.
-    Where each field comes from: docs/customs-messages.md.
+    cancellations (type INV), and declarations in JSON, alone or as CloudEvents. The outcome of a
+    file is declaration, amendment, cancellation or dead_letter, with the reason code and the place
+    in the document. An amendment in XML is applied to its original, by LRN or MRN, wherever that
+    stands in the folder; without it there is no declaration. Where each field comes from:
+    docs/customs-messages.md.
 
     **Examples**
 
     `redlane convert declaration.xml`
+
+    `redlane convert declaration.json`
 
     `redlane convert ./messages --json > declarations.jsonl`
 
@@ -49,7 +54,7 @@ def convert(
 
     files = messages(path)
     if not files:
-        typer.echo(f"{path}: there is no XML file.", err=True)
+        typer.echo(f"{path}: there is no XML or JSON file.", err=True)
         raise typer.Exit(1)
     with exit_on(ValueError):
         xml_schema = XmlSchema(tuple(schema)) if schema else None

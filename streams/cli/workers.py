@@ -1,7 +1,10 @@
 """`redlane intake`, `screen`, `learn`, `explain` and `deliver`: the workers."""
 
+import signal
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -9,22 +12,62 @@ from streams.cli.exits import exit_on
 from streams.settings import Settings
 
 
-def intake() -> None:
+def intake(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Send the files of a folder to customs-messages instead, until Ctrl-C.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="With --folder: send what is there, then exit.")
+    ] = False,
+) -> None:
     """Take customs messages in: customs-messages → declarations, dead-letters.
 
     Runs like `redlane screen`, and needs neither a model nor Redis. Reads declarations, amendments
-    and cancellations of the WCO Data Model 3 in XML, each under its LRN as key. An amendment before
-    its original waits in the bucket REDLANE_S3_INTAKE_BUCKET (intake), at most for
-    REDLANE_INTAKE_WAIT_HOURS. `redlane convert` shows what becomes of files without any service;
-    which field comes from where: docs/customs-messages.md.
+    and cancellations of the WCO Data Model 3 in XML, each under its LRN as key, and declarations in
+    JSON, alone or as CloudEvents. An amendment before its original waits in the bucket
+    REDLANE_S3_INTAKE_BUCKET (intake), at most for REDLANE_INTAKE_WAIT_HOURS. `redlane convert`
+    shows what becomes of files without any service; which field comes from where:
+    docs/customs-messages.md.
 
-    **Example**
+    With --folder it sends files (*.xml, *.json) that appear there to the topic, where a worker
+    takes them, and moves each into done/, or failed/ where it cannot be understood. It needs the
+    rights of customs IT.
+
+    **Examples**
 
     `. ./redlane.env; REDLANE_HEALTH_PORT=6069 redlane intake`
+
+    `. ./redlane.env; redlane intake --folder ./messages`
     """
+    if folder is not None:
+        _send_files(folder, once=once)
+        return
+    if once:
+        raise typer.BadParameter("--once goes with --folder")
     from streams.app import taking_in
 
     _run(taking_in, needs_keys=False)
+
+
+def _send_files(path: Path, *, once: bool) -> None:
+    from streams import logs
+    from streams.intake.folder import Folder
+    from streams.kafka.contact import reach
+    from streams.kafka.delivery import NotDelivered
+    from streams.kafka.origin import NoAnswer
+
+    settings = Settings()
+    logs.configure(settings.log_level)
+    with exit_on(NoAnswer, NotDelivered), suppress(KeyboardInterrupt):
+        # SIGTERM as Ctrl-C: what was sent and not moved is sent again, under the same id.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        reach(settings, within_s=10)
+        Folder(settings, path).run(once=once)
 
 
 def screen() -> None:

@@ -1,5 +1,6 @@
 """Ledgers in object storage: one object for each declaration, and a list of those that wait."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -101,12 +102,13 @@ class S3Ledgers:
             return Kept(Ledger(), None)
         except (BaseError, OSError) as error:
             raise StoreFailed(type(error).__name__) from error
-        return Kept(ledger.read(value), found.meta["e_tag"])
+        # In a thread, as below: of many versions of 999 goods items, this takes seconds.
+        return Kept(await asyncio.to_thread(ledger.read, value), found.meta["e_tag"])
 
     async def save(self, reference: str, new: Ledger, tag: str | None) -> None:
         """See Ledgers."""
         mode: Any = "create" if tag is None else {"e_tag": tag}
-        await self._put(_key(reference), ledger.write(new), mode)
+        await self._put(_key(reference), await asyncio.to_thread(ledger.write, new), mode)
 
     async def mark(self, reference: str, since: float) -> None:
         """See Ledgers."""

@@ -7,7 +7,7 @@ an amendment points at what it changes.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import Any, Final
 
 from lxml import etree
@@ -48,6 +48,8 @@ KILOGRAMS: Final = {
 """Unit of a mass (UN/ECE Recommendation 20) → kg; kg where none is said."""
 DATE_FORMATS: Final = {"102": 8, "203": 12, "204": 14, "304": 14}
 """Format of a date (UN/EDIFACT 2379) → its digits; 304 has the time zone's hours after them."""
+EXACT: Final = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
+"""Computes exactly or not at all."""
 MAX_AMOUNT_DIGITS: Final = 16
 ADDITIONAL_CODES: Final = 3
 """Of a declared code, at most (schemas/rules.py)."""
@@ -92,9 +94,9 @@ def _text(field: str) -> Callable[[list[etree._Element]], Mapping[str, Any]]:
 def _decimal(element: etree._Element, *, scale: int, factor: Decimal = Decimal(1)) -> Decimal:
     text = text_of(element)
     try:
-        number = Decimal(text) * factor
+        number = EXACT.multiply(Decimal(text), factor)
         written = number.quantize(Decimal(1).scaleb(-scale))
-    except (InvalidOperation, ValueError) as error:
+    except (ArithmeticError, ValueError) as error:
         raise refuse(element, "is no number, or too large a one") from error
     if number.is_nan() or "_" in text or not text.isascii():
         raise refuse(element, "is no number")

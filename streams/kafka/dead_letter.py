@@ -172,23 +172,9 @@ class DeadLetterLimit:
             )
 
 
-BAD_DATA = frozenset(
-    reason.encode()
-    for reason in (
-        Reason.VALUE_EMPTY,
-        Reason.VALUE_TOO_LARGE,
-        Reason.VALUE_NOT_AVRO,
-        Reason.SCHEMA_UNKNOWN,
-        Reason.DECLARATION_INVALID,
-        Reason.OUTCOME_INVALID,
-        Reason.RESULT_TOO_LARGE,
-        Reason.MESSAGE_NOT_XML,
-        Reason.MESSAGE_UNKNOWN,
-        Reason.MESSAGE_INVALID,
-        Reason.AMENDMENT_UNMATCHED,
-    )
-)
-"""Reasons of dead letters that are their sender's fault."""
+FAULTS: Final = frozenset({Reason.SCREENING_FAILED, Reason.DELIVERY_REFUSED})
+"""Reasons of dead letters that are a fault of ours or of case management; all others are their
+sender's."""
 
 
 def dead_reason(event: Outbound) -> str | None:
@@ -199,6 +185,5 @@ def dead_reason(event: Outbound) -> str | None:
 
 
 def is_fault(event: Outbound) -> bool:
-    """Whether an event is a dead letter by our fault: one sender's bad data must stop nobody."""
-    reason = dict(event.headers).get(f"{OURS}reason")
-    return event.topic is DEAD_LETTERS and reason not in BAD_DATA
+    """Whether an event is a dead letter by a fault: one sender's bad data must stop nobody."""
+    return dead_reason(event) in FAULTS

@@ -10,6 +10,8 @@ from schemas import json_form
 from schemas.codec import Undecodable
 from schemas.reasons import Reason
 from schemas.records import Declaration
+from streams.intake import json_message
+from streams.intake.folder import CONTENT_TYPES, is_message
 from streams.intake.wco import Kind, Message, understand, version_of
 from streams.intake.xml_document import MAX_BYTES, XmlSchema
 
@@ -39,10 +41,10 @@ class Conversion:
 
 
 def messages(path: Path) -> list[Path]:
-    """Return a file, or the XML files of a folder by name."""
+    """Return a file, or the XML and JSON files of a folder by name."""
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.iterdir() if file.suffix.lower() == ".xml")
+    return sorted(file for file in path.iterdir() if is_message(file) and file.is_file())
 
 
 def convert(files: Sequence[Path], schema: XmlSchema | None = None) -> list[Conversion]:
@@ -51,10 +53,10 @@ def convert(files: Sequence[Path], schema: XmlSchema | None = None) -> list[Conv
     Returns:
         the conversions in the order of the files.
     """
-    understood: dict[Path, Message | Undecodable] = {}
+    understood: dict[Path, Message | Declaration | Undecodable] = {}
     for file in files:
         try:
-            understood[file] = understand(_content(file), schema)
+            understood[file] = _understood(file, schema)
         except Undecodable as error:
             understood[file] = error
     declared: dict[str, Declaration] = {}
@@ -64,19 +66,34 @@ def convert(files: Sequence[Path], schema: XmlSchema | None = None) -> list[Conv
     return [conversions[file] for file in files]
 
 
+def _understood(file: Path, schema: XmlSchema | None) -> Message | Declaration:
+    """Return a message in XML, or the declaration that one in JSON states.
+
+    Raises:
+        Undecodable: it cannot be understood.
+    """
+    value, content_type = _content(file), CONTENT_TYPES.get(file.suffix.lower())
+    if json_message.is_json(value, content_type):
+        return json_message.parse(value, content_type).declaration()
+    return understand(value, schema)
+
+
 def _content(file: Path) -> bytes:
     """Read a file, of one that is too large only so much that it is refused."""
     with file.open("rb") as opened:
         return opened.read(MAX_BYTES + 1)
 
 
-def _turn(message: Message | Undecodable) -> int:
-    return 1 if isinstance(message, Undecodable) else list(Kind).index(message.kind)
+def _turn(message: Message | Declaration | Undecodable) -> int:
+    return list(Kind).index(message.kind) if isinstance(message, Message) else 1
 
 
 def _convert(
-    file: Path, message: Message | Undecodable, declared: dict[str, Declaration]
+    file: Path, message: Message | Declaration | Undecodable, declared: dict[str, Declaration]
 ) -> Conversion:
+    if isinstance(message, Declaration):
+        kind = json_message.kind_of(message)
+        return Conversion(file=file.name, outcome=kind, declaration=message)
     if isinstance(message, Undecodable):
         return Conversion(file=file.name, outcome=DEAD_LETTER, reason=str(message))
     references = [reference for reference in (message.lrn, message.mrn) if reference]

@@ -1,13 +1,17 @@
 """customs-messages → declarations, dead-letters.
 
-Each message becomes a version of its declaration, or a dead letter. An amendment before its
-original waits in object storage; if that never comes, it ends as a dead letter.
+Each message becomes a version of its declaration, or a dead letter. One in JSON says itself which.
+In XML an amendment before its original waits in object storage; if that never comes, it ends as a
+dead letter.
+
+Messages are read in a thread: a large one would keep the loop from Kafka for a second.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import structlog
 
@@ -17,6 +21,7 @@ from schemas.reasons import Reason
 from schemas.records import Declaration
 from schemas.topics import DECLARATIONS
 from streams import metrics
+from streams.intake import json_message
 from streams.intake.ledger import EXPIRY, Ledger, Received, Step
 from streams.intake.store import Changed, Ledgers, Mark, StoreFailed
 from streams.intake.wco import Message, understand
@@ -25,9 +30,13 @@ from streams.kafka.dead_letter import dead_letter, reason_of
 from streams.kafka.events import Inbound, Outbound, cloud_event, event_id, fate_of
 from streams.retry import retrying
 
+MESSAGE: Final = "customs-message"
+"""Names what a message leads to, in its id."""
 SWEEP_EVERY: Final = timedelta(minutes=1)
 CONFLICTS: Final = 5
 """Times that a ledger is read again because another worker replaced it; then that worker has it."""
+P = ParamSpec("P")
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -42,6 +51,7 @@ class Intake:
         now: Callable[[], datetime],
         wait: timedelta,
         schema: XmlSchema | None = None,
+        executor: Executor | None = None,
         attempts: int = 6,
         delay_s: float = 0.5,
     ) -> None:
@@ -52,7 +62,8 @@ class Intake:
             ledgers: of declarations between their messages.
             now: the clock.
             wait: longest time that an amendment waits for its original.
-            schema: that messages must follow; None for none.
+            schema: that messages in XML must follow; None for none.
+            executor: threads that read messages; those of the loop by default.
             attempts: of object storage that fails; then the worker stops.
             delay_s: see `retrying`.
         """
@@ -61,6 +72,7 @@ class Intake:
         self._now = now
         self._wait = wait
         self._schema = schema
+        self._executor = executor
         self._retry = retrying(attempts=attempts, delay_s=delay_s)
         self._swept: datetime | None = None
         self._published: list[Mark] = []
@@ -88,19 +100,41 @@ class Intake:
 
     async def _fate(self, cause: Inbound) -> tuple[Outbound, ...]:
         try:
-            message = self._understand(cause.value or b"")
-            _check_key(cause, message)
-            received = Received.of(cause, event_id(cause, "", "customs-message"))
-            ledger = await self._retry((StoreFailed,), self._enter, received, message)
+            if json_message.is_json(cause.value or b"", cause.header("content-type")):
+                return (await self._stated(cause),)
+            return await self._entered(cause)
         except StoreFailed:
             raise
         except Exception as error:  # noqa: BLE001 - reported in its dead letter, and counted
             return (self._dead(cause, error),)
+
+    async def _stated(self, cause: Inbound) -> Outbound:
+        """Return the version that a message in JSON states, or its dead letter."""
+        message = await self._in_thread(
+            json_message.parse, cause.value or b"", cause.header("content-type")
+        )
+        cause = message.identified(cause)
+        try:
+            declaration = await self._in_thread(message.declaration, cause.key or b"")
+        except Undecodable as error:
+            return self._dead(cause, error)
+        metrics.CUSTOMS_MESSAGES.labels(json_message.kind_of(declaration)).inc()
+        return self._version(declaration, event_id(cause, "", MESSAGE), cause)
+
+    async def _entered(self, cause: Inbound) -> tuple[Outbound, ...]:
+        """Return what a message in XML leads to: nothing while it waits."""
+        message = await self._in_thread(self._understand, cause.value or b"")
+        _check_key(cause, message)
+        received = Received.of(cause, event_id(cause, "", MESSAGE))
+        ledger = await self._retry((StoreFailed,), self._enter, received, message)
         steps = ledger.published_with(received.event)
         metrics.CUSTOMS_MESSAGES.labels(message.kind if steps else "waiting").inc()
         return tuple(
             self._event(step, step.received.inbound() if step.received else cause) for step in steps
         )
+
+    async def _in_thread(self, call: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)
 
     def _understand(self, value: bytes) -> Message:
         return understand(value, self._schema)
@@ -118,7 +152,7 @@ class Intake:
         """Change a ledger, again where another worker replaced it meanwhile; returns it."""
         for _ in range(CONFLICTS):
             kept = await self._ledgers.load(reference)
-            ledger = change(kept.ledger)
+            ledger = await self._in_thread(change, kept.ledger)
             if ledger is kept.ledger:
                 return ledger
             if len(ledger.waiting) > len(kept.ledger.waiting):
@@ -162,13 +196,17 @@ class Intake:
         """Return the version that a message made, or its dead letter."""
         if step.declaration is None:
             return self._dead(cause, Undecodable(Reason(step.reason), step.detail))
+        return self._version(step.declaration, step.event, cause)
+
+    def _version(self, declaration: Declaration, event: str, cause: Inbound) -> Outbound:
+        """Return the event of a version, under an id."""
         return Outbound(
             topic=DECLARATIONS,
-            key=step.declaration.declaration_id.encode(),
-            value=codec.encode(step.declaration, self._schema_id),
+            key=declaration.declaration_id.encode(),
+            value=codec.encode(declaration, self._schema_id),
             headers=cloud_event(
                 Declaration.SCHEMA,
-                id_=step.event,
+                id_=event,
                 source="redlane/intake",
                 time=self._now(),
                 traceparent=cause.header("traceparent"),

@@ -13,6 +13,7 @@ MODULES: Final = {
     "letters": ("headers", "letters"),
     "reference": ("reference", "replays"),
     "stages": ("declaration", "outcome"),
+    "messages": ("message in JSON", "message in XML"),
     "store": ("redis", "readers"),
     "console": ("console", "identity"),
     "audit": ("audit", "anchors"),

@@ -34,7 +34,21 @@ def test_the_official_parser_accepts_it(tmp_path):
     found = json.loads(node.run("node", program, DOCUMENT, cwd=tmp_path))
     assert found["problems"] == []
     assert set(found["channels"]) == set(TOPICS)
-    assert found["payloads"] == sum(topic.schema is not None for topic in TOPICS.values())
+    in_avro = sum(topic.schema is not None for topic in TOPICS.values())
+    assert found["payloads"] == in_avro + len(["a CloudEvent", "a declaration alone"])
+
+
+def test_customs_messages_name_what_they_may_be():
+    """XML, and JSON with and without an envelope; the JSON with its schema."""
+    document = yaml.safe_load(DOCUMENT.read_text())
+    messages = document["components"]["messages"]
+    channel = document["channels"]["customs-messages"]["messages"]
+    assert {messages[name]["contentType"]: "payload" in messages[name] for name in channel} == {
+        "application/xml": False,
+        "application/cloudevents+json": True,
+        "application/json": True,
+    }
+    assert "goods_items" in document["components"]["schemas"]["declaration"]["properties"]
 
 
 def test_who_sends_and_who_receives():

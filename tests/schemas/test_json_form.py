@@ -91,6 +91,8 @@ def test_a_time_has_a_zone():
         ('{"version": NaN}', "no JSON: NaN is no number of JSON"),
         ("[" * 100_000, "no JSON: it is nested too deeply"),
         ("1" * 10_000, "no JSON: "),
+        ('{"version": 1, "version": 2}', "no JSON: version stands twice in one object"),
+        (declared(seller=0).replace(": 0}", ': {"J. Doe": 1, "J. Doe": 1}}'), "no JSON: a name stands twice in one object"),
         ("[]", "the event is no object"),
         ('{"x": 1}', "the event has no field 'x'"),
         ('{"version": "1"}', "version is no integer of 32 bits"),

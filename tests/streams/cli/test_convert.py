@@ -65,6 +65,37 @@ def test_a_folder(folder):
     assert original.goods_items[0].description == "Electric shavers"
 
 
+def test_json_beside_xml(folder):
+    """As its sender says: version, status; alone or as a CloudEvent."""
+    declared = {"declaration_id": "D", "goods_items": [{"sequence_number": 1}]}
+    files = {
+        "a.json": declared,
+        "b.JSON": {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "/customs",
+            "type": "t",
+            "data": declared | {"version": 2, "status": "cancelled"},
+        },
+        "c.json": declared | {"version": 2},
+        "d.json": declared | {"version": "2"},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    (folder / ".e.json").write_text("")
+    status, output = convert(folder, "--json")
+    assert status == 0
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [one["outcome"] for one in lines[:2]] == ["amendment", "declaration"]
+    assert [(one["file"], one["outcome"], one["reason"]) for one in lines[7:]] == [
+        ("a.json", "declaration", ""),
+        ("b.JSON", "cancellation", ""),
+        ("c.json", "amendment", ""),
+        ("d.json", "dead_letter", "message_invalid: version is not of type integer"),
+    ]
+    assert lines[8]["declaration"]["version"] == 2
+
+
 def test_for_a_person(folder):
     """A table and the counts."""
     status, output = convert(folder)
@@ -82,7 +113,7 @@ def test_one_file(folder):
 def test_a_folder_without_messages(tmp_path):
     """One line that says so."""
     status, output = convert(tmp_path)
-    assert (status, output) == (1, f"{tmp_path}: there is no XML file.\n")
+    assert (status, output) == (1, f"{tmp_path}: there is no XML or JSON file.\n")
 
 
 def test_a_schema_that_is_none(folder):

@@ -124,6 +124,9 @@ def test_masses_in_kilograms(unit, kg):
     [
         ({"amount": "a lot"}, "InvoiceLine/ItemChargeAmount"),
         ({"amount": "NaN"}, "InvoiceLine/ItemChargeAmount"),
+        ({"amount": "1e999999999"}, "InvoiceLine/ItemChargeAmount"),
+        ({"net": "1e-999999999"}, "GoodsMeasure/NetNetWeightMeasure"),
+        ({"net": "1e999999999"}, "GoodsMeasure/NetNetWeightMeasure"),
         ({"amount": "1e400"}, "InvoiceLine/ItemChargeAmount"),
         ({"amount": "1_000"}, "InvoiceLine/ItemChargeAmount"),
         ({"amount": "1.005"}, "InvoiceLine/ItemChargeAmount"),

@@ -20,11 +20,10 @@ from tests.fakes import Published, inbound
 
 
 def fate(event, topic=ASSESSMENTS):
-    return (
-        Outbound(
-            topic=topic, key=event.key, value=b"", headers=(("n", str(event.offset).encode()),)
-        ),
-    )
+    headers = [("n", str(event.offset).encode())]
+    if topic is DEAD_LETTERS:
+        headers.append(("x_dlq.reason", Reason.SCREENING_FAILED.encode()))
+    return (Outbound(topic=topic, key=event.key, value=b"", headers=tuple(headers)),)
 
 
 def pumps(stage, publish, acker, *, in_a_row=5, batch_size=4, n=2):

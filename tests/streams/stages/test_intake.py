@@ -1,5 +1,6 @@
 """customs-messages → declarations: one fate each, whatever order, whatever comes twice."""
 
+import json
 from datetime import timedelta
 
 import obstore
@@ -173,3 +174,51 @@ async def test_a_ledger_that_cannot_be_read_costs_its_declaration_alone(intake, 
     results = await intake([event(0, ORIGINAL), event(1, other, key=b"LRN2")])
     assert [told(one) for (one,) in results] == ["screening_failed", 1]
     assert dict(results[0][0].headers)["x_dlq.retryable"] == b"true"
+
+
+def cloud_event(id_="1", **fields):
+    """A declaration in JSON, as a CloudEvent in structured mode."""
+    data = {"declaration_id": "D1", "goods_items": [{"sequence_number": 1}]} | fields
+    envelope = {"specversion": "1.0", "id": id_, "source": "/customs", "type": "t", "data": data}
+    return json.dumps(envelope).encode()
+
+
+async def test_json_is_published_as_its_sender_says(intake, ledgers):
+    """Any version in any order, and nothing is kept of it; a key of another declaration is refused."""
+    batch = [
+        event(0, cloud_event(version=3), key=b"D1"),
+        event(1, cloud_event(), key=b"D1"),
+        event(2, ORIGINAL),
+        event(3, b'{"declaration_id": "D2", "goods_items": [{"sequence_number": 1}]}', key=b"D2"),
+        event(4, cloud_event(version="J. Doe"), key=b"D1"),
+        event(5, cloud_event(), key=b"D2"),
+        event(6, b"{", key=None),
+    ]
+    results = [told(one) for (one,) in await intake(batch)]
+    assert results == [
+        3,
+        1,
+        1,
+        1,
+        "message_invalid",
+        "declaration_invalid",
+        "message_not_json",
+    ]
+    kept = [page async for page in obstore.list(ledgers._store)]
+    assert sum(map(len, kept)) == 1  # of the original in XML
+
+
+async def test_json_that_comes_twice_is_one_event(intake):
+    """By source and id of its envelope, wherever it lies; so is its dead letter."""
+    good, bad = cloud_event(), cloud_event(version=0)
+    ((first,), (dead,)) = await intake([event(0, good, key=b"D1"), event(1, bad, key=b"D1")])
+    ((again,), (letter,)) = await intake([event(7, good, key=b"D1"), event(8, bad, key=b"D1")])
+    assert (first.value, dict(first.headers)["ce_id"]) == (
+        again.value,
+        dict(again.headers)["ce_id"],
+    )
+    assert dict(first.headers)[FATE] == dict(again.headers)[FATE]
+    assert dict(dead.headers)["x_dlq.id"] == dict(letter.headers)["x_dlq.id"]
+    assert letter.value == bad
+    ((other,),) = await intake([event(9, cloud_event("2"), key=b"D1")])
+    assert dict(other.headers)["ce_id"] != dict(first.headers)["ce_id"]
