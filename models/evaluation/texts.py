@@ -11,7 +11,7 @@ from models.datasets.texts import BadTexts, GoodsText, read, to_measure_on
 from models.evaluation.ranking import Ranked, RankingResult
 from models.hs.classifier import Posterior
 from models.progress import Say
-from models.risk.model import modality_posteriors
+from models.risk.model import GoodsEmbeddings, modality_posteriors
 from models.scoring.scorer import Scorer
 
 SEED: Final = 7
@@ -64,7 +64,7 @@ def _figures(name: str, texts: Sequence[GoodsText], scorer: Scorer, say: Say) ->
         if number % OFTEN == 0:
             say(f"Naming the texts of {name}", number, len(texts))
         (vector,) = scorer.embed_texts([text.text])
-        posteriors = modality_posteriors(scorer.hs, vector, ())
+        (posteriors,) = modality_posteriors(scorer.hs, [GoodsEmbeddings(vector)])
         by_text = cast("Posterior", posteriors.text)  # there is a text
         ranked.append(Ranked.of(scorer.hs, "text", by_text, text.hs6))
         declared = text.hs6, *false_codes(text.hs6, codes, dice)

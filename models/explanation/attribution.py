@@ -5,14 +5,13 @@ treats missing evidence.
 """
 
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
 from typing import Final
 
 from models.explanation.shapley import owen
 from models.risk.kinds import EXTERNAL
-from models.risk.model import ModalityPosteriors, log_ratios, modality_posteriors
+from models.risk.model import GoodsEmbeddings, ModalityPosteriors, log_ratios, modality_posteriors
 from models.scoring.scorer import DeclarationEvidence, ItemContext, Scorer
-from models.vectors import Array
 
 TEXT: Final = ("wording", "title")
 IMAGE: Final = ("photo_use",)
@@ -21,8 +20,6 @@ TABULAR: Final = (
     "acceptance_time",
 )  # fmt: skip
 """Evidence of EXTERNAL by its modality."""
-NAMES: Final = {(True, True): "both", (True, False): "text", (False, True): "image"}
-"""Whether text and photo are present → the name in `models.hs.classifier.MODALITIES`."""
 
 
 class Attribution:
@@ -39,20 +36,19 @@ class Attribution:
         self.place = place
         self.evidence = item = evidence.items[place]
         self._scorer = scorer
-        photos: tuple[Array | None, ...] = item.photos or (None,)
-        known = scorer.hs.evidence_of_each(item.text, photos)
-        self._posteriors = {
-            (with_text, with_photos): modality_posteriors(
-                scorer.hs,
-                item.text if with_text else None,
-                item.photos if with_photos else (),
-                [evidence.of(NAMES[with_text, with_photos]) for evidence in known]
-                if with_text or with_photos
-                else (),
-            )
-            for with_text in {False, item.text is not None}
-            for with_photos in {False, bool(item.photos)}
-        }
+        present = list(product({False, item.text is not None}, {False, bool(item.photos)}))
+        posteriors = modality_posteriors(
+            scorer.hs,
+            [
+                GoodsEmbeddings(
+                    item.text if with_text else None,
+                    item.photos if with_photos else (),
+                    item.title if with_text else None,
+                )
+                for with_text, with_photos in present
+            ],
+        )
+        self._posteriors = dict(zip(present, posteriors, strict=True))
         self.context: ItemContext = scorer.context(evidence, place, self.posteriors)
         self._log_ratios = log_ratios(self.context.likelihood_ratios)
 

@@ -135,7 +135,8 @@ class Explainer:
         without = [" ".join((*alone[:n], *alone[n + 1 :])) for n in range(len(alone))]
         vectors = self._scorer.embed_texts([" ".join(alone), *without])
         vectors[1:1] = map(self._embedded_word, alone)
-        against = self._against(heading, self._scorer.hs.probabilities(np.stack(vectors), None))
+        posteriors = self._scorer.hs.posteriors(np.stack(vectors), None).probabilities
+        against = self._against(heading, posteriors)
         usual = _log_odds_against(self._of_heading(heading).mean())
         first, last = against[1 : 1 + len(alone)], against[1 + len(alone) :]
         if len(alone) == 1:
@@ -150,7 +151,7 @@ class Explainer:
 
     def regions(self, heading: str, photo: Pixels) -> NDArray[np.float64]:
         """Return what each cell of a photo adds against a heading (GRID, GRID). Unit: nats."""
-        posteriors = self._scorer.hs.probabilities(None, self._regions.left_out(photo))
+        posteriors = self._scorer.hs.posteriors(None, self._regions.left_out(photo)).probabilities
         against = self._against(heading, posteriors)
         added: NDArray[np.float64] = against[0] - against[1:]
         return added.reshape(GRID, GRID)

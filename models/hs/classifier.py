@@ -8,6 +8,7 @@ general answer by how near the goods lie to goods that were seen: a network that
 must not judge one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +22,7 @@ from models.encoding.text import NGRAMS
 from models.hs import conformal
 from models.hs.exemplars import ExemplarIndex, Neighbours, share_of_others
 from models.hs.text_experts import TextExperts
-from models.vectors import Array, best, softmax, unit
+from models.vectors import Array, best, blocks, products, softmax, unit
 
 FLOOR: Final = 1e-7
 """Least probability of a code: no evidence rules a code out."""
@@ -36,6 +37,18 @@ class Posterior:
     probabilities: Array  # (C,)
     gate_weight: float
     """Gate weight of the trained experts, 0 to 1."""
+
+
+class Posteriors(NamedTuple):
+    """Those of several goods."""
+
+    probabilities: Array  # (N, C)
+    gate_weights: NDArray[np.float64]  # (N,)
+
+    def mean(self, rows: slice) -> Posterior:
+        """Return the mean of neighbouring ones, as of the photos of one goods item."""
+        shares = self.probabilities[rows].mean(axis=0)
+        return Posterior(shares, float(self.gate_weights[rows].mean()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +119,7 @@ class Nomenclature:
     def word_probabilities(self, photo: Array) -> Array:
         """Return the probability of each word of the image classifier: (..., I) → (..., W)."""
         weights, biases = self.classifier
-        return softmax(photo[..., : weights.shape[1]] @ weights.T + biases)
+        return softmax(products(photo[..., : weights.shape[1]], weights) + biases)
 
     def words_of(self, photo: Array, count: int) -> list[str]:
         """Return the most probable words for a photo, the most probable first."""
@@ -114,11 +127,13 @@ class Nomenclature:
 
     def shown(self, photo: Array) -> Array:
         """Translate a photo into the text space by its words: (..., I) → (..., D)."""
-        return unit(self.word_probabilities(photo) @ self.words)
+        return unit(products(self.word_probabilities(photo), self.words.T))
 
     def similarities(self, vector: Array) -> Array:
         """Return each code's similarity to a vector `shown` or `centred`: (..., D) → (..., C)."""
-        nearest: Array = np.maximum.reduceat(vector @ self.lines.T, self.line_starts, axis=-1)
+        nearest: Array = np.maximum.reduceat(
+            products(vector, self.lines), self.line_starts, axis=-1
+        )
         return nearest
 
 
@@ -196,20 +211,33 @@ class HsModel:
         """The nomenclature's HS6 codes (C,), sorted."""
         return self.nomenclature.codes
 
-    def posterior(
-        self,
-        text: Array | None,
-        photo: Array | None,
-        *,
-        gate_weight: float | None = None,
-        evidence: CodeEvidence | None = None,
-    ) -> Posterior:
+    def posterior(self, text: Array | None, photo: Array | None) -> Posterior:
         """Return the codes' probabilities by an embedded text, an embedded photo or both.
 
         Args:
             text: (D,), or None.
             photo: (I,), or None. One of the two must be given.
-            gate_weight: instead of this evidence's own, where more is known of the goods.
+
+        Raises:
+            ValueError: neither is given.
+        """
+        rows = (None if vector is None else vector[np.newaxis] for vector in (text, photo))
+        return self.posteriors(*rows).mean(slice(1))
+
+    def posteriors(
+        self,
+        text: Array | None,
+        photo: Array | None,
+        *,
+        gate_weights: NDArray[np.float64] | None = None,
+        evidence: CodeEvidence | None = None,
+    ) -> Posteriors:
+        """Return the codes' probabilities for several goods, each as it would be alone.
+
+        Args:
+            text: (N, D), or None.
+            photo: (N, I), or None. One of the two must be given.
+            gate_weights: (N,), instead of this evidence's own, where more is known of the goods.
             evidence: what `code_evidence` returns, if already computed: it takes most of the time.
 
         Raises:
@@ -219,9 +247,11 @@ class HsModel:
         known = self.code_evidence(text, photo) if evidence is None else evidence
         if photo is None:
             general = _normalised(self.general_probabilities(known))
-            return Posterior(general, 0.0 if gate_weight is None else gate_weight)
+            return Posteriors(
+                general, np.zeros(len(general)) if gate_weights is None else gate_weights
+            )
         outputs = self.run_experts(text, photo, known)
-        return self.combine(outputs, self.calibration[name], gate_weight)
+        return self.combine(outputs, self.calibration[name], gate_weights)
 
     def run_experts(
         self, text: Array | None, photo: Array, evidence: CodeEvidence | None = None
@@ -236,39 +266,26 @@ class HsModel:
         )
 
     def combine(
-        self, outputs: ExpertOutputs, calibration: Calibration, gate_weight: float | None = None
-    ) -> Posterior:
-        """Mix the experts' outputs; see `posterior`."""
-        weight = (
-            float(self.gate_weights(outputs, calibration.gate))
-            if gate_weight is None
-            else gate_weight
-        )
-        return Posterior(self._mixed(outputs, calibration, np.float32(weight)), weight)
-
-    def probabilities(self, text: Array | None, photo: Array | None) -> Array:
-        """Return the codes' probabilities for several goods at once (N, C).
-
-        Args:
-            text: (N, D).
-            photo: (N, I).
-        """
-        if photo is None:
-            return _normalised(self.general_probabilities(self.code_evidence(text, None)))
-        outputs = self.run_experts(text, photo)
-        calibration = self.calibration[modality(text=text is not None, photo=photo is not None)]
-        gate_weights = self.gate_weights(outputs, calibration.gate).astype(np.float32)
-        return self._mixed(outputs, calibration, gate_weights[..., np.newaxis])
+        self,
+        outputs: ExpertOutputs,
+        calibration: Calibration,
+        gate_weights: NDArray[np.float64] | None = None,
+    ) -> Posteriors:
+        """Mix the experts' outputs for several goods; see `posteriors`."""
+        if gate_weights is None:
+            gate_weights = self.gate_weights(outputs, calibration.gate)
+        return Posteriors(self._mixed(outputs, calibration, gate_weights), gate_weights)
 
     def _mixed(
-        self, outputs: ExpertOutputs, calibration: Calibration, gate_weights: np.float32 | Array
+        self, outputs: ExpertOutputs, calibration: Calibration, gate_weights: NDArray[np.float64]
     ) -> Array:
         """Mix the trained with the general answer, by the gate weights."""
+        weights = gate_weights.astype(np.float32)[..., np.newaxis]
         trained = np.zeros_like(outputs.general)
         trained[..., self.trained_codes] = softmax(outputs.scores / calibration.temperature)
         trained *= 1 - outputs.others.sum(axis=-1, keepdims=True)
         trained[..., outputs.neighbours.places] += outputs.others
-        return _normalised(gate_weights * trained + (1 - gate_weights) * outputs.general)
+        return _normalised(weights * trained + (1 - weights) * outputs.general)
 
     def hs_set(self, modality: str, posterior: Posterior) -> tuple[str, ...]:
         """Return the codes, headings or chapters that hold the right code in 95 of 100 cases.
@@ -288,8 +305,12 @@ class HsModel:
             "photo": np.zeros((*shape, size[1]), np.float32) if photo is None else photo,
             "there": np.broadcast_to(present, (*shape, 2)),
         }
-        scores = self.network.run({name: np.atleast_2d(rows) for name, rows in inputs.items()})
-        return scores.reshape(*shape, -1)
+        parts = [
+            self.network.run(dict(zip(inputs, block, strict=True)))
+            for block in zip(*map(blocks, inputs.values()), strict=True)
+        ]
+        rows = math.prod(shape)
+        return np.concatenate(parts)[:rows].reshape(*shape, -1)
 
     def code_evidence(self, text: Array | None, photo: Array | None) -> CodeEvidence:
         """Compare an embedded text and photo with every code."""
@@ -298,13 +319,6 @@ class HsModel:
             None if text is None else self.text_experts.log_probabilities(text),
             None if photo is None else n.similarities(n.shown(photo)),
         )
-
-    def evidence_of_each(
-        self, text: Array | None, photos: Sequence[Array | None]
-    ) -> list[CodeEvidence]:
-        """Return `code_evidence` of a text with each of its photos; the text is read once."""
-        of_text = self.code_evidence(text, None).text
-        return [self.code_evidence(None, photo)._replace(text=of_text) for photo in photos]
 
     def general_probabilities(self, evidence: CodeEvidence) -> Array:
         """Return the codes' probabilities (..., C) without the experts of trained codes."""
@@ -344,15 +358,17 @@ class HsModel:
         log_ratio = self.consistency(self.posterior(text, None), self.posterior(None, photo))
         return 1 / (1 + float(np.exp(-log_ratio)))
 
-    def agreement(self, text: Array, photo: Array) -> float:
-        """Return how much likelier text and photo agree on one word than any two would.
+    def agreement(self, text: Array, photo: Array) -> NDArray[np.float64]:
+        """Return how much likelier texts and photos agree on one word than any two would.
 
-        Like `consistency`, but by the image classifier's words, for goods of unfamiliar kinds. A
-        word that many texts of the nomenclature are near to counts less.
+        (..., D) and (..., I) → (...), in nats. Like `consistency`, but by the image classifier's
+        words, for goods of unfamiliar kinds. A word that many texts of the nomenclature are near to
+        counts less.
         """
         n = self.nomenclature
-        read = softmax(self.sharpness[0] * (n.words @ n.centred(text)))
-        return float(np.log((read * n.word_probabilities(photo) / self.usual_words).sum()))
+        read = softmax(self.sharpness[0] * products(n.centred(text), n.words))
+        shared = (read * n.word_probabilities(photo) / self.usual_words).sum(axis=-1)
+        return np.asarray(np.log(shared), np.float64)
 
     @cached_property
     def usual_words(self) -> Array:

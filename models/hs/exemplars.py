@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from models.vectors import Array, softmax, unit
+from models.vectors import Array, products, softmax, unit
 
 LEVELS: Final = 127
 """Vectors are stored as whole numbers from -127 to 127."""
@@ -24,7 +24,7 @@ class Projection:
 
     def __call__(self, vectors: Array) -> Array:
         """Project embeddings (..., D) → (..., d), of length 1."""
-        return unit(unit(vectors - self.centre) @ self.axes.T)
+        return unit(products(unit(vectors - self.centre), self.axes))
 
     @classmethod
     def fitted(cls, vectors: Array, dimensions: int) -> Self:
@@ -114,11 +114,11 @@ class ExemplarIndex:
             text: embedding (..., D), or None.
             photo: embedding (..., I), or None. One of the two must be given.
         """
-        by_photo = None if photo is None else self.photo_projection(photo) @ self.photos.T
+        by_photo = None if photo is None else products(self.photo_projection(photo), self.photos)
         if text is None:
             assert by_photo is not None  # noqa: S101 - for the type checker
             return by_photo
-        by_text = self.text_projection(text) @ self.texts.T
+        by_text = products(self.text_projection(text), self.texts)
         if by_photo is None:
             return np.where(self.described, by_text, np.float32(-1))
         both: Array = np.where(self.described, (by_text + by_photo) / np.float32(2), by_photo)

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from models.encoding.text import NGRAMS
 from models.hs.exemplars import Projection, from_whole, whole
-from models.vectors import Array, dequantised, log_softmax
+from models.vectors import Array, dequantised, log_softmax, products
 
 HEADS: Final = "heads.safetensors"
 TEXTS: Final = "texts.safetensors"
@@ -34,7 +34,7 @@ class Head:
 
     def log_probabilities(self, vectors: Array) -> Array:
         """Classify embeddings: (..., D) → (..., C). Unit: nats."""
-        return log_softmax(vectors @ self.weights.T + self.bias)
+        return log_softmax(products(vectors, self.weights) + self.bias)
 
 
 class Answers(NamedTuple):
@@ -133,7 +133,7 @@ class TextExperts:
         """Return the cosine with the nearest past text of each code: (..., D) → (..., C)."""
         places, starts = self._groups
         nearest = np.maximum.reduceat(
-            self.projection(text[..., NGRAMS:]) @ self.past_texts.T, starts, axis=-1
+            products(self.projection(text[..., NGRAMS:]), self.past_texts), starts, axis=-1
         )
         cosines = np.full((*text.shape[:-1], len(self.meaning.bias)), -1, np.float32)
         cosines[..., places] = nearest

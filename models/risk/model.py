@@ -6,9 +6,10 @@ missing keeps the odds that it has among all goods: the risk falls back to them,
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from itertools import chain
+from typing import Final, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,53 +50,93 @@ class ModalityPosteriors(NamedTuple):
     both: Posterior | None
     agreement: float | None
     """As `HsModel.agreement` gives it."""
+    title: Posterior | None = None
+    """By the title, where the text is another."""
 
 
-def modality_posteriors(
-    hs: HsModel,
-    text: Array | None,
-    photos: Sequence[Array],
-    known: Sequence[CodeEvidence] = (),
-) -> ModalityPosteriors:
+class GoodsEmbeddings(NamedTuple):
+    """What is embedded of one goods item."""
+
+    text: Array | None  # (D,)
+    photos: Sequence[Array] = ()  # (I,) each
+    title: Array | None = None  # (D,)
+    """Of its title, where the text is another."""
+
+
+def modality_posteriors(hs: HsModel, goods: Sequence[GoodsEmbeddings]) -> list[ModalityPosteriors]:
     """Ask the model about text alone, photos alone and both; of several photos the mean.
 
-    All evidence together shows best how familiar the goods are, so its gate weight also serves
-    for text alone and photos alone.
-
-    Args:
-        hs: the model.
-        text: embedding (D,).
-        photos: embeddings (I,).
-        known: `HsModel.code_evidence` of the text and each photo, if already computed.
+    Of each goods item what would be said of it alone, in a few large products.
     """
-    if not photos:
-        of_text = known[0].of("text") if known else None
-        by_text = None if text is None else hs.posterior(text, None, evidence=of_text)
-        return ModalityPosteriors(by_text, None, None, None)
-    computed = known or hs.evidence_of_each(text, photos)
-    pairs = list(zip(photos, computed, strict=True))
-    if text is None:
-        by_photo = _mean(
-            [hs.posterior(None, photo, evidence=of_codes) for photo, of_codes in pairs]
-        )
-        return ModalityPosteriors(None, by_photo, None, None)
-    both = _mean([hs.posterior(text, photo, evidence=of_codes) for photo, of_codes in pairs])
-    weight = both.gate_weight
-    by_text = hs.posterior(text, None, gate_weight=weight, evidence=computed[0].of("text"))
-    by_photo = _mean(
-        [
-            hs.posterior(None, photo, gate_weight=weight, evidence=of_codes.of("image"))
-            for photo, of_codes in pairs
+    answers = [ModalityPosteriors(None, None, None, None)] * len(goods)
+    for ask, has_text, has_photos in (
+        (_ask_text, True, False),
+        (_ask_photos, False, True),
+        (_ask_both, True, True),
+    ):
+        places = [
+            place
+            for place, each in enumerate(goods)
+            if (each.text is not None, bool(each.photos)) == (has_text, has_photos)
         ]
-    )
-    agreement = float(np.mean([hs.agreement(text, photo) for photo in photos]))
-    return ModalityPosteriors(by_text, by_photo, both, agreement)
+        if places:
+            texts = [text for place in places if (text := goods[place].text) is not None]
+            photos = [goods[place].photos for place in places]
+            for place, answer in zip(places, ask(hs, texts, photos), strict=True):
+                answers[place] = answer
+    titles = {place: each.title for place, each in enumerate(goods) if each.title is not None}
+    if titles:
+        of_titles = _ask_text(hs, list(titles.values()), ())
+        for place, answer in zip(titles, of_titles, strict=True):
+            answers[place] = answers[place]._replace(title=answer.text)
+    return answers
 
 
-def _mean(posteriors: Sequence[Posterior]) -> Posterior:
-    probabilities = np.mean([posterior.probabilities for posterior in posteriors], axis=0)
-    gate_weight = float(np.mean([posterior.gate_weight for posterior in posteriors]))
-    return Posterior(probabilities.astype(np.float32), gate_weight)
+Photos: TypeAlias = Sequence[Sequence[Array]]
+"""Of each goods item."""
+
+
+def _ask_text(hs: HsModel, texts: Sequence[Array], _: Photos) -> Iterator[ModalityPosteriors]:
+    posteriors = hs.posteriors(np.stack(texts), None)
+    for row in range(len(texts)):
+        yield ModalityPosteriors(posteriors.mean(slice(row, row + 1)), None, None, None)
+
+
+def _ask_photos(hs: HsModel, _: Sequence[Array], photos: Photos) -> Iterator[ModalityPosteriors]:
+    posteriors = hs.posteriors(None, np.stack(list(chain.from_iterable(photos))))
+    for rows in _rows(photos):
+        yield ModalityPosteriors(None, posteriors.mean(rows), None, None)
+
+
+def _ask_both(hs: HsModel, texts: Sequence[Array], photos: Photos) -> Iterator[ModalityPosteriors]:
+    """All evidence together shows best how familiar the goods are.
+
+    So its gate weight also serves for text alone and photos alone.
+    """
+    of_item, text = np.repeat(range(len(texts)), list(map(len, photos))), np.stack(texts)
+    photo = np.stack(list(chain.from_iterable(photos)))
+    by_text, by_photo = hs.code_evidence(text, None), hs.code_evidence(None, photo)
+    assert by_text.text is not None  # noqa: S101 - for the type checker
+    evidence = CodeEvidence(by_text.text[of_item], by_photo.photo)
+    of_both = hs.posteriors(text[of_item], photo, evidence=evidence)
+    both = [of_both.mean(rows) for rows in _rows(photos)]
+    weights = np.array([posterior.gate_weight for posterior in both])
+    of_text = hs.posteriors(text, None, gate_weights=weights, evidence=by_text)
+    of_photo = hs.posteriors(None, photo, gate_weights=weights[of_item], evidence=by_photo)
+    agreement = hs.agreement(text[of_item], photo)
+    for row, rows in enumerate(_rows(photos)):
+        yield ModalityPosteriors(
+            of_text.mean(slice(row, row + 1)),
+            of_photo.mean(rows),
+            both[row],
+            float(agreement[rows].mean()),
+        )
+
+
+def _rows(photos: Photos) -> list[slice]:
+    """Return where the photos of each goods item stand among all."""
+    ends = np.cumsum(list(map(len, photos))).tolist()
+    return [slice(end - len(some), end) for end, some in zip(ends, photos, strict=True)]
 
 
 def log_ratio(probabilities: Array, groups: NDArray[np.int64], group: int) -> float:
@@ -174,7 +215,7 @@ def features(groups: Groups, declared: str, posteriors: ModalityPosteriors) -> d
         declared: commodity code; empty for none.
         posteriors: of the codes, by its text and photos.
     """
-    text, photo, both, agreement = posteriors
+    text, photo, both, agreement, _ = posteriors
     heading, place = groups.of_code(declared), groups.place(declared)
     values = {"text_missing": float(text is None), "photo_missing": float(photo is None)}
     for name, posterior in (("text", text), ("photo", photo), ("both", both)):

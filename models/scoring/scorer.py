@@ -8,13 +8,16 @@ import copy
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from models.encoding.encoders import IMAGE_FILES, TEXT_FILES, Encoders, Vector, encoder_id
@@ -38,6 +41,7 @@ from models.risk.kinds import (
 )
 from models.risk.likelihoods import LikelihoodRatio
 from models.risk.model import (
+    GoodsEmbeddings,
     Groups,
     Judgement,
     KindRegression,
@@ -52,19 +56,19 @@ from models.risk.vagueness import vague
 from models.scoring import bundle
 from models.scoring.loading import load_hs, load_peers
 from models.selection.policy import Thresholds
-from models.vectors import Array, best
+from models.vectors import best
 from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment
 
 CANDIDATES: Final = 5
 DIGITS: Final = 6
 """Decimals that are published."""
-ANSWERS: Final = 32
-"""Of the model that are kept for goods items of equal evidence; some 100 kB each."""
+ANSWERS: Final = 512
+"""Of the model that are kept for goods items of equal evidence; some 70 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemEvidence:
-    """A goods item with the embeddings of its text and its photos."""
+    """A goods item with its embeddings."""
 
     item: GoodsItem
     text: Vector | None
@@ -72,6 +76,11 @@ class ItemEvidence:
     photos: tuple[Vector, ...]
     title: Vector | None = None
     """Of its title, where its description is read too."""
+
+    @property
+    def embeddings(self) -> GoodsEmbeddings:
+        """What the model is asked about."""
+        return GoodsEmbeddings(self.text, self.photos, self.title)
 
     @property
     def content(self) -> bytes:
@@ -166,6 +175,8 @@ class Scorer:
         self.thresholds = thresholds
         self.groups = Groups.of(hs.codes)
         self._chapters = np.array([int(code[:2]) for code in hs.codes])
+        self._answers = LRUCache[bytes, ModalityPosteriors](ANSWERS)
+        self._lock = threading.Lock()
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1) -> Self:
@@ -220,6 +231,7 @@ class Scorer:
         """Return a copy of the scorer with another model of codes."""
         other = copy.copy(self)
         other._hs = hs  # noqa: SLF001 - it is of this class
+        other._answers = LRUCache(ANSWERS)  # noqa: SLF001
         return other
 
     def log_odds(
@@ -235,23 +247,28 @@ class Scorer:
     def score(self, evidence: Sequence[DeclarationEvidence]) -> list[Verdict]:
         """Judge declarations, in order.
 
-        The model is asked once about goods items of equal evidence.
+        The model is asked together about all goods items, and once about those of equal evidence.
         """
-        answers: dict[bytes, ModalityPosteriors] = {}
-        return [self._score(declared, answers) for declared in evidence]
+        answers = iter(self._posteriors([item for each in evidence for item in each.items]))
+        verdicts = []
+        for declared in evidence:
+            posteriors = list(islice(answers, len(declared.items)))
+            verdicts.append(self.verdict(declared, self.contexts(declared, posteriors), posteriors))
+        return verdicts
 
-    def _score(
-        self, evidence: DeclarationEvidence, answers: dict[bytes, ModalityPosteriors]
-    ) -> Verdict:
-        posteriors = []
-        for item in evidence.items:
-            content = item.content
-            if content not in answers:
-                if len(answers) == ANSWERS:
-                    answers.clear()
-                answers[content] = modality_posteriors(self._hs, item.text, item.photos)
-            posteriors.append(answers[content])
-        return self.verdict(evidence, self.contexts(evidence, posteriors), posteriors)
+    def _posteriors(self, items: Sequence[ItemEvidence]) -> list[ModalityPosteriors]:
+        contents = [item.content for item in items]
+        with self._lock:
+            answers = {each: self._answers[each] for each in contents if each in self._answers}
+        new = {
+            content: item.embeddings
+            for content, item in zip(contents, items, strict=True)
+            if content not in answers
+        }
+        answers |= zip(new, modality_posteriors(self._hs, list(new.values())), strict=True)
+        with self._lock:
+            self._answers.update(answers)
+        return [answers[content] for content in contents]
 
     def verdict(
         self,
@@ -311,7 +328,7 @@ class Scorer:
             UNDERVALUATION.name: likelihoods.price(item, peers),
             UNKNOWN_CODE.name: likelihoods.unknown_code(item.commodity_code, self.groups.codes),
             NO_GOODS_NAMED.name: vague(item.description, by_text, self._chapters),
-            OTHER_TITLE.name: self._title(evidence.items[place].title, by_text),
+            OTHER_TITLE.name: self._title(posteriors),
             **plausibility.likelihood_ratios(item, peers),
             WRONG_TIME.name: likelihoods.acceptance_time(
                 evidence.declaration.acceptance_time, evidence.arrived
@@ -327,11 +344,15 @@ class Scorer:
         present = {kind: ratio for kind, ratio in ratios.items() if ratio is not None}
         return ItemContext(attributes, peers, present)
 
-    def _title(self, title: Vector | None, by_text: Array | None) -> LikelihoodRatio | None:
-        if title is None or by_text is None:
+    def _title(self, posteriors: ModalityPosteriors) -> LikelihoodRatio | None:
+        if posteriors.title is None or posteriors.text is None:
             return None
-        by_title = self._hs.posterior(title, None).probabilities
-        return likelihoods.title(by_text, by_title, self._hs.codes, self.groups.headings)
+        return likelihoods.title(
+            posteriors.text.probabilities,
+            posteriors.title.probabilities,
+            self._hs.codes,
+            self.groups.headings,
+        )
 
     def attributes(self, evidence: DeclarationEvidence, place: int) -> Attributes:
         """Return the declared attributes of a goods item."""

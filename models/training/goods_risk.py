@@ -25,6 +25,7 @@ from models.risk.kinds import (
     prior_odds,
 )
 from models.risk.model import (
+    GoodsEmbeddings,
     Groups,
     KindRegression,
     RiskModel,
@@ -119,7 +120,9 @@ def training_examples(
             item_features = features(
                 groups,
                 declared.get(kind, code),
-                modality_posteriors(hs, text, () if photo is None else (photo,)),
+                modality_posteriors(hs, [GoodsEmbeddings(text, () if photo is None else (photo,))])[
+                    0
+                ],
             )
             examples.append(TrainingExample(item_features, kind, number, each))
     return examples

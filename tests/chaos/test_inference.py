@@ -91,7 +91,7 @@ def test_a_lost_gpu_and_a_text_that_gives_nan(fleet, figures):
     assert told["none"] >= len(fleet.poisoned)
     embedded = cached(fleet.settings)
     assert all(np.isfinite(vector).all() for vectors in embedded.values() for vector in vectors)
-    assert len(embedded.keys() - known) >= 2, "texts and photos by the GPU have keys of their own"
+    assert embedded.keys() - known, "what the GPU embedded before it was lost has keys of its own"
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from models.datasets.texts import BadTexts
 from models.evaluation.texts import by_heading, evaluate_texts, false_codes, misdeclared
-from models.hs.classifier import Posterior
+from models.hs.classifier import Posteriors
 from streams.cli import app
 
 HEADER = "id,source,lang,text,hs6\n"
@@ -27,8 +27,10 @@ class Speller:
     def embed_texts(self, texts):
         return [np.array([text[:6] == code for code in CODES], np.float32) for text in texts]
 
-    def posterior(self, text, photo, **_):
-        return Posterior((text + 0.01) / (text + 0.01).sum(), 1.0)
+    def posteriors(self, text, photo, **_):
+        return Posteriors(
+            (text + 0.01) / (text + 0.01).sum(axis=-1, keepdims=True), np.ones(len(text))
+        )
 
     def hs_set(self, modality, posterior):
         return (CODES[int(posterior.probabilities.argmax())][:4],)

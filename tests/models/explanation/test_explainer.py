@@ -300,7 +300,7 @@ def test_a_single_word_weighs_what_it_adds_to_nothing(scorer, explainer, goods, 
     declared, _ = case(scorer, goods[0], text=word, code=code)
     (explained,) = explainer.words(declared.items[0])
     heading = explainer._of_heading(code[:4])
-    posteriors = scorer.hs.probabilities(np.stack(scorer.embed_texts([word])), None)
+    posteriors = scorer.hs.posteriors(np.stack(scorer.embed_texts([word])), None).probabilities
     with_it, without = posteriors[0, heading].sum(), heading.mean()
     assert explained.weight == pytest.approx(
         log_odds(1 - with_it) - log_odds(1 - without), abs=1e-3

@@ -65,6 +65,11 @@ def declared(*items):
     return DeclarationEvidence(replace(LOW, goods_items=tuple(i.item for i in items)), items)
 
 
+def unasked(scorer):
+    """A scorer that keeps no answers."""
+    return scorer.with_hs(scorer.hs)
+
+
 def risk(scorer, item):
     (verdict,) = scorer.score([declared(item)])
     return verdict.items[0].risk
@@ -82,7 +87,9 @@ def test_alone_or_among_others_the_same_bits(scorer, goods, evidence):
     for text, vector in zip(texts, together, strict=True):
         assert scorer.embed_texts([text])[0].tobytes() == vector.tobytes()
     cases = [declared(item) for item in evidence.values()]
-    assert [scorer.score([case])[0] for case in cases] == scorer.score(cases)
+    alone = [unasked(scorer).score([case])[0] for case in cases]
+    assert unasked(scorer).score(cases) == alone
+    assert unasked(scorer).score(cases[::-1]) == alone[::-1]
 
 
 def test_candidates_are_probabilities_over_the_nomenclature(scorer, evidence):
