@@ -53,6 +53,7 @@ def parse(text: str | bytes, names: Container[str] = ()) -> Any:
         return json.loads(
             text,
             parse_float=Decimal,
+            parse_int=_integer,
             parse_constant=_refuse_constant,
             object_pairs_hook=object_of,
         )
@@ -60,6 +61,13 @@ def parse(text: str | bytes, names: Container[str] = ()) -> Any:
         raise Malformed("no JSON: it is nested too deeply") from error
     except ValueError as error:  # of the JSON, of its encoding, of an integer's length
         raise Malformed(f"no JSON: {error}") from error
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # beyond what Python converts in bounded time
+        raise ValueError("a number has too many digits") from None
 
 
 def _twice(pairs: Sequence[tuple[str, Any]], names: Container[str]) -> str:

@@ -39,7 +39,8 @@ def _plain(_logger: object, _method: str, event: EventDict) -> EventDict:
     remedies = {_remedies.get(type(cause)) for cause in causes}
     if causes and None not in remedies:
         del event["exc_info"]
-        event["problem"] = "; ".join(f"{type(cause).__name__}: {cause}"[:300] for cause in causes)
+        problems = [f"{type(cause).__name__}: {cause}"[:300] for cause in causes]
+        event["problem"] = "; ".join(dict.fromkeys(problems))  # the same may end several tasks
         event["remedy"] = "; ".join(sorted(filter(None, remedies)))
     return event
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.exits import exit_on
+from streams.cli.terminal import printable
 
 if TYPE_CHECKING:
     from streams.operations.convert import Conversion
@@ -74,6 +75,8 @@ def _print(conversions: "list[Conversion]") -> None:
     from rich.text import Text
 
     table = Table("file", "outcome", "declaration", "version", "items", "reason")
+    for column in table.columns:
+        column.overflow = "fold"  # a reason is there to be read to its end
     for one in conversions:
         declared = one.declaration
         cells = (
@@ -84,8 +87,8 @@ def _print(conversions: "list[Conversion]") -> None:
             str(len(declared.goods_items)) if declared else "",
             one.reason,
         )
-        # What was declared comes from outside: shown as text, never read as markup.
-        table.add_row(*map(Text, cells))
+        # What was declared comes from outside: shown as text, never read as markup or commands.
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console()
     console.print(table)
     counts = Counter(one.outcome for one in conversions)

@@ -26,6 +26,8 @@ from streams.settings import Settings
 CONTENT_TYPES: Final = {".json": "application/json", ".xml": "application/xml"}
 """Suffix of a file that is a message → its content type."""
 DONE, FAILED = "done", "failed"
+Stamp = tuple[int, int, int]
+"""Of a file: its number, size and time of change. Unit: bytes, ns."""
 LOOK_EVERY_S: Final = 1.0
 """A file is taken that is the same at two looks, so that nobody is writing it."""
 AT_ONCE: Final = 100
@@ -42,6 +44,8 @@ class Mail:
     key: bytes
     """Reference of its declaration; its name where it cannot be understood."""
     value: bytes
+    stamp: Stamp
+    """Of the file as it was read."""
     reason: str
     """Reason code of why it cannot be understood; empty where it can."""
 
@@ -75,7 +79,7 @@ class Folder:
         # One more than the topic takes: the broker, not the client, refuses what is too large.
         limit_mb = CUSTOMS_MESSAGES.max_message_mb + 1
         self._producer = producer(settings, max_message_mb=limit_mb)
-        self._seen: dict[Path, tuple[int, int]] = {}
+        self._seen: dict[Path, Stamp] = {}
         self._unreadable: set[Path] = set()
 
     def run(self, *, once: bool = False) -> None:
@@ -103,7 +107,7 @@ class Folder:
         """
         now = dict(self._stamps())
         ready = [path for path, stamp in now.items() if self._seen.get(path) == stamp]
-        ready.sort(key=lambda path: (now[path][1], path.name))
+        ready.sort(key=lambda path: (now[path][-1], path.name))
         self._seen = now
         self._unreadable &= now.keys()
         sent = 0
@@ -112,8 +116,8 @@ class Folder:
             sent += len(batch)
         return sent
 
-    def _stamps(self) -> Iterator[tuple[Path, tuple[int, int]]]:
-        """Yield each message's file with its size and time of change. Unit: bytes, ns."""
+    def _stamps(self) -> Iterator[tuple[Path, Stamp]]:
+        """Yield each file that is a message."""
         with os.scandir(self._path) as entries:
             for entry in entries:
                 path = Path(entry.path)
@@ -124,7 +128,7 @@ class Folder:
                 except FileNotFoundError:  # its writer renamed it meanwhile
                     continue
                 if stat.S_ISREG(status.st_mode):  # no link: it may lead anywhere
-                    yield path, (status.st_size, status.st_mtime_ns)
+                    yield path, _stamp(status)
 
     def _batches(self, paths: Sequence[Path]) -> Iterator[list[Mail]]:
         batch: list[Mail] = []
@@ -142,7 +146,7 @@ class Folder:
     def _read(self, path: Path) -> Mail | None:
         """Return a file as a message; None where it is none, or cannot be sent."""
         try:
-            value = _content(path)
+            value, stamp = _content(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -152,14 +156,14 @@ class Folder:
             return None
         if len(value) > MAX_BYTES:
             log.warning("file not sent", file=path.name, reason=Reason.VALUE_TOO_LARGE.value)
-            self._move(path, FAILED, value)
+            self._move(path, FAILED, value, stamp)
             return None
         try:
             reference, reason = reference_of(value, CONTENT_TYPES[path.suffix.lower()]), ""
         except Undecodable as error:
             # Sent all the same: what cannot be understood is a dead letter, wherever it comes from.
             reference, reason = path.name, error.reason.value
-        return Mail(path, reference.encode(errors="replace"), value, reason)
+        return Mail(path, reference.encode(errors="replace"), value, stamp, reason)
 
     def _send(self, batch: Sequence[Mail]) -> None:
         deliveries = Deliveries(self._producer)
@@ -171,16 +175,25 @@ class Folder:
         for mail in batch:
             if mail.reason:
                 log.warning("file not understood", file=mail.path.name, reason=mail.reason)
-            self._move(mail.path, FAILED if mail.reason else DONE, mail.value)
+            self._move(mail.path, FAILED if mail.reason else DONE, mail.value, mail.stamp)
         log.info("files sent", files=len(batch))
 
-    def _move(self, path: Path, name: str, value: bytes) -> None:
-        """Move a file; where another one has its name there, under a hash of its content too."""
+    def _move(self, path: Path, name: str, value: bytes, stamp: Stamp) -> None:
+        """Move a file; where another one has its name there, under a hash of its content too.
+
+        A file that was written or replaced since it was read stays, and is sent as a new one.
+        """
+        self._seen.pop(path, None)
+        try:
+            if _stamp(path.lstat()) != stamp:
+                log.warning("file changed while it was sent", file=path.name)
+                return
+        except FileNotFoundError:  # somebody took it away
+            return
         target = self._path / name / path.name
         if target.exists():
             target = target.with_name(f"{hashlib.sha256(value).hexdigest()[:16]}-{path.name}")
         path.replace(target)
-        self._seen.pop(path, None)
 
 
 def reference_of(value: bytes, content_type: str) -> str:
@@ -194,8 +207,15 @@ def reference_of(value: bytes, content_type: str) -> str:
     return wco.understand(value).reference
 
 
-def _content(path: Path) -> bytes:
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _content(path: Path) -> tuple[bytes, Stamp]:
     """Read a file, of one that is too large only so much that it is refused.
+
+    Returns:
+        its content, and its stamp when that was begun.
 
     Raises:
         OSError: it cannot be read, or is a link by now.
@@ -203,4 +223,5 @@ def _content(path: Path) -> bytes:
     # Without waiting: it may have become a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "rb") as opened:  # noqa: PTH123 - of a descriptor
-        return opened.read(MAX_BYTES + 1)
+        stamp = _stamp(os.fstat(descriptor))  # first: who writes meanwhile changes it
+        return opened.read(MAX_BYTES + 1), stamp

@@ -1,6 +1,7 @@
 """Files of customs messages → declarations, without any service."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class Conversion:
     """What became of a file."""
 
     file: str
+    """Its name; U+FFFD stands for bytes that are no UTF-8."""
     outcome: str
     """A Kind of message, or DEAD_LETTER."""
     reason: str = ""
@@ -91,23 +93,24 @@ def _turn(message: Message | Declaration | Undecodable) -> int:
 def _convert(
     file: Path, message: Message | Declaration | Undecodable, declared: dict[str, Declaration]
 ) -> Conversion:
+    name = os.fsencode(file.name).decode(errors="replace")
     if isinstance(message, Declaration):
         kind = json_message.kind_of(message)
-        return Conversion(file=file.name, outcome=kind, declaration=message)
+        return Conversion(file=name, outcome=kind, declaration=message)
     if isinstance(message, Undecodable):
-        return Conversion(file=file.name, outcome=DEAD_LETTER, reason=str(message))
+        return Conversion(file=name, outcome=DEAD_LETTER, reason=str(message))
     references = [reference for reference in (message.lrn, message.mrn) if reference]
     original = next((declared[one] for one in references if one in declared), None)
     if message.kind is Kind.DECLARATION:
         original = None
     elif original is None:
         reason = f"{Reason.AMENDMENT_UNMATCHED}: no original has its LRN or MRN"
-        return Conversion(file=file.name, outcome=message.kind, reason=reason)
+        return Conversion(file=name, outcome=message.kind, reason=reason)
     elif message.kind is Kind.CANCELLATION:
-        return Conversion(file=file.name, outcome=message.kind, declaration=original)
+        return Conversion(file=name, outcome=message.kind, declaration=original)
     try:
         version = version_of(message, original)
     except Undecodable as error:
-        return Conversion(file=file.name, outcome=DEAD_LETTER, reason=str(error))
+        return Conversion(file=name, outcome=DEAD_LETTER, reason=str(error))
     declared |= dict.fromkeys(references, version)
-    return Conversion(file=file.name, outcome=message.kind, declaration=version)
+    return Conversion(file=name, outcome=message.kind, declaration=version)

@@ -63,8 +63,8 @@ class ReceiverFailed(Exception):  # noqa: N818 - says what happened
 
 
 logs.tell_plainly(
-    "check REDLANE_DELIVER_URL, REDLANE_DELIVER_CA_FILE and the receiver; what it has not taken "
-    "is posted again after the restart",
+    "check REDLANE_DELIVER_URL, REDLANE_DELIVER_SECRET, REDLANE_DELIVER_CA_FILE and the receiver; "
+    "what it has not taken is posted again after the restart",
     ReceiverFailed,
 )
 
@@ -80,12 +80,13 @@ class Receiver:
             clock: gives the time of an attempt, which is signed. Unit: s since 1970-01-01T00:00Z.
 
         Raises:
-            NotConfigured: there is no address, it may not be used, or there is no key.
+            NotConfigured: there is no address, it may not be used, there is no key, or a file holds no
+                certificate.
         """
         self._url = receiver_url(settings)
         self._host = urlsplit(self._url).hostname
         self._keys = signing_keys(settings.deliver_secret)
-        self._ca_file = settings.deliver_ca_file
+        self._certificates = _certificates(settings)
         self._timeout_s = settings.deliver_timeout_s
         self._clock = clock
         self._retry_s = settings.deliver_retry_s
@@ -160,9 +161,8 @@ class Receiver:
     def _connected(self) -> aiohttp.ClientSession:
         """Return the connections, without cookies and without proxies of the environment."""
         if self._session is None:
-            certificates = ssl.create_default_context(cafile=self._ca_file)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=certificates),
+                connector=aiohttp.TCPConnector(ssl=self._certificates),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={
                     "Content-Type": MEDIA_TYPE,
@@ -204,6 +204,20 @@ def receiver_url(settings: Settings) -> str:
             "the events; REDLANE_DELIVER_PLAIN_HTTP=true allows that."
         )
     return url
+
+
+def _certificates(settings: Settings) -> ssl.SSLContext:
+    """Return what the receiver's certificate is checked with.
+
+    Raises:
+        NotConfigured: the file of the authority holds no certificate.
+    """
+    try:
+        return ssl.create_default_context(cafile=settings.deliver_ca_file)
+    except ssl.SSLError:
+        raise NotConfigured(
+            "Correct REDLANE_DELIVER_CA_FILE: the file holds no certificate in PEM."
+        ) from None
 
 
 def _is_here(host: str) -> bool:

@@ -1,6 +1,7 @@
 """`redlane convert`: a line per file, originals first, no service."""
 
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
@@ -101,6 +102,26 @@ def test_for_a_person(folder):
     status, output = convert(folder)
     assert status == 0
     assert "amendment 2, cancellation 1, dead_letter 3, declaration 1" in output
+
+
+def test_what_a_terminal_is_shown(tmp_path):
+    """No command to it, neither of a name nor of a message; and every reason to its end."""
+    escape = "\x1b]0;t\x07"
+    declared = {"declaration_id": f"D{escape}", "goods_items": [{"sequence_number": 1}]}
+    (tmp_path / f"a{escape}.json").write_text(json.dumps(declared))
+    (tmp_path / "b.json").write_text(json.dumps({"declaration_id": "D", "version": "1"}))
+    status, output = convert(tmp_path)
+    assert status == 0
+    assert "\x1b" not in output
+    assert "…" not in output
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    """A line of JSON all the same."""
+    (tmp_path / os.fsdecode(b"\xff.json")).write_text("{}")
+    status, output = convert(tmp_path, "--json")
+    assert status == 0
+    assert json.loads(output)["file"] == "\N{REPLACEMENT CHARACTER}.json"
 
 
 def test_one_file(folder):

@@ -87,6 +87,30 @@ def test_a_file_that_is_being_written_waits(tmp_path, broker):
     assert broker.events[0][1]["value"] == DECLARED
 
 
+@pytest.mark.parametrize("way", ["replaced", "written", "removed"])
+def test_a_file_that_changes_while_it_is_sent_loses_nothing(tmp_path, broker, monkeypatch, way):
+    """What stands under its name then is not taken for what was sent."""
+    file, newer = tmp_path / "a.json", DECLARED.replace(b"D1", b"D2")
+    file.write_bytes(DECLARED)
+    produce = broker.produce
+
+    def change(topic, **event):
+        monkeypatch.setattr(broker, "produce", produce)
+        produce(topic, **event)
+        if way == "replaced":
+            (tmp_path / "b.part").write_bytes(newer)
+            (tmp_path / "b.part").replace(file)
+        elif way == "written":
+            file.write_bytes(newer + b" ")
+        else:
+            file.unlink()
+
+    monkeypatch.setattr(broker, "produce", change)
+    assert looks(tmp_path) == 1
+    assert looks(tmp_path) == (0 if way == "removed" else 1)
+    assert broker.keys == ([b"D1"] if way == "removed" else [b"D1", b"D2"])
+
+
 def test_a_broker_that_does_not_answer_loses_nothing(tmp_path, broker):
     """The files stay, and are sent again under the same id."""
     (tmp_path / "a.json").write_bytes(DECLARED)

@@ -253,6 +253,13 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch):
     assert len(endpoint.taken) == 1
 
 
+def test_an_authority_that_is_none(tmp_path):
+    """Found at the start: later, every event would be a dead letter."""
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(NotConfigured, match="Correct REDLANE_DELIVER_CA_FILE"):
+        Receiver(settings("https://cases.example/", deliver_ca_file=tmp_path / "ca.pem"))
+
+
 async def test_a_receiver_is_known_by_its_certificate(tmp_path):
     """Of the authority in the settings; without it nothing is posted."""
     authority = Authority(tmp_path)
