@@ -80,8 +80,8 @@ class Receiver:
             clock: gives the time of an attempt, which is signed. Unit: s since 1970-01-01T00:00Z.
 
         Raises:
-            NotConfigured: there is no address, it may not be used, there is no key, or a file holds no
-                certificate.
+            NotConfigured: there is no address, it may not be used, there is no key, or the
+                file of the authority holds none.
         """
         self._url = receiver_url(settings)
         self._host = urlsplit(self._url).hostname

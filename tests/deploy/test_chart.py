@@ -192,6 +192,7 @@ def test_every_secret_setting_reaches_a_component(rendered):
         ("externalSecrets.enabled=true", "at '/externalSecrets/"),
         ("console.ingress.enabled=true", "at '/console/ingress/host'"),
         ("deliver.enabled=true", "deliver.settings.deliver_url must be the address"),
+        ("deliver.enabled=true,deliver.settings.deliver_url=cases.example", "https://…"),
         ("screen.terminationGracePeriodSeconds=60", "above settings.stop_within_s (60)"),
     ],
 )

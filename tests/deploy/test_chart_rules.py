@@ -1,5 +1,7 @@
 """What has to hold of every manifest that the chart can make, whatever the schema of Kubernetes allows."""
 
+import json
+
 import pytest
 import yaml
 
@@ -183,6 +185,16 @@ def test_scaling_is_slow_and_never_to_nothing(manifests):
         down = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
         assert down["policies"][0]["value"] == 1
         assert down["stabilizationWindowSeconds"] >= 900
+
+
+def test_deliver_scales_on_every_topic_that_it_posts(rendered):
+    """Not on alerts alone."""
+    settings = {"deliver_url": "https://cases/", "deliver_topics": ["alerts", "explanations"]}
+    deliver = {"enabled": True, "autoscaling": {"enabled": True}, "settings": settings}
+    words = [f"--set-json=deliver.{name}={json.dumps(value)}" for name, value in deliver.items()]
+    (item,) = named(rendered("default", *words), "ScaledObject").values()
+    scaled_on = [trigger["metadata"]["topic"] for trigger in item["spec"]["triggers"]]
+    assert scaled_on == settings["deliver_topics"]
 
 
 def test_topics_and_schemas_come_first(rendered):

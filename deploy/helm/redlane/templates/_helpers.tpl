@@ -52,8 +52,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* The environment of a container. Takes (root, component). */}}
 {{- define "redlane.env" -}}
 {{- $settings := include "redlane.settings" . | fromJson }}
-{{- if and (eq .component "deliver") (not $settings.deliver_url) }}
-{{- fail "deliver.settings.deliver_url must be the address that takes events" }}
+{{- if and (eq .component "deliver") (not (regexMatch "^https?://" ($settings.deliver_url | default ""))) }}
+{{- fail "deliver.settings.deliver_url must be the address that takes events: https://…" }}
 {{- end }}
 {{- range $name, $value := $settings }}
 {{- if or (not (hasPrefix "console_" $name)) (eq $.component "console") }}
@@ -148,7 +148,7 @@ console:
   optional: [CONSOLE_DATABASE_URL, CONSOLE_PROXY_SECRET]
 {{- end }}
 
-{{/* Those that are switched on, as YAML; workers alone where told. Takes (root, workers). */}}
+{{/* Those that are switched on, as YAML; workers alone if asked for. Takes (root, workers). */}}
 {{- define "redlane.enabled" -}}
 {{- $enabled := dict }}
 {{- range $component, $it := include "redlane.components" . | fromYaml }}
