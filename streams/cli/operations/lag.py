@@ -20,10 +20,11 @@ def lag(
         int | None, typer.Option("--max", min=0, help="Exit with 1 above so many events.")
     ] = None,
 ) -> None:
-    """Tell how many events wait for screen, explain and learn, and for how long already.
+    """Show how many events wait for each worker, and for how long already.
 
-    An event that a worker has taken but not done counts, too. Exits with 1 if a group has more than
-    --max, or if Kafka does not answer.
+    Of intake, screen, explain and learn; of deliver too where REDLANE_DELIVER_URL is set. An event
+    that a worker has taken but not done counts, too. Exits with 1 if a group has more than --max,
+    or if Kafka does not answer.
 
     **Examples**
 
