@@ -18,6 +18,7 @@ from streams.object_storage import NoSuchKey, ObjectStorage
 from streams.operations import access
 from streams.operations.lag import groups
 from streams.settings import Settings
+from streams.webhook import receiver
 
 LOCALLY = "on this machine `redlane up` starts one"
 
@@ -62,6 +63,12 @@ def examine(settings: Settings) -> list[Finding]:
             "build one with `redlane bundle` and set REDLANE_BUNDLE to the folder it prints",
         ),
     )
+    if settings.deliver_url:
+        remedy = (
+            "check REDLANE_DELIVER_URL, REDLANE_DELIVER_SECRET, REDLANE_DELIVER_CA_FILE, and whether "
+            "the network lets this machine reach the receiver"
+        )
+        examinations = (*examinations, ("case management", _receiver, remedy))
     findings = []
     for part, look, remedy in examinations:
         try:
@@ -155,6 +162,10 @@ def _redis(settings: Settings) -> str:
 
 def _keys(settings: Settings) -> str:
     return f"{len(settings.secret_keys())} are set"
+
+
+def _receiver(settings: Settings) -> str:
+    return f"{receiver.reach(settings, within_s=5)} answers; nothing was posted"
 
 
 def _bundle(settings: Settings) -> str:

@@ -9,6 +9,7 @@ Then either the receiver took others meanwhile, and the event is refused; or it 
 import io
 import ipaddress
 import random
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -204,6 +205,27 @@ def receiver_url(settings: Settings) -> str:
             "the events; REDLANE_DELIVER_PLAIN_HTTP=true allows that."
         )
     return url
+
+
+def reach(settings: Settings, *, within_s: float) -> str:
+    """Connect to the receiver and post nothing; returns its host and port.
+
+    Args:
+        settings: of the receiver.
+        within_s: that it may take to answer. Unit: s.
+
+    Raises:
+        NotConfigured: see `Receiver`.
+        OSError: nobody answers, or not with a certificate that is trusted.
+    """
+    parts = urlsplit(receiver_url(settings))
+    signing_keys(settings.deliver_secret)
+    host, is_tls = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
+    with socket.create_connection((host, port), timeout=within_s) as connection:
+        if is_tls:
+            _certificates(settings).wrap_socket(connection, server_hostname=host).close()
+    return f"{host}:{port}"
 
 
 def _certificates(settings: Settings) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 import time
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from schemas.examples import examples
 from schemas.records import Alert
 from streams.kafka.events import FATE, Inbound, cloud_event
 from streams.local.certificates import Authority
+from streams.operations import doctor
 from streams.settings import NotConfigured, Settings
 from streams.webhook import receiver as module
 from streams.webhook.event import Webhook, webhook
@@ -251,6 +253,22 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch):
     with Endpoint() as endpoint:
         await deliver(endpoint)
     assert len(endpoint.taken) == 1
+
+
+async def test_the_doctor_connects_and_posts_nothing(tmp_path):
+    """So that a wrong address, network or certificate is found before the first alert."""
+    authority = Authority(tmp_path)
+    look, safe = asyncio.to_thread, {"deliver_ca_file": authority.ca_file}
+    with Endpoint(certificate=authority.issue("receiver")) as endpoint:
+        found = await look(doctor._receiver, settings(endpoint.url, **safe))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await look(doctor._receiver, settings(endpoint.url))
+    assert found == f"127.0.0.1:{endpoint.port} answers; nothing was posted"
+    assert endpoint.posted == []
+    with pytest.raises(ConnectionRefusedError):
+        await look(doctor._receiver, settings(endpoint.url, **safe))
+    with pytest.raises(NotConfigured, match="REDLANE_DELIVER_SECRET"):
+        doctor._receiver(settings(endpoint.url, deliver_secret=SecretStr("")))
 
 
 def test_an_authority_that_is_none(tmp_path):
