@@ -65,8 +65,8 @@ def examine(settings: Settings) -> list[Finding]:
     )
     if settings.deliver_url:
         remedy = (
-            "check REDLANE_DELIVER_URL, REDLANE_DELIVER_SECRET, REDLANE_DELIVER_CA_FILE, and whether "
-            "the network lets this machine reach the receiver"
+            "check REDLANE_DELIVER_URL, REDLANE_DELIVER_SECRET, REDLANE_DELIVER_CA_FILE; the "
+            "network must let this machine reach the receiver"
         )
         examinations = (*examinations, ("case management", _receiver, remedy))
     findings = []
