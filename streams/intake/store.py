@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,18 +12,27 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
+from streams import logs
 from streams.intake import ledger
 from streams.intake.ledger import Ledger
 from streams.settings import Settings
 
 WAITING: Final = "waiting/"
 """Prefix of the marks of declarations with waiting messages, named by the time of the first."""
+NO_BUCKET: Final = "NoSuchBucket"
 DIGITS: Final = 13
 """Of a time in milliseconds, so that names sort by time."""
 
 
 class StoreFailed(OSError):  # noqa: N818 - says what happened
     """Object storage did not do what it was asked; it may, another time."""
+
+
+logs.tell_plainly(
+    "check REDLANE_S3_ENDPOINT, its keys, and that they may list, read and write the bucket "
+    "REDLANE_S3_INTAKE_BUCKET",
+    StoreFailed,
+)
 
 
 class Changed(Exception):  # noqa: N818 - says what happened
@@ -101,7 +111,7 @@ class S3Ledgers:
         except FileNotFoundError:
             return Kept(Ledger(), None)
         except (BaseError, OSError) as error:
-            raise StoreFailed(type(error).__name__) from error
+            raise _failed(error) from error
         # In a thread, as below: of many versions of 999 goods items, this takes seconds.
         return Kept(await asyncio.to_thread(ledger.read, value), found.meta["e_tag"])
 
@@ -116,7 +126,7 @@ class S3Ledgers:
         await self._put(name, reference.encode(), "overwrite")
 
     async def marks(self, before: float) -> AsyncIterator[Mark]:
-        """See Ledgers."""
+        """See Ledgers; none where there is no bucket yet."""
         try:
             async for page in obstore.list(self._store, WAITING):
                 for found in sorted(page, key=lambda one: one["path"]):
@@ -126,7 +136,8 @@ class S3Ledgers:
                         content = await obstore.get_async(self._store, name)
                         yield Mark(name, bytes(await content.bytes_async()).decode(), since)
         except (BaseError, OSError) as error:
-            raise StoreFailed(type(error).__name__) from error
+            if _code(error) != NO_BUCKET:
+                raise _failed(error) from error
 
     async def unmark(self, mark: Mark) -> None:
         """See Ledgers."""
@@ -135,7 +146,7 @@ class S3Ledgers:
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
-            raise StoreFailed(type(error).__name__) from error
+            raise _failed(error) from error
 
     async def _put(self, key: str, value: bytes, mode: Any) -> None:
         try:
@@ -143,7 +154,18 @@ class S3Ledgers:
         except (AlreadyExistsError, PreconditionError) as error:
             raise Changed(key) from error
         except (BaseError, OSError) as error:
-            raise StoreFailed(type(error).__name__) from error
+            raise _failed(error) from error
+
+
+def _failed(error: Exception) -> StoreFailed:
+    """Return an error's kind and code; its text may quote a declaration's reference."""
+    return StoreFailed(" ".join(filter(None, (type(error).__name__, _code(error)))))
+
+
+def _code(error: Exception) -> str:
+    """Return the code of an error of S3; empty where it has none."""
+    found = re.search(r"<Code>(\w{1,80})</Code>", str(error))
+    return found[1] if found else ""
 
 
 def _hash(reference: str) -> str:

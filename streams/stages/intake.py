@@ -180,7 +180,7 @@ class Intake:
         self._published = []
         letters: list[Outbound] = []
         before = (now - self._wait).timestamp()
-        async for mark in self._ledgers.marks(before):
+        for mark in await self._retry((StoreFailed,), self._marks, before):
             ledger = await self._retry(
                 (StoreFailed,), self._change, mark.reference, lambda ledger: ledger.expire(before)
             )
@@ -191,6 +191,9 @@ class Intake:
             ]
             self._published.append(mark)
         return tuple(letters)
+
+    async def _marks(self, before: float) -> list[Mark]:
+        return [mark async for mark in self._ledgers.marks(before)]
 
     def _event(self, step: Step, cause: Inbound) -> Outbound:
         """Return the version that a message made, or its dead letter."""

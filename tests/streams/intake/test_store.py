@@ -3,6 +3,7 @@
 import obstore
 import pytest
 from obstore.store import MemoryStore
+from pydantic import SecretStr
 
 from streams.intake.ledger import Ledger, Step, UnknownFormat
 from streams.intake.store import Changed, S3Ledgers, StoreFailed, _key
@@ -54,6 +55,15 @@ async def test_marks_by_time(ledgers):
         await ledgers.unmark(mark)
         await ledgers.unmark(mark)
     assert [one.reference for one in await marked(9000.0)] == ["m3"]
+
+
+async def test_a_bucket_that_is_not_there_yet(stack):
+    """Nothing waits in it: who takes JSON alone in needs none."""
+    settings = stack.settings().model_copy(update={"s3_intake_bucket": "never-made"})
+    assert [one async for one in S3Ledgers(settings).marks(9e9)] == []
+    foreign = settings.model_copy(update={"s3_secret_access_key": SecretStr("wrong")})
+    with pytest.raises(StoreFailed, match="SignatureDoesNotMatch"):
+        assert [one async for one in S3Ledgers(foreign).marks(9e9)]
 
 
 async def test_what_is_none_of_ours(ledgers):

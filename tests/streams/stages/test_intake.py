@@ -150,6 +150,20 @@ async def test_a_storage_that_fails_stops_the_worker(intake, ledgers, monkeypatc
     assert calls == ["LRN1", "LRN1"]
 
 
+async def test_a_storage_that_fails_once_stops_nothing(intake, ledgers, monkeypatch):
+    """While it is asked for what waits too long, too."""
+    marks = ledgers.marks
+
+    async def failing(_before):
+        monkeypatch.setattr(ledgers, "marks", marks)
+        raise StoreFailed("no answer")
+        yield
+
+    monkeypatch.setattr(ledgers, "marks", failing)
+    ((own,),) = await intake([event(0, ORIGINAL)])
+    assert told(own) == 1
+
+
 async def test_another_worker_that_is_faster(intake, ledgers, monkeypatch):
     """It reads again, and makes the next version."""
     load = ledgers.load
