@@ -51,7 +51,7 @@ RULES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class JsonMessage:
-    """A message that is JSON; whether it is a declaration too, `declaration` tells."""
+    """A message that is JSON; whether it is a declaration too, `declaration` finds out."""
 
     content: Any
     in_envelope: bool
@@ -86,7 +86,7 @@ class JsonMessage:
         try:
             error = next(_validator(kind).iter_errors(self.content), None)
             if error is not None:
-                raise Undecodable(Reason.MESSAGE_INVALID, _told(error))
+                raise Undecodable(Reason.MESSAGE_INVALID, _described(error))
             data = self.content["data"] if self.in_envelope else self.content
             declaration = json_form.record_of(data, Declaration)
         except Malformed as malformed:
@@ -163,7 +163,7 @@ def _names() -> frozenset[str]:
     return json_form.field_names(Declaration) | frozenset(envelope)
 
 
-def _told(error: ValidationError) -> str:
+def _described(error: ValidationError) -> str:
     """Return where a message is not as its schema says, and how."""
     return f"{_place(error.absolute_path)} {_problem(error)}"
 
