@@ -7,8 +7,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from threadpoolctl import threadpool_limits
-
 from models.datasets.goods import read
 from models.encoding.image import decode
 from models.encoding.perceptual_hash import perceptual_hash
@@ -74,7 +72,6 @@ def evidence_of(scorer: Scorer, consignment: Consignment) -> DeclarationEvidence
 
 def main() -> None:
     """Print each step's time and its share."""
-    threadpool_limits(1, user_api="blas")  # as in a worker
     goods = read(sample())
     scorer = Scorer.load(default_bundle())
     source = Irregularities(goods, bucket="b", run="R", seed=1, shares={"clean": 1.0})
