@@ -2,7 +2,8 @@
 
 NumPy and its OpenBLAS choose their kernels by the widest registers that the processor has, and add
 in another order on each; so does OpenBLAS by the number of its threads. So both are kept to AVX2,
-and products to one thread, before NumPy is loaded; whoever sets these variables otherwise keeps that. Why, and what it costs: docs/decisions/0014-one-arithmetic.md.
+and products to one thread, before NumPy is loaded; whoever sets these variables otherwise keeps
+that. Why, and what it costs: docs/decisions/0014-one-arithmetic.md.
 """
 
 import os
