@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import structlog
 from redis.asyncio import Redis
-from threadpoolctl import threadpool_limits
 
 from models.encoding.backends import InferenceFailed, observe_faults
 from models.encoding.image import PHOTO_SIZE
@@ -62,16 +61,11 @@ log = structlog.get_logger(__name__)
 def load_scorer(settings: Settings) -> Scorer:
     """Load and warm up the model bundle: the first declaration should not wait for it.
 
-    Also limits numpy's matrix products to the threads of one inference, in the whole process: more
-    would busy-wait for the cores that ONNX Runtime uses, and each would cost the other far more
-    than it gains (docs/decisions/0013-threads.md).
-
     Raises:
         NotConfigured: no bundle is named.
         BadBundle: it is incomplete or was changed, or does not run here.
         NotReleased: it may not be used.
     """
-    threadpool_limits(settings.threads, user_api="blas")
     bundle = settings.required_bundle()
     verify(bundle)
     check_released(bundle)  # one that is only for evaluation may lack what scoring needs

@@ -154,6 +154,30 @@ def test_nothing_passes_that_no_policy_names(rendered, values):
         assert all(rule["from"] for rule in naming.get("ingress", ()))
 
 
+def test_ways_out_are_those_of_what_is_switched_on(rendered):
+    """To the collector of traces, and from `deliver` alone to the receiver."""
+    ports = {
+        values: {
+            name.removeprefix("redlane-"): [
+                port["port"]
+                for rule in item["spec"].get("egress", ())
+                for port in rule["ports"]
+                if rule.get("to")
+            ]
+            for name, item in named(rendered(values), "NetworkPolicy").items()
+        }
+        for values in ("default", "external-kafka")
+    }
+    assert not any(4318 in of_component for of_component in ports["default"].values())
+    assert all(
+        4318 in of_component
+        for component, of_component in ports["external-kafka"].items()
+        if component != "deny"
+    )
+    with_receiver = {name for name, some in ports["external-kafka"].items() if 443 in some}
+    assert with_receiver == {"deliver"}
+
+
 def test_what_selects_pods_selects_some(manifests, workloads):
     """Services, budgets and policies."""
     pod_labels = [labels(item["spec"]["template"]) for item in workloads]

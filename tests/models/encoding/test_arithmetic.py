@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models.arithmetic import KERNELS
+from models.arithmetic import KERNELS, THREADS
 from models.encoding.backends import OnnxBackend
 from models.encoding.encoders import PROBE_PHOTO, PROBE_TEXT, Encoders
 
@@ -114,25 +114,33 @@ def test_no_network_of_the_bundle_has_an_operator_that_differs_between_processor
 @pytest.mark.parametrize("module", ["models.scoring.scorer", "streams.app", "streams.cli"])
 def test_numpy_and_its_products_are_kept_to_avx2(module):
     """By whatever a process starts with; on any processor that has it."""
-    blas, features = run(
+    blas, threads, features = run(
         sys.executable,
         "-c",
         f"import {module}, json, numpy, threadpoolctl;"
         "from numpy._core._multiarray_umath import __cpu_features__ as features;"
         "blas = [one['architecture'] for one in threadpoolctl.threadpool_info()"
         "        if one['user_api'] == 'blas'];"
-        "print(json.dumps([blas, [name for name, there in features.items() if there]]))",
+        "threads = [one['num_threads'] for one in threadpoolctl.threadpool_info()"
+        "           if one['user_api'] == 'blas'];"
+        "print(json.dumps([blas, threads, [name for name, there in features.items() if there]]))",
     )
     if "AVX2" in features:
         assert set(blas) == {"Haswell"}
+        assert set(threads) == {1}
     assert {"X86_V4", "AVX512_ICL", "AVX512_SPR"}.isdisjoint(features)
 
 
 def test_the_users_choice_of_kernels_stays():
     """Who sets the variables knows why."""
-    chosen = {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3"}
-    code = f"import models, json, os; print(json.dumps([os.environ[n] for n in {[*KERNELS]}]))"
-    assert run(sys.executable, "-c", code, **chosen) == [chosen[name] for name in KERNELS]
+    chosen = {
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3",
+        "OPENBLAS_NUM_THREADS": "2",
+    }
+    code = f"import models, json, os; print(json.dumps([os.environ[n] for n in {[*chosen]}]))"
+    assert run(sys.executable, "-c", code, **chosen) == [*chosen.values()]
+    assert chosen.keys() == {*KERNELS, *THREADS}
 
 
 def test_embeddings_of_another_arithmetic_are_told_apart(bundle, monkeypatch):
