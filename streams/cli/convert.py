@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def convert(
-    path: Annotated[
-        Path, typer.Argument(help="XML or JSON file, or a folder of them.", exists=True)
+    paths: Annotated[
+        list[Path], typer.Argument(help="XML and JSON files, or folders of them.", exists=True)
     ],
     schema: Annotated[
         list[Path] | None,
@@ -36,14 +36,14 @@ def convert(
     cancellations (type INV), and declarations in JSON, alone or as CloudEvents. The outcome of a
     file is declaration, amendment, cancellation or dead_letter, with the reason code and the place
     in the document. An amendment in XML is applied to its original, by LRN or MRN, wherever that
-    stands in the folder; without it there is no declaration. Where each field comes from:
+    stands among the files; without it there is no declaration. Where each field comes from:
     docs/customs-messages.md.
 
     **Examples**
 
     `redlane convert declaration.xml`
 
-    `redlane convert declaration.json`
+    `redlane convert declaration.json original.xml amendment.xml`
 
     `redlane convert ./messages --json > declarations.jsonl`
 
@@ -53,9 +53,9 @@ def convert(
     from streams.operations.convert import convert as convert_all
     from streams.operations.convert import messages
 
-    files = messages(path)
+    files = [file for path in paths for file in messages(path)]
     if not files:
-        typer.echo(f"{path}: there is no XML or JSON file.", err=True)
+        typer.echo(f"{', '.join(map(str, paths))}: there is no XML or JSON file.", err=True)
         raise typer.Exit(1)
     with exit_on(ValueError):
         xml_schema = XmlSchema(tuple(schema)) if schema else None

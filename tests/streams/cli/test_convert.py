@@ -131,6 +131,17 @@ def test_one_file(folder):
     assert json_form.read(json.dumps(json.loads(output)["declaration"]), Declaration).version == 1
 
 
+def test_several_files(folder):
+    """As a shell names them: the amendment finds its original."""
+    status, output = convert(folder / "1-amendment.xml", folder / "2-original.XML", "--json")
+    assert status == 0
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [(one["outcome"], one["declaration"]["version"]) for one in lines] == [
+        ("amendment", 2),
+        ("declaration", 1),
+    ]
+
+
 def test_a_folder_without_messages(tmp_path):
     """One line that says so."""
     status, output = convert(tmp_path)
