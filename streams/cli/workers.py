@@ -67,7 +67,13 @@ def _send_files(path: Path, *, once: bool) -> None:
         # SIGTERM as Ctrl-C: what was sent and not moved is sent again, under the same id.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         reach(settings, within_s=10)
-        Folder(settings, path).run(once=once)
+        if left := Folder(settings, path).run(once=once):
+            typer.echo(
+                f"{left} files are left in {path}: they cannot be read, or are still written. Run "
+                "it again once they can.",
+                err=True,
+            )
+            raise typer.Exit(1)
 
 
 def screen() -> None:

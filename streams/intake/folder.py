@@ -82,8 +82,11 @@ class Folder:
         self._seen: dict[Path, Stamp] = {}
         self._unreadable: set[Path] = set()
 
-    def run(self, *, once: bool = False) -> None:
+    def run(self, *, once: bool = False) -> int:
         """Send files until interrupted, or those that are there.
+
+        Returns:
+            how many are left: they cannot be read, or are still written.
 
         Raises:
             NotDelivered: Kafka does not take them, or does not answer; they stay.
@@ -94,7 +97,7 @@ class Folder:
             time.sleep(LOOK_EVERY_S)
             self.look()
             if once:
-                return
+                return sum(1 for _ in self._stamps())
 
     def look(self) -> int:
         """Send the files that are as they were at the last look, the oldest first.

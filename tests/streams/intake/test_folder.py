@@ -156,3 +156,22 @@ def test_a_name_that_comes_again_replaces_no_other_file(tmp_path, broker):
         assert looks(tmp_path) == 1
     assert len(names(tmp_path / "done")) == 2
     assert (tmp_path / "done" / "a.json").read_bytes() == DECLARED
+
+
+def test_once_says_how_many_files_are_left(tmp_path, broker, monkeypatch):
+    """Here one that cannot be read."""
+    (tmp_path / "a.json").write_bytes(DECLARED)
+    (tmp_path / "b.json").write_bytes(DECLARED.replace(b"D1", b"D2"))
+    content = module._content
+
+    def forbid(path):
+        if path.name == "b.json":
+            raise PermissionError(13, "Permission denied")
+        return content(path)
+
+    monkeypatch.setattr(module, "_content", forbid)
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0)
+    assert Folder(Settings(), tmp_path).run(once=True) == 1
+    assert broker.keys == [b"D1"]
+    monkeypatch.setattr(module, "_content", content)
+    assert Folder(Settings(), tmp_path).run(once=True) == 0
