@@ -1,5 +1,8 @@
 """The real services, once a session; and a worker on them."""
 
+import models  # noqa: F401 - first: it pins the arithmetic of NumPy, which fakeredis loads
+
+# isort: split
 import contextlib
 import logging
 import sys

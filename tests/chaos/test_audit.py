@@ -316,8 +316,9 @@ def test_a_writer_that_was_frozen_appends_nothing_more(settings, decode):
     with pytest.raises(NotDelivered, match="could not be logged"):
         frozen.append([event(2)])
     successor.append([event(2)])
+    # Whoever takes it over waits until the transaction before is complete, and then can be read.
+    assert ChainWriter(settings, log, *unused, schema_id).head == successor.head
     check = Check(chain_of(*unused))
     entries = list(check.entries(log.entries(log_partition(*unused))))
     assert (check.problem, check.repeated, check.head.length) == (None, 0, begin.length + 3)
     assert [entry.subject for entry in entries[-3:]] == ["P0", "P1", "P2"]
-    assert ChainWriter(settings, log, *unused, schema_id).head == successor.head

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from models.datasets.goods import read
-from schemas.topics import DECLARATIONS
+from schemas.topics import ALERTS, ASSESSMENTS, DEAD_LETTERS, DECLARATIONS
 from streams.kafka.dead_letter import DeadLetterLimit
 from streams.synthetic.irregularities import Irregularities
 from streams.synthetic.send import new_run, send
@@ -21,6 +21,7 @@ from tests.chaos.verifier import (
 from tests.conftest import ready
 
 GROUP = "redlane-screen"
+FATES = (DECLARATIONS, ASSESSMENTS, ALERTS, DEAD_LETTERS)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def settled(settings, within_s=120):
 def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_worker):
     """Malformed Avro, unknown schema, 10 MB, broken and hostile photos: none stops the worker."""
     settings = stack.settings()
-    truths = {}
+    truths, mark = {}, ends(settings, FATES)
     worker = start_worker(dead_letter_share="1.0", traces="console", traces_share="0.5")
     worker.wait_until(lambda: ready(worker), within_s=90)
     send(
@@ -62,7 +63,7 @@ def test_every_event_has_one_fate_and_the_worker_lives(stack, source, start_work
         ),
     )
     settled(settings)
-    seen = read_all(settings)
+    seen = read_all(settings, FATES, mark)  # other tests share the topics
     assert_exactly_one_fate(seen)
     assert seen.duplicates == 0
     malformed = {id_: truth.detail for id_, truth in truths.items() if truth.kind == "malformed"}

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from threadpoolctl import threadpool_info
 
 from models.arithmetic import KERNELS, THREADS
 from models.encoding.backends import OnnxBackend
@@ -129,6 +130,11 @@ def test_numpy_and_its_products_are_kept_to_avx2(module):
         assert set(blas) == {"Haswell"}
         assert set(threads) == {1}
     assert {"X86_V4", "AVX512_ICL", "AVX512_SPR"}.isdisjoint(features)
+
+
+def test_the_tests_reckon_as_a_worker_does():
+    """Whatever they load first: else no verdict could be compared with a worker's."""
+    assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {1}
 
 
 def test_the_users_choice_of_kernels_stays():
