@@ -17,9 +17,14 @@ from tests.chaos.faults.broken_networks import POISON, break_networks
 from tests.chaos.faults.changed import described
 from tests.chaos.faults.injection import injected
 from tests.chaos.fleet import Fleet
+from tests.chaos.traffic import never_seen
 
 EVERY = 8
 """Of so many declarations, one has the text that is poison."""
+IN_A_ROW = 8
+"""Dead letters that a worker bears."""
+UNDER_WAY = 32
+"""Events that it has taken meanwhile: two micro-batches."""
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def fleet(stack, goods_folder, start_worker, dice, figures):
                 poisoned.add(consignment.declaration.declaration_id.encode())
                 yield described(consignment, POISON)
             else:
-                yield consignment
+                yield never_seen(consignment, dice)  # nothing cached: each needs every network
 
     workers = Fleet(
         stack, start_worker, consignments(), group=f"inference-{run}", dice=dice, figures=figures
@@ -78,7 +83,7 @@ def cached(settings):
 def test_a_lost_gpu_and_a_text_that_gives_nan(fleet, figures):
     """The CPU goes on under keys of its own; the text is a dead letter, and never in Redis."""
     known = set(cached(fleet.settings))
-    worker = fleet.start_ready(injected(break_networks, gpu_lost_after=15))
+    worker = fleet.start_ready(injected(break_networks, gpu_lost_after=6))
     fleet.send(40)
     fleet.finish(within_s=60)
     told = faults_counted(worker)
@@ -99,11 +104,11 @@ def test_a_lost_gpu_and_a_text_that_gives_nan(fleet, figures):
 def test_networks_that_are_broken_stop_the_worker(fleet, figures, faults, gives):
     """Time and again, after a few dead letters each; one without the fault does the rest."""
     turns = faults(3)
-    fleet.send(40 * turns)
+    fleet.send(60 * turns)
     for _ in range(turns):
         worker = fleet.start(
-            injected(break_networks, broken_after=fleet.dice.randint(20, 60), gives=gives),
-            dead_letters_in_a_row="8",
+            injected(break_networks, broken_after=fleet.dice.randint(8, 20), gives=gives),
+            dead_letters_in_a_row=str(IN_A_ROW),
         )
         deadline = time.monotonic() + 180
         while worker.returncode is None:
@@ -114,7 +119,7 @@ def test_networks_that_are_broken_stop_the_worker(fleet, figures, faults, gives)
         fleet.assert_nothing_committed_unfinished()
         figures.faults += 1
     dead = len(fleet.read((DEAD_LETTERS,)).answers)
-    assert turns * 9 <= dead <= turns * 25
+    assert turns * (IN_A_ROW + 1) <= dead <= turns * (IN_A_ROW + UNDER_WAY)
     fleet.start_ready()
     fleet.recover()
     fleet.finish()
