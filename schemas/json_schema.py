@@ -12,10 +12,15 @@ from schemas.json_form import BITS
 from schemas.rules import MAX_GOODS_ITEMS
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
-TIME: Final = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
-    r"(Z|[+-][0-9]{2}:[0-9]{2})$"
-)
+WHEN: Final = {
+    "format": "date-time",
+    "pattern": (
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+        r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+    ),
+    "examples": ["2026-11-26T09:30:00Z"],
+}
+"""A time with its zone."""
 REQUIRED: Final[Mapping[str, list[str]]] = {
     "Declaration": ["declaration_id", "goods_items"],
     "GoodsItem": ["sequence_number"],
@@ -62,7 +67,7 @@ def cloud_event(data: Mapping[str, Any]) -> dict[str, Any]:
             "id": TEXT | {"description": "With the source, the event's own: kept when sent again."},
             "source": TEXT | {"description": "What made it; a URI reference."},
             "type": TEXT | {"description": "For example redlane.declaration."},
-            "time": OPTIONAL | {"format": "date-time", "pattern": TIME},
+            "time": OPTIONAL | WHEN,
             "datacontenttype": OPTIONAL | {"pattern": "^application/json *(;.*)?$"},
             "dataschema": OPTIONAL,
             "subject": OPTIONAL,
@@ -92,13 +97,14 @@ def _type(node: Any, named: dict[str, Any]) -> dict[str, Any]:
         named[f"{node['namespace']}.{node['name']}"] = node
         return _record(node, named)
     if node["logicalType"] == "timestamp-millis":
-        return {"type": "string", "format": "date-time", "pattern": TIME}
+        return {"type": "string"} | WHEN
     whole, scale = node["precision"] - node["scale"], node["scale"]
     return {
         "type": ["string", "number"],
         "pattern": rf"^-?[0-9]{{1,{whole}}}(\.[0-9]{{1,{scale}}})?$",
         "exclusiveMinimum": -(10**whole),
         "exclusiveMaximum": 10**whole,
+        "examples": ["1234." + "567890"[:scale]],
     }
 
 

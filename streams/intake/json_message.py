@@ -181,6 +181,8 @@ def _problem(error: ValidationError) -> str:
         close = difflib.get_close_matches(name[:80], declared, n=1)
         hint = f"; {close[0]} is meant?" if close else ""
         return f"has a field that there is none of, its {number}.{hint}"
+    if keyword == "pattern" and "examples" in error.schema:
+        return f"is not written like {error.schema['examples'][0]}"
     text = " or ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
     return RULES[keyword].format(text)
 
