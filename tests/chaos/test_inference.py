@@ -83,7 +83,7 @@ def cached(settings):
 def test_a_lost_gpu_and_a_text_that_gives_nan(fleet, figures):
     """The CPU goes on under keys of its own; the text is a dead letter, and never in Redis."""
     known = set(cached(fleet.settings))
-    worker = fleet.start_ready(injected(break_networks, gpu_lost_after=6))
+    worker = fleet.start_ready(injected(break_networks, gpu_lost_after=24))
     fleet.send(40)
     fleet.finish(within_s=60)
     told = faults_counted(worker)
@@ -107,7 +107,7 @@ def test_networks_that_are_broken_stop_the_worker(fleet, figures, faults, gives)
     fleet.send(60 * turns)
     for _ in range(turns):
         worker = fleet.start(
-            injected(break_networks, broken_after=fleet.dice.randint(8, 20), gives=gives),
+            injected(break_networks, broken_after=fleet.dice.randint(30, 50), gives=gives),
             dead_letters_in_a_row=str(IN_A_ROW),
         )
         deadline = time.monotonic() + 180

@@ -22,9 +22,9 @@ def break_networks(*, gpu_lost_after=None, broken_after=None, gives="an error"):
     """Let networks fail.
 
     Args:
-        gpu_lost_after: runs of each network that a GPU does, then each fails, as after an error in
-            a kernel; without it there is no GPU.
-        broken_after: runs of each network that the processor does, then each fails; for ever
+        gpu_lost_after: rows that each network does on a GPU, then every run fails, as after an error
+            in a kernel; without it there is no GPU.
+        broken_after: rows that each network does on the processor, then every run fails; all of them
             without it.
         gives: what a broken network answers: "an error", or a number.
     """
@@ -35,15 +35,15 @@ def break_networks(*, gpu_lost_after=None, broken_after=None, gives="an error"):
     class Session(onnxruntime.InferenceSession):
         def __init__(self, model, options, *, providers, **more):
             super().__init__(model, options, providers=[CPU], **more)
-            self.provider, self.runs = providers[0], 0
+            self.provider, self.rows = providers[0], 0
 
         def get_providers(self):
             return [self.provider]
 
         def run(self, names, inputs, *more):
-            self.runs += 1
+            self.rows += len(next(iter(inputs.values())))
             most = works_for[self.provider]
-            broken = most is not None and self.runs > most
+            broken = most is not None and self.rows > most
             if broken and (gives == "an error" or self.provider == CUDA):
                 raise Fail("CUDA failure 700: an illegal memory access was encountered")
             outputs = super().run(names, inputs, *more)
