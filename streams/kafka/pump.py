@@ -194,8 +194,7 @@ class Pumps:
         """Let micro-batches under way end, and do what they overtook.
 
         An event is acknowledged once those before it in its partition are done. What is published
-        of one that is not would get a second fate after the restart, and another one where a bug
-        was mended meanwhile.
+        of one that is not would get a second fate after the restart, perhaps another one.
         """
         self._stopping = True
         for pump, task in tasks.items():
@@ -210,6 +209,8 @@ class Pumps:
                         await self._finish([self._works[ticket]])
         except TimeoutError:
             log.warning("not all that is under way could be finished", within_s=DRAIN_S)
+        except Exception as error:
+            raise ExceptionGroup("the pumps stopped", [*_faults(tasks.values()), error]) from error
         finally:
             for task in tasks.values():  # those that still run
                 task.cancel()

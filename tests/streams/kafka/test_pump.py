@@ -154,6 +154,36 @@ async def test_a_worker_that_stops_itself_does_what_it_overtook():
     assert (sorted(fates), acknowledged) == ([0, 1, 2], [0, 1, 2])
 
 
+async def test_a_bug_on_what_was_overtaken_is_one_of_the_faults():
+    """`run` raises it with what stopped the worker, not alone."""
+    events = [
+        inbound(value=b"x", offset=n, key=key) for n, key in enumerate([b"a", b"a", b"d", b"a"])
+    ]
+    slow = asyncio.Event()
+
+    async def stage(batch):
+        (event,) = batch
+        if event.offset == 0:
+            await slow.wait()
+        if event.offset == 1:
+            raise ZeroDivisionError
+        if event.key == b"d":
+            asyncio.get_running_loop().call_later(0.05, slow.set)
+            return [fate(event, DEAD_LETTERS)]
+        return [fate(event)]
+
+    stopping = pumps(stage, Published(), Acker(lambda: 0.0), in_a_row=0, batch_size=1)
+    running = asyncio.create_task(stopping.run())
+    for event in events:
+        await stopping.put(event, lambda: None)
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(running, 10)
+    assert {type(fault) for fault in caught.value.exceptions} == {
+        TooManyDeadLetters,
+        ZeroDivisionError,
+    }
+
+
 async def test_pumps_that_are_cancelled_finish_what_is_published():
     """Such as by a check that fails: an event is never published without being acknowledged."""
     published, acknowledged = Published(), []
