@@ -1,5 +1,6 @@
 """What a setting may hold: a file that is there, the name of a bucket, an address of its form."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Final
@@ -53,3 +54,11 @@ def check_address(url: str, schemes: tuple[str, ...]) -> None:
             valid = valid and port is not None and not parts.path
     if not valid or any(sign.isspace() for sign in url):
         raise ValueError(f"write {form}")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone, whatever its network."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -7,7 +7,6 @@ Then either the receiver took others meanwhile, and the event is refused; or it 
 """
 
 import io
-import ipaddress
 import random
 import socket
 import ssl
@@ -27,7 +26,7 @@ from schemas.codec import Undecodable
 from schemas.reasons import Reason
 from streams import logs, metrics
 from streams.kafka.heartbeat import beat
-from streams.setting_types import check_address
+from streams.setting_types import check_address, is_loopback
 from streams.settings import NotConfigured, Settings
 from streams.webhook.event import MEDIA_TYPE, Webhook
 from streams.webhook.signature import signed, signing_keys
@@ -198,7 +197,7 @@ def receiver_url(settings: Settings) -> str:
             "Correct REDLANE_DELIVER_URL: it may hold neither a user nor a fragment. Receivers "
             "know us by the signature."
         )
-    is_safe = parts.scheme == "https" or _is_here(parts.hostname or "")
+    is_safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
     if not (is_safe or settings.deliver_plain_http):
         raise NotConfigured(
             "Correct REDLANE_DELIVER_URL: write https://. With http:// everybody on the way reads "
@@ -240,13 +239,6 @@ def _certificates(settings: Settings) -> ssl.SSLContext:
         raise NotConfigured(
             "Correct REDLANE_DELIVER_CA_FILE: the file holds no certificate in PEM."
         ) from None
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def retry_after(text: str, now: float) -> float:

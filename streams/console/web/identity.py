@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from streams.console.state.users import ROLES, User
+from streams.setting_types import is_loopback
 from streams.settings import Settings
 
 MAX_NAME: Final = 120
@@ -93,13 +94,8 @@ def _text(header: str) -> str:
 
 
 def _demo(demo_user: str, host: str) -> User:
-    if host != "localhost":
-        try:
-            loopback = ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
-            raise Misconfigured(f"A demo user would be everybody who reaches {host}: use 127.0.0.1")
+    if not is_loopback(host):
+        raise Misconfigured(f"A demo user would be everybody who reaches {host}: use 127.0.0.1")
     name, _, role = demo_user.partition(":")
     role = role or "inspector"
     if not name or role not in ROLES:
