@@ -37,7 +37,7 @@ from streams.intake.store import S3Ledgers
 from streams.intake.xml_document import XmlSchema
 from streams.kafka.origin import Origins
 from streams.kafka.registry import AllowList, Decoder, Registry
-from streams.kafka.unread import Unread
+from streams.kafka.unread import Unread, UnreadOfAll
 from streams.kafka.worker import App, worker
 from streams.object_storage import ObjectStorage
 from streams.operations.access import admit
@@ -129,7 +129,6 @@ def taking_in(settings: Settings) -> App:
         settings,
         name="intake",
         group=settings.intake_consumer_group,
-        topic=CUSTOMS_MESSAGES,
         stage=stage,
         unread=unread,
     )
@@ -178,7 +177,6 @@ def screening(settings: Settings) -> App:
         settings,
         name="screen",
         group=settings.consumer_group,
-        topic=DECLARATIONS,
         stage=allowed.before(stage),
         weigh=stage.weigh,
         checks=[reference.check],
@@ -233,7 +231,6 @@ def explaining(settings: Settings) -> App:
         settings.model_copy(update={"batch_size": 1}),
         name="explain",
         group=settings.explain_consumer_group,
-        topic=ALERTS,
         stage=stage,
         checks=[reference.check],
         unread=unread,
@@ -267,7 +264,6 @@ def learning(settings: Settings) -> App:
         settings,
         name="learn",
         group=settings.learn_consumer_group,
-        topic=INSPECTION_OUTCOMES,
         stage=allowed.before(stage),
         unread=unread,
     )
@@ -287,30 +283,29 @@ def delivering(settings: Settings) -> App:
     registry = Registry(settings.registry_url)
     registry.wait(topics[0])
     admit(settings, "deliver")
-    unread, *more = (begun(settings, settings.deliver_consumer_group, topic) for topic in topics)
+    unread = begun(settings, settings.deliver_consumer_group, *topics)
     app = worker(
         settings,
         name="deliver",
         group=settings.deliver_consumer_group,
-        topic=topics[0],
         stage=Deliver(decode=Decoder(registry.writers, topics), receiver=receiver),
         unread=unread,
-        more=more,
     )
     app.async_exit_stack.push_async_callback(receiver.close)
     return app
 
 
-def begun(settings: Settings, group: str, topic: Topic) -> Unread:
+def begun(settings: Settings, group: str, *topics: Topic) -> UnreadOfAll:
     """Wait for Kafka; return what tells of events that are removed before they are read.
 
     Raises:
-        NotDeployed: the topic is missing.
+        NotDeployed: a topic is missing.
         NoAnswer: Kafka does not answer for a while, or refuses this user.
     """
-    unread = Unread(settings, group=group, topic=topic)
-    unread.begin()
-    return unread
+    each = [Unread(settings, group=group, topic=topic) for topic in topics]
+    for unread in each:
+        unread.begin()
+    return UnreadOfAll(each)
 
 
 def inference_threads() -> Executor:

@@ -182,7 +182,8 @@ class UnreadOfAll:
     """The same of all topics that a worker reads."""
 
     def __init__(self, each: Iterable[Unread]) -> None:
-        self._by_topic = {unread.topic.name: unread for unread in each}
+        self.each = tuple(each)
+        self._by_topic = {unread.topic.name: unread for unread in self.each}
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from aiokafka import errors
 from aiokafka.helpers import create_ssl_context
 from mode import CrashingSupervisor
 
-from schemas.topics import DEAD_LETTERS, Topic
+from schemas.topics import DEAD_LETTERS
 from streams import logs, metrics
 from streams.exit_deadline import ExitDeadline
 from streams.kafka.acker import Acker
@@ -28,7 +28,7 @@ from streams.kafka.health import Health
 from streams.kafka.origin import GIVE_RIGHTS
 from streams.kafka.pump import Pumps, Stage, Weigh
 from streams.kafka.transport import TOO_LARGE, Transport
-from streams.kafka.unread import Unread, UnreadOfAll
+from streams.kafka.unread import UnreadOfAll
 from streams.settings import NotConfigured, Settings
 
 if TYPE_CHECKING:
@@ -203,12 +203,10 @@ def worker(
     *,
     name: str,
     group: str,
-    topic: Topic,
+    unread: UnreadOfAll,
     stage: Stage,
     weigh: Weigh = lambda _: 0,
     checks: Sequence[Callable[[], None]] = (),
-    unread: Unread | None = None,
-    more: Sequence[Unread] = (),
 ) -> App:
     """Return a worker that runs a stage over a topic, or over several.
 
@@ -216,14 +214,11 @@ def worker(
         settings: of the services.
         name: of the stage, for dead letters.
         group: consumer group.
-        topic: that it reads.
+        unread: the topics that it reads; tells of what retention removed before it was read.
         stage: takes its events in micro-batches.
         weigh: finds heavy events, which light ones may overtake.
         checks: called every second; an error stops the worker.
-        unread: tells of what retention removed before it was read; one of its own where None.
-        more: the same for each further topic that it reads, in the same group.
     """
-    unread_of_all = UnreadOfAll((unread or Unread(settings, group=group, topic=topic), *more))
     app = faust_app(settings, group)
 
     async def publish(events: Sequence[Outbound]) -> list[bool]:
@@ -233,7 +228,7 @@ def worker(
     app.deadline = ExitDeadline(settings.stop_within_s, cut_off=lambda: app.contact.lost_s > 0)
     # The health below stops the worker in order; but without Kafka it may not even have started.
     app.contact = Contact(
-        asking_for(settings, topic),
+        asking_for(settings, unread.each[0].topic),
         limit_s=settings.delivery_timeout_s,
         on_lost=app.deadline.start,
     )
@@ -258,7 +253,7 @@ def worker(
         traces=traces(settings, name),
     )
     source = app.topic(
-        *unread_of_all.topics,
+        *unread.topics,
         key_type=bytes,
         value_type=bytes,
         key_serializer="raw",
@@ -272,7 +267,7 @@ def worker(
             health.check_progress()
             for check in checks:
                 check()
-            await unread_of_all.check()
+            await unread.check()
             metrics.set_lag(consumer.lag)
             await asyncio.sleep(1)
 
@@ -284,7 +279,7 @@ def worker(
                 tasks.create_task(watch())
                 async for event in stream.noack().events():
                     place = event.message
-                    unread_of_all.received(place.topic, place.partition, place.offset)
+                    unread.received(place.topic, place.partition, place.offset)
                     received = received_by_faust(event)
                     # Until it is acknowledged Faust keeps the event, but needs its value no more.
                     event.value = event.message.value = None
@@ -295,7 +290,7 @@ def worker(
             raise
 
     async def compare(_app: Any, *assigned: Any, **_: Any) -> None:
-        await unread_of_all.assigned(place for places in assigned for place in places)
+        await unread.assigned(place for places in assigned for place in places)
 
     app.on_partitions_assigned.connect(compare)  # type: ignore[arg-type] # Faust names no arguments
 

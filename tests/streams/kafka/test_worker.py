@@ -14,6 +14,7 @@ from schemas.topics import ASSESSMENTS, DECLARATIONS
 from streams.kafka import transport as transport_module
 from streams.kafka.events import Outbound
 from streams.kafka.transport import PromptConsumer
+from streams.kafka.unread import Unread, UnreadOfAll
 from streams.kafka.worker import faust_app, received_by_faust, worker
 from streams.settings import Settings
 
@@ -89,7 +90,7 @@ class Running:
             Settings(**{"batch_wait_ms": 1} | settings),
             name="test",
             group="test",
-            topic=DECLARATIONS,
+            unread=UnreadOfAll([Unread(Settings(), group="test", topic=DECLARATIONS)]),
             stage=stage,
             checks=checks,
         )
