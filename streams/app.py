@@ -11,7 +11,8 @@ from models.encoding.backends import InferenceFailed, observe_faults
 from models.encoding.image import PHOTO_SIZE
 from models.explanation.explainer import Explainer
 from models.scoring.bundle import BadBundle, check_released, verify
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from schemas.records import Declaration, GoodsItem
 from schemas.topics import (
     ALERTS,

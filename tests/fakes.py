@@ -8,7 +8,7 @@ import numpy as np
 import obstore
 from obstore.store import MemoryStore
 
-from models.scoring.scorer import DeclarationEvidence, Verdict
+from models.scoring.evidence import DeclarationEvidence, Verdict
 from models.selection.policy import Thresholds
 from schemas.codec import encode
 from schemas.records import Declaration, ItemAssessment

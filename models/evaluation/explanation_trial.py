@@ -22,15 +22,12 @@ from models.explanation.attribution import Attribution
 from models.explanation.explainer import Explainer, parts
 from models.explanation.heat_map import covered, enlarged, hottest
 from models.hs.classifier import HsModel
+from models.hs.modalities import GoodsEmbeddings, ModalityPosteriors, modality_posteriors
 from models.risk.kinds import EXTERNAL
-from models.risk.model import (
-    GoodsEmbeddings,
-    ModalityPosteriors,
-    log_ratios,
-    modality_posteriors,
-)
+from models.risk.model import log_ratios
 from models.risk.signals import ItemSignals, LiveSignals, PhotoUse
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from models.vectors import Array
 from schemas.records import Declaration, GoodsItem
 

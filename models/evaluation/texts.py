@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 from models.datasets.texts import BadTexts, GoodsText, read, to_measure_on
 from models.evaluation.ranking import Ranked, RankingResult
 from models.hs.classifier import Posterior
+from models.hs.modalities import GoodsEmbeddings, modality_posteriors
 from models.progress import Say
-from models.risk.model import GoodsEmbeddings, modality_posteriors
 from models.scoring.scorer import Scorer
 
 SEED: Final = 7

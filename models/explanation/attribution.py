@@ -9,9 +9,11 @@ from itertools import chain, product
 from typing import Final
 
 from models.explanation.shapley import owen
+from models.hs.modalities import GoodsEmbeddings, ModalityPosteriors, modality_posteriors
 from models.risk.kinds import EXTERNAL
-from models.risk.model import GoodsEmbeddings, ModalityPosteriors, log_ratios, modality_posteriors
-from models.scoring.scorer import DeclarationEvidence, ItemContext, Scorer
+from models.risk.model import log_ratios
+from models.scoring.evidence import DeclarationEvidence, ItemContext
+from models.scoring.scorer import Scorer
 
 TEXT: Final = ("wording", "title")
 IMAGE: Final = ("photo_use",)

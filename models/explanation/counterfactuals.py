@@ -8,11 +8,13 @@ from typing import Final
 
 from models.explanation.attribution import Attribution
 from models.hs.editions import current
+from models.hs.modalities import ModalityPosteriors
 from models.risk.attributes import histories
 from models.risk.kinds import NO_GOODS_NAMED, OTHER_TITLE, PHOTO_REUSE, UNDERVALUATION
 from models.risk.likelihoods import LikelihoodRatio
-from models.risk.model import ModalityPosteriors, log_ratios
-from models.scoring.scorer import DIGITS, DeclarationEvidence, Scorer, Verdict
+from models.risk.model import log_ratios
+from models.scoring.evidence import DeclarationEvidence, Verdict
+from models.scoring.scorer import DIGITS, Scorer
 from schemas.reasons import Reason
 from schemas.records import GoodsItem, Signal
 

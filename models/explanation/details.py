@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 from models.risk.kinds import EXTERNAL, UNDERVALUATION
-from models.scoring.scorer import ItemContext
+from models.scoring.evidence import ItemContext
 from schemas.records import GoodsItem, PricePeers
 
 Z95: Final = 1.96

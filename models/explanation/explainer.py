@@ -29,12 +29,13 @@ from models.explanation.duty import duty_difference
 from models.explanation.heat_map import GRID, Regions
 from models.explanation.similar_goods import similar_goods
 from models.hs.editions import current
+from models.hs.modalities import ModalityPosteriors
 from models.risk.attributes import identified
 from models.risk.kinds import EXTERNAL
-from models.risk.model import ModalityPosteriors
 from models.risk.signals import Rate
 from models.risk.vagueness import texts_to_read
-from models.scoring.scorer import DIGITS, DeclarationEvidence, ItemEvidence, Scorer, Verdict
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence, Verdict
+from models.scoring.scorer import DIGITS, Scorer
 from models.vectors import Array, best
 from schemas.reasons import Reason
 from schemas.records import (

@@ -10,7 +10,7 @@ must not judge one.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from models.encoding.backends import Backend
 from models.encoding.text import NGRAMS
 from models.hs import conformal
+from models.hs.embedded_nomenclature import Nomenclature
 from models.hs.exemplars import ExemplarIndex, Neighbours, share_of_others
 from models.hs.text_experts import TextExperts
-from models.vectors import Array, best, blocks, products, softmax, unit
+from models.vectors import Array, blocks, products, softmax
 
 FLOOR: Final = 1e-7
 """Least probability of a code: no evidence rules a code out."""
@@ -62,79 +63,6 @@ class Calibration:
     log-odds that the goods are familiar."""
     least: tuple[float, ...]
     """Least probability of a member of the 95 % set at each level of `conformal.DIGITS`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nomenclature:
-    """The HS subheadings, as embeddings of their texts."""
-
-    codes: tuple[str, ...]  # (C,), sorted
-    line_starts: NDArray[np.int64]  # (C,): each code's first line
-    line_codes: NDArray[np.str_]  # (L,): each line's code, sorted
-    lines: Array  # (L, D): mean embedding of each line's languages, centred, of length 1
-    centre: Array  # (D,): mean embedding of the lines
-    words: Array  # (W, D): the image classifier's words, centred by their mean, of length 1
-    word_names: tuple[str, ...]  # (W,)
-    classifier: tuple[Array, Array]  # (W, I), (W,): pretrained photo features → words
-
-    @classmethod
-    def of(
-        cls,
-        cn8: Sequence[str],
-        lines: Array,
-        word_names: Sequence[str],
-        words: Array,
-        classifier: tuple[Array, Array],
-    ) -> Self:
-        """Take the embeddings of lines (L, D), sorted by their codes, and of words (W, D)."""
-        centre, words_centre = lines.mean(axis=0), words.mean(axis=0)
-        hs6 = np.array([code[:6] for code in cn8])
-        return cls(
-            *_starts(hs6),
-            line_codes=hs6,
-            lines=unit(lines - centre),
-            centre=centre,
-            words=unit(words - words_centre),
-            word_names=tuple(word_names),
-            classifier=classifier,
-        )
-
-    def without(self, lines: Sequence[int]) -> Self:
-        """Return the nomenclature without some lines, and without codes of which none is left."""
-        remaining = np.ones(len(self.lines), bool)
-        remaining[list(lines)] = False
-        codes, starts = _starts(self.line_codes[remaining])
-        return replace(
-            self,
-            codes=codes,
-            line_starts=starts,
-            line_codes=self.line_codes[remaining],
-            lines=self.lines[remaining],
-        )
-
-    def centred(self, text: Array) -> Array:
-        """Centre a goods text's meaning: (..., NGRAMS + D) → (..., D), of length 1."""
-        return unit(text[..., NGRAMS:] - self.centre)
-
-    def word_probabilities(self, photo: Array) -> Array:
-        """Return the probability of each word of the image classifier: (..., I) → (..., W)."""
-        weights, biases = self.classifier
-        return softmax(products(photo[..., : weights.shape[1]], weights) + biases)
-
-    def words_of(self, photo: Array, count: int) -> list[str]:
-        """Return the most probable words for a photo, the most probable first."""
-        return [self.word_names[place] for place in best(self.word_probabilities(photo), count)]
-
-    def shown(self, photo: Array) -> Array:
-        """Translate a photo into the text space by its words: (..., I) → (..., D)."""
-        return unit(products(self.word_probabilities(photo), self.words.T))
-
-    def similarities(self, vector: Array) -> Array:
-        """Return each code's similarity to a vector `shown` or `centred`: (..., D) → (..., C)."""
-        nearest: Array = np.maximum.reduceat(
-            products(vector, self.lines), self.line_starts, axis=-1
-        )
-        return nearest
 
 
 class CodeEvidence(NamedTuple):
@@ -317,7 +245,7 @@ class HsModel:
         n = self.nomenclature
         return CodeEvidence(
             None if text is None else self.text_experts.log_probabilities(text),
-            None if photo is None else n.similarities(n.shown(photo)),
+            None if photo is None else n.similarities_of_photo(photo),
         )
 
     def general_probabilities(self, evidence: CodeEvidence) -> Array:
@@ -384,12 +312,6 @@ def _normalised(mixed: Array) -> Array:
         np.float32
     )
     return shares
-
-
-def _starts(line_codes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the codes of sorted lines, and the place of each code's first line."""
-    codes, starts = np.unique(line_codes, return_index=True)
-    return tuple(map(str, codes)), starts
 
 
 def chosen(name: str, text: Part, photo: Part) -> tuple[Part | None, Part | None]:

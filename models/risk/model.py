@@ -6,16 +6,16 @@ missing keeps the odds that it has among all goods: the risk falls back to them,
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import chain
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.hs.classifier import CodeEvidence, HsModel, Posterior, modality
+from models.hs.classifier import HsModel, modality
 from models.hs.editions import NATIONAL, current
+from models.hs.modalities import ModalityPosteriors
 from models.risk.kinds import EXTERNAL, LEARNED, PHOTO_REUSE, prior_odds
 from models.risk.likelihoods import LikelihoodRatio
 from models.risk.signals import Peers
@@ -40,103 +40,6 @@ class Judgement:
     """Of every code (C,), from all evidence present; None without any."""
     hs_set: tuple[str, ...]
     """Codes, headings or chapters that hold the right code in 95 of 100 cases."""
-
-
-class ModalityPosteriors(NamedTuple):
-    """What text and photos of one goods item say of its code, alone and together."""
-
-    text: Posterior | None
-    photo: Posterior | None
-    both: Posterior | None
-    agreement: float | None
-    """As `HsModel.agreement` gives it."""
-    title: Posterior | None = None
-    """By the title, where the text is another."""
-
-
-class GoodsEmbeddings(NamedTuple):
-    """What is embedded of one goods item."""
-
-    text: Array | None  # (D,)
-    photos: Sequence[Array] = ()  # (I,) each
-    title: Array | None = None  # (D,)
-    """Of its title, where the text is another."""
-
-
-def modality_posteriors(hs: HsModel, goods: Sequence[GoodsEmbeddings]) -> list[ModalityPosteriors]:
-    """Ask the model about text alone, photos alone and both; of several photos the mean.
-
-    Of each goods item what would be said of it alone, in a few large products.
-    """
-    answers = [ModalityPosteriors(None, None, None, None)] * len(goods)
-    for ask, has_text, has_photos in (
-        (_ask_text, True, False),
-        (_ask_photos, False, True),
-        (_ask_both, True, True),
-    ):
-        places = [
-            place
-            for place, each in enumerate(goods)
-            if (each.text is not None, bool(each.photos)) == (has_text, has_photos)
-        ]
-        if places:
-            texts = [text for place in places if (text := goods[place].text) is not None]
-            photos = [goods[place].photos for place in places]
-            for place, answer in zip(places, ask(hs, texts, photos), strict=True):
-                answers[place] = answer
-    titles = {place: each.title for place, each in enumerate(goods) if each.title is not None}
-    if titles:
-        of_titles = _ask_text(hs, list(titles.values()), ())
-        for place, answer in zip(titles, of_titles, strict=True):
-            answers[place] = answers[place]._replace(title=answer.text)
-    return answers
-
-
-Photos: TypeAlias = Sequence[Sequence[Array]]
-"""Of each goods item."""
-
-
-def _ask_text(hs: HsModel, texts: Sequence[Array], _: Photos) -> Iterator[ModalityPosteriors]:
-    posteriors = hs.posteriors(np.stack(texts), None)
-    for row in range(len(texts)):
-        yield ModalityPosteriors(posteriors.mean(slice(row, row + 1)), None, None, None)
-
-
-def _ask_photos(hs: HsModel, _: Sequence[Array], photos: Photos) -> Iterator[ModalityPosteriors]:
-    posteriors = hs.posteriors(None, np.stack(list(chain.from_iterable(photos))))
-    for rows in _rows(photos):
-        yield ModalityPosteriors(None, posteriors.mean(rows), None, None)
-
-
-def _ask_both(hs: HsModel, texts: Sequence[Array], photos: Photos) -> Iterator[ModalityPosteriors]:
-    """All evidence together shows best how familiar the goods are.
-
-    So its gate weight also serves for text alone and photos alone.
-    """
-    of_item, text = np.repeat(range(len(texts)), list(map(len, photos))), np.stack(texts)
-    photo = np.stack(list(chain.from_iterable(photos)))
-    by_text, by_photo = hs.code_evidence(text, None), hs.code_evidence(None, photo)
-    assert by_text.text is not None  # noqa: S101 - for the type checker
-    evidence = CodeEvidence(by_text.text[of_item], by_photo.photo)
-    of_both = hs.posteriors(text[of_item], photo, evidence=evidence)
-    both = [of_both.mean(rows) for rows in _rows(photos)]
-    weights = np.array([posterior.gate_weight for posterior in both])
-    of_text = hs.posteriors(text, None, gate_weights=weights, evidence=by_text)
-    of_photo = hs.posteriors(None, photo, gate_weights=weights[of_item], evidence=by_photo)
-    agreement = hs.agreement(text[of_item], photo)
-    for row, rows in enumerate(_rows(photos)):
-        yield ModalityPosteriors(
-            of_text.mean(slice(row, row + 1)),
-            of_photo.mean(rows),
-            both[row],
-            float(agreement[rows].mean()),
-        )
-
-
-def _rows(photos: Photos) -> list[slice]:
-    """Return where the photos of each goods item stand among all."""
-    ends = np.cumsum(list(map(len, photos))).tolist()
-    return [slice(end - len(some), end) for end, some in zip(ends, photos, strict=True)]
 
 
 def log_ratio(probabilities: Array, groups: NDArray[np.int64], group: int) -> float:

@@ -8,7 +8,8 @@ from safetensors.numpy import load_file
 
 from models.encoding.backends import OnnxBackend
 from models.hs import embedded_nomenclature
-from models.hs.classifier import Calibration, HsModel, Nomenclature
+from models.hs.classifier import Calibration, HsModel
+from models.hs.embedded_nomenclature import Nomenclature
 from models.hs.exemplars import ExemplarIndex
 from models.hs.text_experts import TextExperts, Trust
 from models.risk.signals import Peers

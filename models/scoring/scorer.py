@@ -5,13 +5,10 @@ through the encoders alone, and every sum is taken over arrays of one shape.
 """
 
 import copy
-import hashlib
 import json
 import math
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
@@ -25,8 +22,8 @@ from models.encoding.text import NGRAMS
 from models.hs.classifier import HsModel
 from models.hs.conformal import COVERAGE
 from models.hs.editions import SUBHEADING, current
+from models.hs.modalities import ModalityPosteriors, modality_posteriors
 from models.risk import likelihoods, plausibility
-from models.risk.acceptance import accepted
 from models.risk.attributes import Attributes
 from models.risk.kinds import (
     HISTORY,
@@ -40,114 +37,23 @@ from models.risk.kinds import (
     prior_odds,
 )
 from models.risk.likelihoods import LikelihoodRatio
-from models.risk.model import (
-    GoodsEmbeddings,
-    Groups,
-    Judgement,
-    KindRegression,
-    ModalityPosteriors,
-    RiskModel,
-    modality_posteriors,
-)
-from models.risk.signals import ItemSignals, LiveSignals, Peers
+from models.risk.model import Groups, Judgement, KindRegression, RiskModel
+from models.risk.signals import ItemSignals, Peers
 from models.risk.tabular import TabularModel
-from models.risk.tariff import Goods, Tariff, expected_revenue
+from models.risk.tariff import Goods, expected_revenue
 from models.risk.vagueness import vague
 from models.scoring import bundle
+from models.scoring.evidence import DeclarationEvidence, ItemContext, ItemEvidence, Verdict
 from models.scoring.loading import load_hs, load_peers
 from models.selection.policy import Thresholds
 from models.vectors import best
-from schemas.records import Declaration, GoodsItem, HsCandidate, ItemAssessment
+from schemas.records import GoodsItem, HsCandidate, ItemAssessment
 
 CANDIDATES: Final = 5
 DIGITS: Final = 6
 """Decimals that are published."""
 ANSWERS: Final = 512
 """Of the model that are kept for goods items of equal evidence; some 70 kB each."""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemEvidence:
-    """A goods item with its embeddings."""
-
-    item: GoodsItem
-    text: Vector | None
-    """Of its description; of its title where that names no goods."""
-    photos: tuple[Vector, ...]
-    title: Vector | None = None
-    """Of its title, where its description is read too."""
-
-    @property
-    def embeddings(self) -> GoodsEmbeddings:
-        """What the model is asked about."""
-        return GoodsEmbeddings(self.text, self.photos, self.title)
-
-    @property
-    def content(self) -> bytes:
-        """Hash of the embeddings: equal for goods items of which the model says the same."""
-        content = hashlib.blake2b(digest_size=16)
-        for vector in (self.text, self.title, *self.photos):
-            content.update(b"-" if vector is None else vector.tobytes())
-        return content.digest()
-
-
-@dataclass(frozen=True, slots=True)
-class DeclarationEvidence:
-    """A declaration with the evidence of each goods item, or of some, in the order declared."""
-
-    declaration: Declaration
-    """With all its goods items; prepared for comparison, see `models.risk.exchange.comparable`."""
-    items: tuple[ItemEvidence, ...]
-    live: LiveSignals | None = None
-    """None where they are unavailable. Its items are those whose evidence is here."""
-    tariff: Tariff = field(default_factory=Tariff)
-    arrived: datetime | None = None
-    """When the declaration's event arrived; None where it never was one."""
-
-    @property
-    def accepted(self) -> datetime:
-        """When it was accepted, for all we know: its duties are those of then (Art. 85 UCC)."""
-        return accepted(self.declaration.acceptance_time, self.arrived)
-
-    def part(self, places: Sequence[int]) -> Self:
-        """Return the evidence of some goods items."""
-        live = None if self.live is None else self.live.part(places)
-        return replace(self, items=tuple(self.items[place] for place in places), live=live)
-
-
-@dataclass(frozen=True, slots=True)
-class ItemContext:
-    """What is known of a goods item besides its text and photos."""
-
-    attributes: Attributes
-    peers: Peers | None
-    """Unit prices of comparable goods."""
-    likelihood_ratios: Mapping[str, LikelihoodRatio]
-    """Names of EXTERNAL → likelihood ratios; those without evidence are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The risk of a declaration."""
-
-    risk: float
-    expected_revenue_at_risk: float
-    """Unit: EUR."""
-    items: tuple[ItemAssessment, ...]
-    revenue_of_items: tuple[float, ...]
-    """Of which the expected revenue at risk is the sum. Unit: EUR."""
-
-    @classmethod
-    def of(cls, items: Sequence[ItemAssessment], revenue: Sequence[float]) -> Self:
-        """Join what is known of the goods items, in the order declared."""
-        return cls(
-            # The riskiest item speaks for all: items of one declaration share their trader, so
-            # their risks do not multiply as independent ones would.
-            risk=max(item.risk for item in items),
-            expected_revenue_at_risk=round(sum(revenue), 2),
-            items=tuple(items),
-            revenue_of_items=tuple(revenue),
-        )
 
 
 class Scorer:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from models.scoring.scorer import DeclarationEvidence, Verdict
+from models.scoring.evidence import DeclarationEvidence, Verdict
 from schemas.records import ItemAssessment
 
 WEIGHT: Final = 16

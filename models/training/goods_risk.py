@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 
 from models.encoding.encoders import Encoders
 from models.hs.classifier import HsModel
+from models.hs.modalities import GoodsEmbeddings, modality_posteriors
 from models.risk.kinds import (
     LEARNED,
     VAGUE_TEXT,
@@ -24,14 +25,7 @@ from models.risk.kinds import (
     LearnedKind,
     prior_odds,
 )
-from models.risk.model import (
-    GoodsEmbeddings,
-    Groups,
-    KindRegression,
-    RiskModel,
-    features,
-    modality_posteriors,
-)
+from models.risk.model import Groups, KindRegression, RiskModel, features
 from models.training.embeddings import Embedded
 from models.vectors import Array
 

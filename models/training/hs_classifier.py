@@ -30,7 +30,8 @@ import torch
 from models.datasets.goods import Goods
 from models.datasets.texts import of_goods
 from models.hs import embedded_nomenclature
-from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature
+from models.hs.classifier import MODALITIES, Calibration, HsModel
+from models.hs.embedded_nomenclature import Nomenclature
 from models.hs.exemplars import ExemplarIndex, Projection
 from models.hs.text_experts import TextExperts, Trust
 from models.networks.fusion import INPUTS, FusionNetwork, load, save

@@ -21,7 +21,7 @@ from models.risk.exchange import Comparable, comparable
 from models.risk.signals import LiveSignals
 from models.risk.tariff import Goods, Tariff
 from models.risk.vagueness import texts_to_read
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
 from schemas.reasons import Reason
 from schemas.records import Declaration, Degradation, GoodsItem, ImageReference, PhotoFate
 from streams.evidence.embedding import EmbeddedPhoto, Embedder

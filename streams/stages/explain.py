@@ -27,7 +27,7 @@ from models.explanation.explainer import Explainer, ItemExplained, Pixels, trade
 from models.risk.acceptance import accepted
 from models.risk.exchange import ExchangeRates, comparable
 from models.risk.tariff import Tariff
-from models.scoring.scorer import DeclarationEvidence
+from models.scoring.evidence import DeclarationEvidence
 from schemas import codec, rules
 from schemas.codec import Undecodable
 from schemas.reasons import Reason

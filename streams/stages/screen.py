@@ -14,7 +14,8 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from models.scoring.scorer import Scorer, Verdict
+from models.scoring.evidence import Verdict
+from models.scoring.scorer import Scorer
 from models.scoring.slices import Slices
 from models.selection.policy import GREEN
 from models.selection.profiles import Matcher

@@ -39,7 +39,8 @@ from models.progress import Say
 from models.risk.attributes import Attributes
 from models.risk.signals import ItemSignals, LiveSignals
 from models.risk.tariff import Tariff
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from schemas.records import Declaration, GoodsItem, Party, TariffMeasure
 from streams.evidence.observations import Observation
 from streams.evidence.signals import Signals

@@ -11,7 +11,8 @@ from models.datasets.goods import read
 from models.encoding.image import decode
 from models.encoding.perceptual_hash import perceptual_hash
 from models.risk.attributes import Attributes
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from models.training.bundle_builder import default_bundle
 from schemas import codec
 from schemas.records import Declaration

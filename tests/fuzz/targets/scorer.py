@@ -6,7 +6,8 @@ from functools import cache
 
 from models.explanation.explainer import Explainer
 from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from models.training.bundle_builder import default_bundle
 from schemas.records import Declaration
 from streams.evidence.signals import read_signals

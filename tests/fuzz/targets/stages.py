@@ -9,7 +9,7 @@ import obstore
 from fakeredis import FakeAsyncRedis
 
 from models.explanation.explainer import ItemExplained
-from models.scoring.scorer import Verdict
+from models.scoring.evidence import Verdict
 from models.selection.policy import Budget
 from schemas import codec
 from schemas.reasons import Reason

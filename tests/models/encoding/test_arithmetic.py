@@ -25,7 +25,8 @@ import hashlib, json, sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.scorer import Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
 from schemas.examples import examples
 
 bundle, vectors = map(Path, sys.argv[1:])

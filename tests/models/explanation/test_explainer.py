@@ -17,7 +17,8 @@ from models.risk.kinds import KINDS, prior_odds
 from models.risk.signals import ItemSignals, LiveSignals, Peers, PhotoUse, Rate
 from models.risk.tabular import RATED
 from models.risk.tariff import Tariff
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from models.selection.policy import Thresholds
 from schemas.examples import examples
 from schemas.reasons import LANGUAGES, TEXTS_IN, Reason

@@ -7,15 +7,9 @@ import pytest
 import torch
 
 from models.encoding.text import NGRAMS
-from models.hs.classifier import (
-    MODALITIES,
-    Calibration,
-    HsModel,
-    Nomenclature,
-    Posterior,
-    modality,
-)
+from models.hs.classifier import MODALITIES, Calibration, HsModel, Posterior, modality
 from models.hs.conformal import NEVER
+from models.hs.embedded_nomenclature import Nomenclature
 from models.hs.exemplars import ExemplarIndex, Projection
 from models.hs.nomenclature import LANGUAGES, lines, without_exclusions
 from models.hs.text_experts import Head, TextExperts, Trust

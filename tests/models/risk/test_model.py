@@ -10,17 +10,10 @@ import numpy as np
 import pytest
 
 from models.hs.classifier import Posterior
+from models.hs.modalities import ModalityPosteriors
 from models.risk.kinds import KINDS, LEARNED, UNDERVALUATION, prior_odds
 from models.risk.likelihoods import UNKNOWN_CODE, LikelihoodRatio
-from models.risk.model import (
-    FIRES,
-    WRONG,
-    Groups,
-    KindRegression,
-    ModalityPosteriors,
-    RiskModel,
-    features,
-)
+from models.risk.model import FIRES, WRONG, Groups, KindRegression, RiskModel, features
 from models.training.goods_risk import REGULAR, TrainingExample, fit_risk
 from schemas.reasons import Reason
 

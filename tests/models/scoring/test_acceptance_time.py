@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.risk.tariff import Tariff
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from schemas.examples import examples
 from schemas.reasons import Reason
 from schemas.records import EPOCH, TariffMeasure

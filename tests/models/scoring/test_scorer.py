@@ -22,7 +22,8 @@ from models.risk.tabular import RATED
 from models.risk.tariff import Tariff
 from models.scoring import bundle as bundles
 from models.scoring.bundle import BadBundle
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from schemas.examples import examples
 from schemas.reasons import Reason
 from schemas.records import TariffMeasure

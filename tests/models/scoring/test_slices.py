@@ -11,7 +11,8 @@ from models.encoding.image import decode
 from models.risk.signals import ItemSignals, LiveSignals, Rate
 from models.scoring import scorer as scorer_module
 from models.scoring import slices as slices_module
-from models.scoring.scorer import DeclarationEvidence, ItemEvidence, Scorer
+from models.scoring.evidence import DeclarationEvidence, ItemEvidence
+from models.scoring.scorer import Scorer
 from models.scoring.slices import ITEMS, WEIGHT, Slices
 from tests.fakes import FakeScorer
 from tests.streams.stages.test_screen import LOW

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from models.encoding.text import NGRAMS
-from models.hs.classifier import MODALITIES, Calibration, HsModel, Nomenclature, chosen
+from models.hs.classifier import MODALITIES, Calibration, HsModel, chosen
 from models.hs.conformal import NEVER
+from models.hs.embedded_nomenclature import Nomenclature
 from models.hs.exemplars import ExemplarIndex, Projection
 from models.hs.text_experts import Head, TextExperts, Trust
 from models.training.calibrate import (

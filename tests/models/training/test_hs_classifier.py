@@ -13,7 +13,7 @@ from models.datasets.goods import Goods, read
 from models.datasets.texts import BadTexts, to_choose_on, to_measure_on
 from models.datasets.texts import read as read_texts
 from models.encoding.text import NGRAMS
-from models.hs.classifier import Nomenclature
+from models.hs.embedded_nomenclature import Nomenclature
 from models.hs.nomenclature import lines
 from models.training import bundle_builder
 from models.training.embeddings import Embedded

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from models.scoring.scorer import Verdict
+from models.scoring.evidence import Verdict
 from models.scoring.slices import WEIGHT
 from schemas import codec
 from schemas.codec import MAX_VALUE_BYTES
